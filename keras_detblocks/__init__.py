@@ -1,0 +1,49 @@
+"""Detection building blocks for Keras 3 (https://keras.io): backbones, necks, receptive-field blocks and a detector of them.
+
+`import keras_detblocks as kdb`; every public name is here, and `data`, `design`, `training` and `export` load on first use.
+"""
+
+import importlib
+import os
+import sys
+
+if "tensorflow" not in sys.modules:
+    # On processors for which TensorFlow leaves oneDNN off, its CPU kernels cannot differentiate grouped convolutions, and the
+    # fallback is slower. A user's own choice stays.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+from . import weights
+from .analysis import as_model
+from .layers import (
+    Conv2D,
+    ConvNormAct,
+    ImageNormalization,
+    MaxPool2D,
+    SqueezeExcite,
+    StochasticDepth,
+)
+from .version import __version__
+
+_LAZY_ROOMS = ("data", "design", "export", "training")
+
+__all__ = [
+    "Conv2D",
+    "ConvNormAct",
+    "ImageNormalization",
+    "MaxPool2D",
+    "SqueezeExcite",
+    "StochasticDepth",
+    "__version__",
+    "as_model",
+    "weights",
+]
+
+
+def __getattr__(name):
+    if name in _LAZY_ROOMS:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*__all__, *_LAZY_ROOMS])

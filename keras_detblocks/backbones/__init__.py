@@ -1,0 +1,3 @@
+"""Backbones: functions that return a functional `keras.Model`."""
+
+__all__ = []

@@ -1,0 +1,3 @@
+"""Context (receptive-field) blocks: layers, tensor in, tensor out."""
+
+__all__ = []

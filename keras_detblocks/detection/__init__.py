@@ -1,0 +1,3 @@
+"""Boxes, assignment, losses, head, decoding and the `Detector`."""
+
+__all__ = []

@@ -1,0 +1,22 @@
+"""Parts that several blocks share."""
+
+from .activation import activation_layer
+from .attention import SqueezeExcite
+from .conv import Conv2D, ConvNormAct, conv_norm_act, fan_out_normal
+from .normalization import ImageNormalization, normalization_layer
+from .regularization import StochasticDepth
+from .resampling import MaxPool2D, upsample_to
+
+__all__ = [
+    "Conv2D",
+    "ConvNormAct",
+    "ImageNormalization",
+    "MaxPool2D",
+    "SqueezeExcite",
+    "StochasticDepth",
+    "activation_layer",
+    "conv_norm_act",
+    "fan_out_normal",
+    "normalization_layer",
+    "upsample_to",
+]

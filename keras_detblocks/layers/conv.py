@@ -1,0 +1,328 @@
+"""The one convolution of the package, and the conv -> normalisation -> activation unit built on it.
+
+Keras 3 sends every grouped convolution on TensorFlow through its own XLA function: the gradient is two orders of magnitude
+slower on CPU, and the graph exports to neither ONNX nor TFLite. `Conv2D` calls `tf.nn.conv2d` itself and keeps the variables,
+so weights are those of `keras.layers.Conv2D`. On the JAX and PyTorch backends it goes through `keras.ops.conv`.
+"""
+
+import contextlib
+import contextvars
+import functools
+
+import keras
+from keras import ops
+
+from .activation import activation_layer
+from .normalization import normalization_layer
+
+# TensorFlow's CPU kernel corrupts the heap when a strided 1x1 convolution with 8 or 12 input channels is trained (16 passed).
+_SAFE_STRIDED_1X1_CHANNELS = 16
+
+_TRACE_NATIVE = contextvars.ContextVar("trace_native", default=False)
+
+
+@keras.saving.register_keras_serializable(package="keras_detblocks")
+class Conv2D(keras.layers.Conv2D):
+    """2D convolution: groups, dilation and symmetric padding that train, and export as one operator.
+
+    Equal to `keras.layers.Conv2D` with the same weights where that layer accepts the arguments. Beyond it: `padding="symmetric"`
+    pads `dilation * (kernel - 1) // 2` on both sides, as PyTorch does (Keras' `"same"` pads only after at stride 2 on even
+    sizes, which shifts pretrained features by one pixel); strides and dilation may be combined.
+
+    Args:
+        filters: number of output channels.
+        kernel_size: int or pair.
+        strides: int or pair.
+        padding: `"symmetric"`, `"same"` or `"valid"`.
+        data_format: `None` or `"channels_last"`.
+        dilation_rate: int or pair.
+        groups: number of groups; input channels and `filters` must be divisible by it.
+        **kwargs: the other arguments of `keras.layers.Conv2D` (activation, use_bias, initializers, regularizers, ...).
+
+    Input shape: `(B, H, W, C)`. Output shape: `(B, H', W', filters)`, with `"symmetric"` and an odd kernel `ceil(H / stride)`.
+
+    Raises:
+        ValueError: on another `data_format`, an unknown padding, or channels that the groups do not divide.
+
+    Example:
+
+    >>> layer = Conv2D(128, 3, strides=2, groups=8)
+    >>> tuple(layer(keras.ops.ones((1, 13, 10, 64))).shape)
+    (1, 7, 5, 128)
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        strides=1,
+        padding="symmetric",
+        data_format=None,
+        dilation_rate=1,
+        groups=1,
+        **kwargs,
+    ):
+        if padding not in ("symmetric", "same", "valid"):
+            raise ValueError(f"`padding` must be 'symmetric', 'same' or 'valid'. Received: padding={padding!r}")
+        if data_format not in (None, "channels_last"):
+            raise ValueError(
+                "keras_detblocks is channels-last only: leave `data_format` at None or 'channels_last' and transpose the "
+                f"images once. Received: data_format={data_format!r}"
+            )
+        # The base class refuses our padding name and strides with dilation, so it is given values that it accepts first.
+        super().__init__(filters, kernel_size, strides=1, padding="valid", data_format="channels_last", groups=groups, **kwargs)
+        self.strides = _positive_pair(strides, "strides")
+        self.dilation_rate = _positive_pair(dilation_rate, "dilation_rate")
+        self.padding = padding
+        # Under XLA on CPU a grouped gradient is 100 times slower, so a model with this layer resolves jit_compile="auto" to False.
+        self.supports_jit = keras.backend.backend() != "tensorflow" or _has_accelerator()
+
+    def convolution_op(self, inputs, kernel):
+        x, strides, padding = self._padded(inputs)
+        if keras.backend.backend() == "tensorflow":
+            return _tensorflow_conv(x, kernel, strides, self.dilation_rate, padding, self.groups)
+        if max(strides) > 1 and max(self.dilation_rate) > 1 and keras.backend.backend() != "torch":
+            y = ops.conv(x, kernel, 1, padding, dilation_rate=self.dilation_rate, data_format="channels_last")
+            return y[:, :: strides[0], :: strides[1]]
+        return ops.conv(x, kernel, strides, padding, dilation_rate=self.dilation_rate, data_format="channels_last")
+
+    def _padded(self, x):
+        """The input, strides and Keras padding name that together mean `self.padding`."""
+        if self.kernel_size == (1, 1):
+            if max(self.strides) > 1 and x.shape[-1] < _SAFE_STRIDED_1X1_CHANNELS:
+                return x[:, :: self.strides[0], :: self.strides[1]], (1, 1), "valid"
+            return x, self.strides, "valid"
+        if self.padding != "symmetric":
+            return x, self.strides, self.padding
+        total = [d * (k - 1) for d, k in zip(self.dilation_rate, self.kernel_size)]
+        if self.strides == (1, 1) and not any(t % 2 for t in total):
+            return x, self.strides, "same"  # the same numbers, and one operator less in TFLite
+        pads = [(0, 0), *((t // 2, t // 2) for t in total), (0, 0)]
+        return ops.pad(x, pads), self.strides, "valid"
+
+    def compute_output_shape(self, input_shape):
+        sides = [self._output_side(n, axis) for axis, n in enumerate(input_shape[1:3])]
+        return (input_shape[0], *sides, self.filters)
+
+    def _output_side(self, n, axis):
+        if n is None:
+            return None
+        reach = self.dilation_rate[axis] * (self.kernel_size[axis] - 1)
+        padded = n + {"symmetric": reach // 2 * 2, "same": reach, "valid": 0}[self.padding]
+        if padded <= reach:
+            raise ValueError(
+                f"Layer {self.name!r}: a side of {n} is too small for kernel {self.kernel_size}, dilation "
+                f"{self.dilation_rate} and padding {self.padding!r}; use at least {n + reach + 1 - padded}."
+            )
+        return (padded - reach - 1) // self.strides[axis] + 1
+
+
+def _positive_pair(value, name):
+    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(pair) != 2 or any(not isinstance(v, int) or v < 1 for v in pair):
+        raise ValueError(f"`{name}` must be a positive int or a pair of them. Received: {name}={value!r}")
+    return pair
+
+
+def _tensorflow_conv(x, kernel, strides, dilation, padding, groups):
+    import tensorflow as tf
+
+    if kernel.dtype != x.dtype:
+        kernel = tf.cast(kernel, x.dtype)
+    channels, filters = kernel.shape[2] * groups, kernel.shape[3]
+    plain = max(dilation) == 1
+    if groups > 1 and groups == channels == filters and plain and strides[0] == strides[1]:
+        depthwise = tf.reshape(kernel, (*kernel.shape[:2], channels, 1))
+        return tf.nn.depthwise_conv2d(x, depthwise, (1, *strides, 1), padding.upper())
+    if (groups == 1 and plain) or _TRACE_NATIVE.get() or _native_gradients():
+        return tf.nn.conv2d(x, kernel, strides, padding.upper(), dilations=dilation)
+    # Without oneDNN the CPU kernel has no gradient of grouped and dilated convolutions: one plain convolution per group,
+    # dilation through space-to-batch, and the stride (which that route refuses) by slicing.
+    step = (1, 1) if not plain else strides
+    parts = [
+        tf.nn.convolution(part, weights, step, padding.upper(), dilations=dilation)
+        for part, weights in zip(tf.split(x, groups, axis=-1), tf.split(kernel, groups, axis=-1))
+    ]
+    y = tf.concat(parts, axis=-1) if groups > 1 else parts[0]
+    return y if step == strides else y[:, :: strides[0], :: strides[1]]
+
+
+@functools.cache
+def _native_gradients():
+    """Whether this TensorFlow can differentiate a grouped, dilated convolution on its default device (tried once).
+
+    On CPU it can with oneDNN only, which importing this package turns on unless the user has chosen (`TF_ENABLE_ONEDNN_OPTS`).
+    """
+    import tensorflow as tf
+
+    with tf.init_scope():  # leaves the graph under construction; it also pauses tapes, hence the gradient's own operator
+        try:
+            tf.raw_ops.Conv2DBackpropInput(
+                input_sizes=(1, 5, 5, 4),
+                filter=tf.ones((3, 3, 2, 4)),
+                out_backprop=tf.ones((1, 5, 5, 4)),
+                strides=(1, 1, 1, 1),
+                padding="SAME",
+                dilations=(1, 2, 2, 1),
+            )
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def native_convolutions():
+    """Within it, graphs are traced with one operator per convolution, whatever this machine can differentiate.
+
+    For exports: TFLite and ONNX runtimes execute grouped and dilated convolutions themselves.
+    """
+    token = _TRACE_NATIVE.set(True)
+    try:
+        yield
+    finally:
+        _TRACE_NATIVE.reset(token)
+
+
+@functools.cache
+def _has_accelerator():
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("TPU"))
+
+
+def conv_norm_act(
+    x,
+    filters,
+    kernel_size=1,
+    strides=1,
+    *,
+    groups=1,
+    dilation_rate=1,
+    activation="relu",
+    normalization="batch",
+    name=None,
+    **norm,
+):
+    """Adds convolution, normalisation and activation to a functional graph, as three stock layers.
+
+    The layers are named `<name>_conv`, `<name>_bn` and `<name>_act`; the convolution has a bias only without normalisation.
+    `activation` and `normalization` are the names that `activation_layer` and `normalization_layer` know, or `None`;
+    further keyword arguments go to `normalization_layer`.
+    """
+    x = Conv2D(
+        filters,
+        kernel_size,
+        strides,
+        dilation_rate=dilation_rate,
+        groups=groups,
+        use_bias=normalization is None,
+        kernel_initializer=fan_out_normal(),
+        name=f"{name}_conv",
+    )(x)
+    if normalization is not None:
+        x = normalization_layer(normalization, name=f"{name}_bn", **norm)(x)
+    return x if activation is None else activation_layer(activation, name=f"{name}_act")(x)
+
+
+def fan_out_normal():
+    """He's normal initializer by fan-out, that of the published RegNets and CSPNets."""
+    return keras.initializers.VarianceScaling(2.0, mode="fan_out", distribution="untruncated_normal")
+
+
+@keras.saving.register_keras_serializable(package="keras_detblocks")
+class ConvNormAct(keras.layers.Layer):
+    """Convolution, normalisation, activation as one layer: the unit that necks, context blocks and heads are made of.
+
+    Args:
+        filters, kernel_size, strides, groups, dilation_rate: as in `Conv2D`, with symmetric padding.
+        normalization: `"batch"`, `"group"` or `None` (`normalization_layer`).
+        activation: a name that `activation_layer` knows, or `None`.
+        use_bias: whether the convolution has a bias; `None` means: only without normalisation.
+        epsilon, momentum: of the batch normalisation.
+        kernel_initializer: of the convolution.
+
+    Input shape `(B, H, W, C)`, output shape `(B, ceil(H / strides), ceil(W / strides), filters)` for an odd kernel.
+
+    Example:
+
+    >>> tuple(ConvNormAct(16, 3, strides=2, activation="silu")(keras.ops.ones((1, 9, 8, 4))).shape)
+    (1, 5, 4, 16)
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size=1,
+        strides=1,
+        groups=1,
+        dilation_rate=1,
+        normalization="batch",
+        activation="relu",
+        use_bias=None,
+        epsilon=1e-5,
+        momentum=0.9,
+        kernel_initializer="he_normal",
+        padding="symmetric",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.strides = strides
+        self.groups = groups
+        self.dilation_rate = dilation_rate
+        self.normalization = normalization
+        self.activation = activation
+        self.use_bias = use_bias
+        self.epsilon = epsilon
+        self.momentum = momentum
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.padding = padding
+        self.conv = Conv2D(
+            filters,
+            kernel_size,
+            strides,
+            padding,
+            dilation_rate=dilation_rate,
+            groups=groups,
+            use_bias=(normalization is None) if use_bias is None else use_bias,
+            kernel_initializer=self.kernel_initializer,
+            name="conv",
+            dtype=self.dtype_policy,
+        )
+        self.norm = self.act = None
+        if normalization is not None:
+            self.norm = normalization_layer(normalization, epsilon=epsilon, momentum=momentum, name="norm", dtype=self.dtype_policy)
+        if activation is not None:
+            self.act = activation_layer(activation, name="act", dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        self.conv.build(input_shape)
+        if self.norm is not None:
+            self.norm.build(self.conv.compute_output_shape(input_shape))
+
+    def call(self, x, training=None):
+        x = self.conv(x)
+        if self.norm is not None:
+            x = self.norm(x, training=training)
+        return x if self.act is None else self.act(x)
+
+    def compute_output_shape(self, input_shape):
+        return self.conv.compute_output_shape(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "groups": self.groups,
+            "dilation_rate": self.dilation_rate,
+            "normalization": self.normalization,
+            "activation": self.activation,
+            "use_bias": self.use_bias,
+            "epsilon": self.epsilon,
+            "momentum": self.momentum,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "padding": self.padding,
+        }

@@ -1,0 +1,85 @@
+"""Normalisation of images (in the graph, so that every exported file takes raw pixels) and of features."""
+
+import keras
+from keras import ops
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, for pixels of 0 to 255
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+@keras.saving.register_keras_serializable(package="keras_detblocks")
+class ImageNormalization(keras.layers.Layer):
+    """Maps raw pixels to `(image - mean) / std`, per channel.
+
+    Args:
+        mean, std: a number, or one per channel, in the units of the pixels (RGB, 0 to 255). The default is ImageNet's. For
+            images of other than three channels the defaults become their averages over the channels.
+
+    Input and output shape `(B, H, W, C)`; integer images are cast to the compute dtype first.
+
+    Raises:
+        ValueError: if a `std` is not positive, or the channels do not match.
+
+    >>> layer = ImageNormalization(mean=127.5, std=127.5)
+    >>> float(layer(keras.ops.full((1, 1, 1, 3), 255.0))[0, 0, 0, 0])
+    1.0
+    """
+
+    def __init__(self, mean=IMAGENET_MEAN, std=IMAGENET_STD, **kwargs):
+        kwargs.setdefault("autocast", False)  # integer pixels above 256 steps do not survive a cast to bfloat16
+        super().__init__(**kwargs)
+        self.mean = _numbers(mean)
+        self.std = _numbers(std)
+        if any(s <= 0 for s in self.std):
+            raise ValueError(f"`std` must be positive: the image is divided by it. Received: std={std}")
+
+    def build(self, input_shape):
+        self._channel_values(self.mean, input_shape[-1])
+        self._channel_values(self.std, input_shape[-1])
+
+    def call(self, images):
+        images = ops.cast(images, "float32")
+        channels = images.shape[-1]
+        scale = [1.0 / s for s in self._channel_values(self.std, channels)]
+        shift = [-m * s for m, s in zip(self._channel_values(self.mean, channels), scale)]
+        return ops.cast(images * ops.array(scale, "float32") + ops.array(shift, "float32"), self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def _channel_values(self, values, channels):
+        if len(values) in (1, channels):
+            return values * channels if len(values) == 1 else values
+        if values in (IMAGENET_MEAN, IMAGENET_STD):
+            return (sum(values) / len(values),) * channels
+        raise ValueError(
+            f"Layer {self.name!r}: {len(values)} values for an image of {channels} channels; give one per channel, or one "
+            f"number for all. Received: mean={self.mean}, std={self.std}"
+        )
+
+    def get_config(self):
+        return {**super().get_config(), "mean": self.mean, "std": self.std}
+
+
+def _numbers(value):
+    return tuple(float(v) for v in value) if isinstance(value, (tuple, list)) else (float(value),)
+
+
+def normalization_layer(normalization, *, epsilon=1e-5, momentum=0.9, groups=32, name=None, dtype=None):
+    """Returns the Keras layer for a kind of feature normalisation.
+
+    Args:
+        normalization: `"batch"` or `"group"`.
+        epsilon: added to the variance. PyTorch's default here, not Keras' 1e-3: pretrained weights depend on it.
+        momentum: of batch normalisation, in Keras' sense (0.9 is 0.1 in PyTorch).
+        groups: of group normalisation.
+        name, dtype: of the layer.
+
+    Raises:
+        ValueError: if `normalization` is unknown.
+    """
+    if normalization == "batch":
+        return keras.layers.BatchNormalization(epsilon=epsilon, momentum=momentum, name=name, dtype=dtype)
+    if normalization == "group":
+        return keras.layers.GroupNormalization(groups=groups, epsilon=epsilon, name=name, dtype=dtype)
+    raise ValueError(f"`normalization` must be 'batch', 'group' or None. Received: normalization={normalization!r}")

@@ -1,0 +1,36 @@
+"""Stochastic depth (https://arxiv.org/abs/1603.09382)."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_detblocks")
+class StochasticDepth(keras.layers.Layer):
+    """Drops a residual branch, image by image, with probability `rate` in training; scales the kept ones by `1 / (1 - rate)`.
+
+    Input and output shape `(B, ...)`. The identity outside training.
+
+    >>> float(StochasticDepth(0.5)(keras.ops.ones((1, 1)))[0, 0])
+    1.0
+    """
+
+    def __init__(self, rate, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        if not 0.0 <= rate < 1.0:
+            raise ValueError(f"`rate` must be at least 0 and below 1. Received: rate={rate}")
+        self.rate = rate
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, x, training=False):
+        if not training or self.rate == 0.0:
+            return x
+        shape = (ops.shape(x)[0],) + (1,) * (len(x.shape) - 1)
+        kept = keras.random.uniform(shape, seed=self.seed_generator) >= self.rate
+        return x * ops.cast(kept, x.dtype) / (1.0 - self.rate)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}

@@ -1,0 +1,85 @@
+"""Resampling between pyramid levels, in the form that is equal to PyTorch's at any size and short in TFLite."""
+
+import keras
+from keras import ops
+
+
+def upsample_to(x, like, method="nearest"):
+    """Upsamples `x` by a power of two and crops it to the height and width of `like`.
+
+    Nearest x2 and crop equals PyTorch's size-based nearest interpolation for the ceil-halved maps of a pyramid, odd sizes
+    included; Keras' own resize to the target size does not. `method` is `"nearest"` or `"bilinear"` (half-pixel centres).
+
+    Args:
+        x: `(B, h, w, C)`.
+        like: `(B, H, W, C')`, with `h <= H <= 2 ** k * h` for some k, likewise the width.
+
+    Returns:
+        `(B, H, W, C)`.
+    """
+    factor = _factor(x, like)
+    if factor == 1:
+        return x
+    height, width = ops.shape(like)[1], ops.shape(like)[2]
+    if None in x.shape[1:3]:
+        if method == "nearest":
+            y = ops.repeat(ops.repeat(x, factor, axis=1), factor, axis=2)
+        else:
+            y = keras.layers.UpSampling2D(factor, interpolation=method)(x)
+    else:
+        # One RESIZE operator in TFLite, where UpSampling2D becomes twelve.
+        y = ops.image.resize(x, (x.shape[1] * factor, x.shape[2] * factor), interpolation=method)
+    if (y.shape[1], y.shape[2]) == (like.shape[1], like.shape[2]) and None not in y.shape[1:3]:
+        return y
+    return y[:, :height, :width]
+
+
+def _factor(x, like):
+    """The power of two that reaches the size of `like`; two where the sizes are not known before run time."""
+    pairs = [(n, m) for n, m in zip(x.shape[1:3], like.shape[1:3]) if n is not None and m is not None]
+    factor = 1
+    while any(n * factor < m for n, m in pairs):
+        factor *= 2
+    return factor if pairs else 2
+
+
+@keras.saving.register_keras_serializable(package="keras_detblocks")
+class MaxPool2D(keras.layers.Layer):
+    """Max-pooling with `padding="symmetric"`: minus infinity on both sides, as PyTorch pads; or Keras' `"same"`, `"valid"`.
+
+    A symmetric strided window is computed as a stride-1 `same` window and a subsampling, which is exact at every size and
+    needs no padding operator (a pad of minus infinity would ruin the ranges of an int8 file).
+
+    Args:
+        pool_size: odd int. strides: int. padding: `"symmetric"`, `"same"` or `"valid"`.
+
+    Input shape `(B, H, W, C)`, output shape `(B, ceil(H / strides), ceil(W / strides), C)` unless `"valid"`.
+
+    >>> tuple(MaxPool2D(3, strides=2)(keras.ops.ones((1, 8, 7, 2))).shape)
+    (1, 4, 4, 2)
+    """
+
+    def __init__(self, pool_size, strides=1, padding="symmetric", **kwargs):
+        super().__init__(**kwargs)
+        if padding not in ("symmetric", "same", "valid"):
+            raise ValueError(f"`padding` must be 'symmetric', 'same' or 'valid'. Received: padding={padding!r}")
+        if padding == "symmetric" and pool_size % 2 == 0:
+            raise ValueError(f"Symmetric padding needs an odd window. Received: pool_size={pool_size}")
+        self.pool_size = pool_size
+        self.strides = strides
+        self.padding = padding
+
+    def call(self, x):
+        if self.padding != "symmetric":
+            return ops.max_pool(x, self.pool_size, self.strides, self.padding, data_format="channels_last")
+        if self.pool_size > 1:
+            x = ops.max_pool(x, self.pool_size, 1, "same", data_format="channels_last")
+        return x if self.strides == 1 else ops.max_pool(x, 1, self.strides, "valid", data_format="channels_last")
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "pool_size": self.pool_size,
+            "strides": self.strides,
+            "padding": self.padding,
+        }

@@ -1,0 +1,3 @@
+"""Necks: layers, dict of levels in, dict of levels out."""
+
+__all__ = []

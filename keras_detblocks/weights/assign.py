@@ -1,0 +1,153 @@
+"""Assigns a checkpoint to the variables of a layer or model: everything, exactly once, or an error that names the tensors.
+
+Names: a block says how its variables are called in a reference implementation by `Layout` objects. A layer returns them from
+its method `weight_layouts()`, backbones register theirs with `register_model_layout`. The layout with the most keys in the
+checkpoint is taken.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .read import read
+
+# PyTorch state dicts hold these beside the weights; nothing in Keras corresponds to them.
+IGNORED_KEYS = re.compile(r"(^|\.)num_batches_tracked$")
+
+_SUFFIXES = {
+    "kernel": "weight",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one reference implementation names and stores the weights.
+
+    name: for messages ("timm", "torchvision").
+    key: maps a variable's path relative to the layer or model ("lateral_3/kernel") to the reference's key.
+    transform: maps (key, array) to the array in Keras' order, for what `to_keras` does not do; it comes first.
+    """
+
+    name: str
+    key: Callable[[str], str]
+    transform: Callable | None = None
+
+
+def torch_key(*rules):
+    """Returns the `key` function of a PyTorch layout: the rules, then the usual suffixes, with `.` for `/`.
+
+    Args:
+        *rules: pairs `(pattern, replacement)` of regular expressions, applied in order to the variable's path.
+
+    >>> torch_key((r"^predictions/", "head.fc/"))("predictions/kernel")
+    'head.fc.weight'
+    """
+    compiled = [(re.compile(pattern), replacement) for pattern, replacement in rules]
+
+    def key(path):
+        for pattern, replacement in compiled:
+            path = pattern.sub(replacement, path)
+        stem, _, suffix = path.rpartition("/")
+        return f"{stem}/{_SUFFIXES.get(suffix, suffix)}".lstrip("/").replace("/", ".")
+
+    return key
+
+
+_MODEL_LAYOUTS = []
+
+
+def register_model_layout(layout):
+    """Adds a layout that `load` tries for functional models; returns it."""
+    _MODEL_LAYOUTS.append(layout)
+    return layout
+
+
+def load(target, source, prefix="", skip=()):
+    """Assigns the weights of a reference checkpoint to a built layer or model.
+
+    Args:
+        target: a built layer of this package, a model of one such layer (`as_model`), or one of our backbones.
+        source: a dict of NumPy arrays under the reference implementation's key names (PyTorch's layout), or any form that
+            `weights=` of the backbones takes.
+        prefix: of the keys to use; others are ignored and the prefix is dropped (`"neck."`).
+        skip: paths of variables to leave as they are, such as a head for other classes.
+
+    Returns:
+        The layout's name.
+
+    Raises:
+        ValueError: naming every missing, unused or misshapen tensor; nothing is assigned then.
+    """
+    checkpoint = read(source)
+    tensors = {
+        key[len(prefix) :]: value
+        for key, value in checkpoint.tensors.items()
+        if key.startswith(prefix) and not IGNORED_KEYS.search(key)
+    }
+    variables, layouts = _variables_and_layouts(target)
+    variables = {path: variable for path, variable in variables.items() if path not in skip}
+    if not layouts:
+        raise ValueError(f"No reference key names are known for {target.name!r} ({type(target).__name__}).")
+    layout = max(layouts, key=lambda each: sum(each.key(path) in tensors for path in variables))
+    _assign(variables, layout, tensors, checkpoint.source, unused_allowed={layout.key(path) for path in skip})
+    return layout.name
+
+
+def _variables_and_layouts(target):
+    """Variables by path relative to the target, and the layouts to try."""
+    if hasattr(target, "weight_layouts"):
+        return {_below(v.path, target.name): v for v in _stored(target)}, target.weight_layouts()
+    owners = [layer for layer in getattr(target, "layers", ()) if layer.weights]
+    if len(owners) == 1 and hasattr(owners[0], "weight_layouts"):
+        return _variables_and_layouts(owners[0])
+    return {v.path: v for v in _stored(target)}, _MODEL_LAYOUTS
+
+
+def _stored(target):
+    if not target.built:
+        raise ValueError(f"{target.name!r} has no weights yet: call or build it before loading weights into it.")
+    return [v for v in target.weights if "seed_generator" not in v.path]
+
+
+def _below(path, name):
+    return re.sub(rf"^(.*/)?{re.escape(name)}/", "", path, count=1)
+
+
+def _assign(variables, layout, tensors, source, unused_allowed):
+    keys = {path: layout.key(path) for path in variables}
+    missing = sorted({key for key in keys.values() if key not in tensors})
+    unused = sorted(set(tensors) - set(keys.values()) - unused_allowed)
+    arrays, misshapen = {}, []
+    for path, key in keys.items():
+        if key in tensors:
+            array = tensors[key] if layout.transform is None else layout.transform(key, tensors[key])
+            arrays[path] = to_keras(array, variables[path])
+            if arrays[path].shape != tuple(variables[path].shape):
+                misshapen.append(f"{key}: expected {tuple(variables[path].shape)}, received {arrays[path].shape}")
+    problems = [
+        f"{title}: {', '.join(names[:8])}{f' and {len(names) - 8} more' if len(names) > 8 else ''}"
+        for title, names in (("missing", missing), ("unused", unused), ("misshapen (Keras order)", misshapen))
+        if names
+    ]
+    if problems:
+        raise ValueError(f"The weights of {source} do not fit, read as {layout.name}. {'. '.join(problems)}. Nothing was loaded.")
+    for path, array in arrays.items():
+        variables[path].assign(array)
+
+
+def to_keras(array, variable):
+    """An array of PyTorch's layout in Keras' order: convolution kernels OIHW -> HWIO, linear weights (out, in) -> (in, out)."""
+    array = np.asarray(array)
+    if variable.path.rpartition("/")[2] != "kernel":
+        return array if array.ndim == len(variable.shape) else array.reshape(variable.shape)
+    if array.ndim == 4 and len(variable.shape) == 2:
+        array = array.reshape(array.shape[:2])
+    if array.ndim == 2 and len(variable.shape) == 4:
+        array = array[:, :, None, None]
+    return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T

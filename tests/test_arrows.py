@@ -1,0 +1,69 @@
+"""The package's rooms import only what the design allows, and the base import stays light."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+PACKAGE = pathlib.Path(__file__).parent.parent / "keras_detblocks"
+# A file may import from the rows above its own, and within its own room. Rooms on one row never import each other.
+ROWS = [
+    ["version"],
+    ["layers"],
+    ["weights"],
+    ["backbones"],
+    ["context", "necks"],
+    ["detection"],
+    ["analysis", "plots"],
+    ["data"],
+    ["design", "training"],
+    ["export"],
+    ["demo"],
+    ["cli", "__main__"],
+]
+HEAVY = [
+    "tf2onnx",
+    "onnxruntime",
+    "pycocotools",
+    "faster_coco_eval",
+    "matplotlib",
+    "sklearn",
+    "optuna",
+    "huggingface_hub",
+]
+
+
+def _room(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def _imports(path):
+    """Rooms of this package that a file imports, wherever in the file."""
+    depth = len(path.relative_to(PACKAGE).parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            if node.level == depth:  # relative to the package itself
+                yield from [node.module.split(".")[0]] if node.module else [a.name for a in node.names]
+            elif node.level == 0 and (node.module or "").startswith("keras_detblocks"):
+                yield from [node.module.split(".")[1]] if "." in node.module else [a.name for a in node.names]
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_arrows(path):
+    room = _room(path)
+    if room == "__init__":
+        return
+    rank = {name: row for row, names in enumerate(ROWS) for name in names}
+    assert room in rank, f"{room} is not a room of the design"
+    for other in _imports(path):
+        if other in rank and other != room:
+            assert rank[other] < rank[room], f"{path.name} ({room}) imports {other}"
+
+
+def test_base_import_is_light():
+    """Nothing heavy beyond what Keras itself brings (it imports matplotlib where that is installed)."""
+    code = f"import sys, keras; a = set(sys.modules); import keras_detblocks; print([m for m in {HEAVY!r} if m in set(sys.modules) - a])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip().splitlines()[-1] == "[]"
