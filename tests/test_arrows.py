@@ -64,6 +64,9 @@ def test_arrows(path):
 
 def test_base_import_is_light():
     """Nothing heavy beyond what Keras itself brings (it imports matplotlib where that is installed)."""
-    code = f"import sys, keras; a = set(sys.modules); import keras_detblocks; print([m for m in {HEAVY!r} if m in set(sys.modules) - a])"
+    code = (
+        "import sys, keras; before = set(sys.modules); import keras_detblocks; "
+        f"print([m for m in {HEAVY!r} if m in set(sys.modules) - before])"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip().splitlines()[-1] == "[]"
