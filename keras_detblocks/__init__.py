@@ -22,11 +22,13 @@ from .layers import (
     SqueezeExcite,
     StochasticDepth,
 )
+from .necks import FPN
 from .version import __version__
 
 _LAZY_ROOMS = ("data", "design", "export", "training")
 
 __all__ = [
+    "FPN",
     "Conv2D",
     "ConvNormAct",
     "ImageNormalization",

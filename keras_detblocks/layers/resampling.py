@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 
-def upsample_to(x, like, method="nearest"):
+def upsample_to(x, like, method="nearest", factor=None):
     """Upsamples `x` by a power of two and crops it to the height and width of `like`.
 
     Nearest x2 and crop equals PyTorch's size-based nearest interpolation for the ceil-halved maps of a pyramid, odd sizes
@@ -13,11 +13,12 @@ def upsample_to(x, like, method="nearest"):
     Args:
         x: `(B, h, w, C)`.
         like: `(B, H, W, C')`, with `h <= H <= 2 ** k * h` for some k, likewise the width.
+        factor: the power of two, where it is known; otherwise it is found from the sizes (2 where these are dynamic).
 
     Returns:
         `(B, H, W, C)`.
     """
-    factor = _factor(x, like)
+    factor = factor or _factor(x, like)
     if factor == 1:
         return x
     height, width = ops.shape(like)[1], ops.shape(like)[2]

@@ -1,3 +1,5 @@
 """Necks: layers, dict of levels in, dict of levels out."""
 
-__all__ = []
+from .fpn import FPN
+
+__all__ = ["FPN"]
