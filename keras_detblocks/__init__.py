@@ -14,6 +14,7 @@ if "tensorflow" not in sys.modules:
 
 from . import weights
 from .analysis import as_model
+from .context import SPP, SPPCSP, SPPF, SpatialPyramidPooling
 from .layers import (
     Conv2D,
     ConvNormAct,
@@ -29,10 +30,14 @@ _LAZY_ROOMS = ("data", "design", "export", "training")
 
 __all__ = [
     "FPN",
+    "SPP",
+    "SPPCSP",
+    "SPPF",
     "Conv2D",
     "ConvNormAct",
     "ImageNormalization",
     "MaxPool2D",
+    "SpatialPyramidPooling",
     "SqueezeExcite",
     "StochasticDepth",
     "__version__",

@@ -1,3 +1,10 @@
 """Context (receptive-field) blocks: layers, tensor in, tensor out."""
 
-__all__ = []
+from .spp import SPP, SPPCSP, SPPF, SpatialPyramidPooling
+
+__all__ = [
+    "SPP",
+    "SPPCSP",
+    "SPPF",
+    "SpatialPyramidPooling",
+]

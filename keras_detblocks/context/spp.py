@@ -1,0 +1,340 @@
+"""Spatial pyramid pooling: SPP-net's fixed-length vector (https://arxiv.org/abs/1406.4729) and the same-size form of detectors.
+
+YOLOv3-SPP and YOLOv4 (https://arxiv.org/abs/2004.10934) concatenate a map with its own max-pools; YOLOv5 computes the same
+numbers by a chain of small windows. Numbers agree with ultralytics/yolov3, ultralytics/yolov5 and GOATmessi8/ASFF.
+"""
+
+import keras
+from keras import ops
+
+from ..layers import ConvNormAct, MaxPool2D
+from ..weights import Layout, torch_key
+from .checks import check_count, check_map, positive_ints, who
+
+
+class _PooledConcat(keras.layers.Layer):
+    """A map and its max-pools, concatenated, between two optional 1x1 convolutions. Subclasses give `pooled(x)`. Not public."""
+
+    def __init__(self, filters, hidden_filters, activation, hidden_activation, epsilon, **kwargs):
+        super().__init__(**kwargs)
+        check_count(filters, "filters", optional=True)
+        check_count(hidden_filters, "hidden_filters", optional=True)
+        if filters is None and hidden_filters is not None:
+            raise ValueError(f"`hidden_filters` needs `filters`: without it there are no convolutions. Received: {hidden_filters}")
+        self.filters = filters
+        self.hidden_filters = hidden_filters
+        self.activation = activation
+        self.hidden_activation = hidden_activation
+        self.epsilon = epsilon
+        self.reduce = self.project = None
+
+    def build(self, input_shape):
+        shape = check_map(input_shape, self)
+        if self.filters is None:
+            return
+        hidden = self.hidden_filters or max(shape[-1] // 2, 1)
+        options = {"epsilon": self.epsilon, "dtype": self.dtype_policy}
+        self.reduce = ConvNormAct(hidden, activation=self.hidden_activation, name="reduce", **options)
+        self.project = ConvNormAct(self.filters, activation=self.activation, name="project", **options)
+        self.reduce.build(shape)
+        self.project.build((*shape[:3], self.num_maps * hidden))
+
+    def call(self, x, training=None):
+        check_map(x.shape, self)
+        if self.filters is None:
+            return ops.concatenate(self.pooled(x), axis=-1)
+        x = self.reduce(x, training=training)
+        return self.project(ops.concatenate(self.pooled(x), axis=-1), training=training)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "hidden_filters": self.hidden_filters,
+            "activation": self.activation,
+            "hidden_activation": self.hidden_activation,
+            "epsilon": self.epsilon,
+        }
+
+    def weight_layouts(self):
+        return [
+            Layout("ultralytics", conv_bn_key({"reduce": "cv1", "project": "cv2"})),
+            Layout("YOLOX, mmdetection", conv_bn_key({"reduce": "conv1", "project": "conv2"})),
+        ]
+
+
+def conv_bn_key(names):
+    """The key function of blocks whose units are called `<name>.conv` and `<name>.bn` in PyTorch."""
+    rules = [(f"^{ours}/conv/", f"{theirs}/conv/") for ours, theirs in names.items()]
+    return torch_key(*rules, *((f"^{ours}/norm/", f"{theirs}/bn/") for ours, theirs in names.items()))
+
+
+@keras.saving.register_keras_serializable(package="keras_detblocks")
+class SPP(_PooledConcat):
+    """The SPP block of detectors: a map concatenated with its stride-1 max-pools of several sizes.
+
+    Papers: https://arxiv.org/abs/1406.4729, https://arxiv.org/abs/2004.10934 (YOLOv4). The same numbers in half the time or
+    less: `SPPF`.
+
+    Args:
+        pool_sizes: odd window sizes. A window larger than the map is a global maximum.
+        filters: `None` for the pools alone (Darknet, ASFF's code); an int for a 1x1 convolution to `hidden_filters` before and
+            one to `filters` after them (YOLOv3 and YOLOv5 in PyTorch, YOLOX, mmdetection).
+        hidden_filters: half the input channels by default.
+        largest_first: the order of the concatenation is the map, then the pools as given; Darknet's is the reverse.
+        activation, hidden_activation: of the convolution after and before the pools.
+        epsilon: of their batch normalisation. The YOLO models set 1e-3.
+
+    Input shape `(B, H, W, C)`. Output shape `(B, H, W, (1 + len(pool_sizes)) * C)`, or `(B, H, W, filters)`.
+
+    Raises:
+        ValueError: on even or missing windows, or an input that is not one feature map.
+
+    >>> tuple(SPP()(keras.ops.ones((1, 10, 7, 8))).shape)
+    (1, 10, 7, 32)
+    """
+
+    def __init__(
+        self,
+        pool_sizes=(5, 9, 13),
+        filters=None,
+        hidden_filters=None,
+        largest_first=False,
+        activation="silu",
+        hidden_activation="silu",
+        epsilon=1e-5,
+        **kwargs,
+    ):
+        super().__init__(filters, hidden_filters, activation, hidden_activation, epsilon, **kwargs)
+        self.pool_sizes = positive_ints(pool_sizes, "pool_sizes", odd=True)
+        self.largest_first = largest_first
+        self.pools = [MaxPool2D(size, name=f"pool{size}", dtype=self.dtype_policy) for size in self.pool_sizes]
+
+    @property
+    def num_maps(self):
+        return 1 + len(self.pool_sizes)
+
+    def pooled(self, x):
+        maps = [x, *(pool(x) for pool in self.pools)]
+        return maps[::-1] if self.largest_first else maps
+
+    def get_config(self):
+        return {"pool_sizes": self.pool_sizes, "largest_first": self.largest_first, **super().get_config()}
+
+
+@keras.saving.register_keras_serializable(package="keras_detblocks")
+class SPPF(_PooledConcat):
+    """SPP by a chain of equal windows: three of 5 see what windows of 5, 9 and 13 see, bit for bit, in a fraction of the time.
+
+    Paper: https://arxiv.org/abs/2004.10934 for the block; the chain is YOLOv5's. Checkpoints of `SPP` and `SPPF` are
+    interchangeable. n windows of k in a row equal one of n * (k - 1) + 1.
+
+    Args:
+        filters: as in `SPP`: `None` for the pools alone.
+        pool_size: odd window. num_pools: length of the chain.
+        hidden_filters: half the input channels by default.
+        activation, hidden_activation: of the convolution after and before the pools; YOLO26 has `hidden_activation=None`.
+        epsilon: of their batch normalisation. The YOLO models set 1e-3.
+
+    Input shape `(B, H, W, C)`. Output shape `(B, H, W, (1 + num_pools) * C)`, or `(B, H, W, filters)`.
+
+    Raises:
+        ValueError: on an even window, or an input that is not one feature map.
+
+    >>> tuple(SPPF(16)(keras.ops.ones((1, 10, 7, 8))).shape)
+    (1, 10, 7, 16)
+    """
+
+    def __init__(
+        self,
+        filters=None,
+        pool_size=5,
+        num_pools=3,
+        hidden_filters=None,
+        activation="silu",
+        hidden_activation="silu",
+        epsilon=1e-5,
+        **kwargs,
+    ):
+        super().__init__(filters, hidden_filters, activation, hidden_activation, epsilon, **kwargs)
+        positive_ints((pool_size,), "pool_size", odd=True)
+        check_count(num_pools, "num_pools")
+        self.pool_size = pool_size
+        self.num_pools = num_pools
+        self.pool = MaxPool2D(pool_size, name="pool", dtype=self.dtype_policy)
+
+    @property
+    def num_maps(self):
+        return 1 + self.num_pools
+
+    def pooled(self, x):
+        maps = [x]
+        for _ in range(self.num_pools):
+            maps.append(self.pool(maps[-1]))
+        return maps
+
+    def get_config(self):
+        return {**super().get_config(), "pool_size": self.pool_size, "num_pools": self.num_pools}
+
+
+@keras.saving.register_keras_serializable(package="keras_detblocks")
+class SPPCSP(keras.layers.Layer):
+    """SPP inside a cross-stage partial block: 1x1, 3x3, 1x1, SPP, 1x1, 3x3 on one path, a 1x1 on the other, joined by a 1x1.
+
+    Papers: https://arxiv.org/abs/2011.08036 (Scaled-YOLOv4), https://arxiv.org/abs/2207.02696 (YOLOv7, whose form this is, there
+    called SPPCSPC). The pools are a chain, as in `SPPF`: the same numbers as windows of 5, 9 and 13.
+
+    Args:
+        filters: output width. hidden_filters: of both paths; `filters` by default, as published.
+        pool_size, num_pools: as in `SPPF`.
+        activation: of every convolution.
+        epsilon: of the batch normalisation. The YOLO models set 1e-3.
+
+    Input shape `(B, H, W, C)`, output shape `(B, H, W, filters)`.
+
+    >>> tuple(SPPCSP(16)(keras.ops.ones((1, 10, 7, 8))).shape)
+    (1, 10, 7, 16)
+    """
+
+    def __init__(self, filters, hidden_filters=None, pool_size=5, num_pools=3, activation="silu", epsilon=1e-5, **kwargs):
+        super().__init__(**kwargs)
+        check_count(filters, "filters")
+        check_count(hidden_filters, "hidden_filters", optional=True)
+        self.filters = filters
+        self.hidden_filters = hidden_filters
+        self.pool_size = pool_size
+        self.num_pools = num_pools
+        self.activation = activation
+        self.epsilon = epsilon
+        width = hidden_filters or filters
+        self.deep = [self._unit(f"deep{i}", width, kernel) for i, kernel in enumerate((1, 3, 1))]
+        self.spp = SPPF(None, pool_size, num_pools, name="spp", dtype=self.dtype_policy)
+        self.after = [self._unit(f"after{i}", width, kernel) for i, kernel in enumerate((1, 3))]
+        self.short = self._unit("short", width, 1)
+        self.project = self._unit("project", filters, 1)
+
+    def _unit(self, name, filters, kernel):
+        options = {"activation": self.activation, "epsilon": self.epsilon, "dtype": self.dtype_policy}
+        return ConvNormAct(filters, kernel, name=name, **options)
+
+    def build(self, input_shape):
+        shape = check_map(input_shape, self)
+        width = self.hidden_filters or self.filters
+        inner = [shape[-1], width, width]
+        for unit, channels in zip([*self.deep, *self.after], [*inner, (1 + self.num_pools) * width, width]):
+            unit.build((*shape[:3], channels))
+        self.short.build(shape)
+        self.project.build((*shape[:3], 2 * width))
+
+    def call(self, x, training=None):
+        check_map(x.shape, self)
+        deep = x
+        for unit in self.deep:
+            deep = unit(deep, training=training)
+        deep = self.spp(deep)
+        for unit in self.after:
+            deep = unit(deep, training=training)
+        return self.project(ops.concatenate([deep, self.short(x, training=training)], axis=-1), training=training)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "hidden_filters": self.hidden_filters,
+            "pool_size": self.pool_size,
+            "num_pools": self.num_pools,
+            "activation": self.activation,
+            "epsilon": self.epsilon,
+        }
+
+    def weight_layouts(self):
+        ours = ("deep0", "short", "deep1", "deep2", "after0", "after1", "project")
+        return [Layout("YOLOv7", conv_bn_key({name: f"cv{i + 1}" for i, name in enumerate(ours)}))]
+
+
+@keras.saving.register_keras_serializable(package="keras_detblocks")
+class SpatialPyramidPooling(keras.layers.Layer):
+    """SPP-net's pooling: a vector of fixed length from a map of any size, one value per channel and bin of each pyramid level.
+
+    Paper: https://arxiv.org/abs/1406.4729
+
+    Args:
+        bins: per pyramid level, the number of bins along each side. The paper: (1, 2, 3, 6) or (1, 2, 3, 4).
+        mode: `"max"` (the paper's) or `"average"`.
+        form: `"adaptive"`: bin j of n spans floor(j * a / n) to ceil((j + 1) * a / n), the paper's rule for whole images and
+            that of PyTorch's adaptive pooling. `"window"`: windows of ceil(a / n) at every floor(a / n) pixels, the paper's rule
+            for training at one size; it may miss the last rows, and where it would give more than n windows the first n count,
+            so that the length holds.
+        flatten: `False` for the output `(B, number of bins, C)`.
+
+    Input shape `(B, H, W, C)`, `H` and `W` dynamic or not. Output shape `(B, sum(n * n for n in bins) * C)`: levels in the given
+    order, in each its bins row by row, in each the channels. (PyTorch and Caffe flatten each level channels first: permute
+    the rows of a dense layer's kernel that was trained there.)
+
+    Raises:
+        ValueError: if a static side is smaller than the number of bins.
+
+    >>> tuple(SpatialPyramidPooling((1, 2, 4))(keras.ops.ones((2, 13, 10, 8))).shape)
+    (2, 168)
+    """
+
+    def __init__(self, bins=(1, 2, 4), mode="max", form="adaptive", flatten=True, **kwargs):
+        super().__init__(**kwargs)
+        if mode not in ("max", "average"):
+            raise ValueError(f"`mode` must be 'max' or 'average'. Received: mode={mode!r}")
+        if form not in ("adaptive", "window"):
+            raise ValueError(f"`form` must be 'adaptive' or 'window'. Received: form={form!r}")
+        self.bins = positive_ints(bins, "bins")
+        self.mode = mode
+        self.form = form
+        self.flatten = flatten
+
+    def build(self, input_shape):
+        self._check(input_shape)
+
+    def _check(self, input_shape):
+        shape = check_map(input_shape, self)
+        if any(side is not None and side < max(self.bins) for side in shape[1:3]):
+            raise ValueError(
+                f"{who(self)} with bins={self.bins} expects a map of at least {max(self.bins)} by {max(self.bins)}; use larger "
+                f"images, an earlier level or fewer bins. Received: height and width {shape[1:3]}"
+            )
+
+    def call(self, x):
+        self._check(x.shape)
+        channels = x.shape[-1]
+        levels = [ops.reshape(self._pool(x, n), (-1, n * n, channels)) for n in self.bins]
+        y = ops.concatenate(levels, axis=1) if len(levels) > 1 else levels[0]
+        return ops.reshape(y, (-1, sum(n * n for n in self.bins) * channels)) if self.flatten else y
+
+    def _pool(self, x, n):
+        height, width = x.shape[1:3]
+        if height is not None and width is not None and not (height % n or width % n):
+            pool = ops.max_pool if self.mode == "max" else ops.average_pool  # one operator
+            return pool(x, (height // n, width // n), (height // n, width // n), data_format="channels_last")
+        return self._reduce(self._reduce(x, 1, n), 2, n)
+
+    def _reduce(self, x, axis, n):
+        """Reduces the bins of one axis: a maximum or mean over a rectangle is one over rows, then columns."""
+        reduce = ops.max if self.mode == "max" else ops.mean
+        if n == 1:
+            return reduce(x, axis=axis, keepdims=True)
+        side = ops.shape(x)[axis]
+        parts = []
+        for j in range(n):
+            start, stop = (j * side // n, ((j + 1) * side + n - 1) // n)
+            if self.form == "window":
+                start = j * (side // n)
+                stop = start + (side + n - 1) // n
+            part = x[:, start:stop] if axis == 1 else x[:, :, start:stop]
+            parts.append(reduce(part, axis=axis, keepdims=True))
+        return ops.concatenate(parts, axis=axis)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "bins": self.bins,
+            "mode": self.mode,
+            "form": self.form,
+            "flatten": self.flatten,
+        }
