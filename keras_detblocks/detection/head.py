@@ -1,0 +1,141 @@
+"""Anchor-free detection head: class and box branches shared by all levels (FCOS, https://arxiv.org/abs/1904.01355)."""
+
+import math
+
+import keras
+from keras import ops
+
+from ..layers import Conv2D, activation_layer, normalization_layer
+from .decode import DISTANCES, LOGITS, level_number
+
+
+@keras.saving.register_keras_serializable(package="keras_detblocks")
+class AnchorFreeHead(keras.layers.Layer):
+    """Predicts, at every cell of every level, class logits and the distances to the four sides of the box around it.
+
+    The convolutions are shared by the levels; each level has batch normalisations of its own, which keep its statistics and
+    fold away in an exported file, and a learned scale of its distances.
+
+    Args:
+        num_classes: number of classes.
+        filters: width of the branches; `None`: that of the features.
+        num_convs: 3x3 convolutions per branch.
+        normalization: `"batch"` (per level), `"group"` or `None`.
+        activation: name of an activation.
+        prior: the probability that every class starts with (https://arxiv.org/abs/1708.02002, section 4.1).
+        momentum: of the batch normalisations.
+
+    Input: dict of levels `{"P3": (B, h, w, C), ...}`, equally wide. Output: `{"P3_logits": (B, h, w, num_classes),
+    "P3_distances": (B, h, w, 4), ...}` in float32: left, top, right, bottom, in units of the level's stride.
+
+    Example:
+
+    >>> outputs = AnchorFreeHead(3)({"P4": keras.ops.ones((1, 5, 7, 8)), "P5": keras.ops.ones((1, 3, 4, 8))})
+    >>> tuple(outputs["P5_distances"].shape)
+    (1, 3, 4, 4)
+    """
+
+    def __init__(
+        self,
+        num_classes,
+        filters=None,
+        num_convs=2,
+        normalization="batch",
+        activation="relu",
+        prior=0.01,
+        momentum=0.97,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if num_classes < 1 or not 0.0 < prior < 1.0 or num_convs < 0:
+            raise ValueError(
+                "Expected num_classes >= 1, 0 < prior < 1 and num_convs >= 0. "
+                f"Received: num_classes={num_classes}, prior={prior}, num_convs={num_convs}"
+            )
+        self.num_classes = num_classes
+        self.filters = filters
+        self.num_convs = num_convs
+        self.normalization = normalization
+        self.activation = activation
+        self.prior = prior
+        self.momentum = momentum
+        self.act = activation_layer(activation, name="act", dtype=self.dtype_policy)
+        self.branches, self.norms, self.scales = {}, {}, {}
+
+    def build(self, input_shape):
+        widths = {shape[-1] for shape in input_shape.values()}
+        if len(widths) != 1:
+            raise ValueError(
+                f"The head's convolutions are shared, so all levels need one width; put a neck before it. Received: {input_shape}"
+            )
+        width = widths.pop()
+        filters = self.filters or width
+        levels = sorted(input_shape, key=level_number)
+        for branch, outputs, bias in (
+            (LOGITS, self.num_classes, math.log(self.prior / (1.0 - self.prior))),
+            (DISTANCES, 4, 1.5),
+        ):
+            self.branches[branch] = self._branch(branch, width, filters, outputs, bias)
+            for level in levels if self.normalization else ():
+                self.norms[f"{branch}_{level}"] = [self._norm(branch, level, i, filters) for i in range(self.num_convs)]
+        for level in levels:
+            self.scales[level] = self.add_weight(shape=(), initializer="ones", name=f"{level}_scale", dtype="float32")
+
+    def _branch(self, branch, width, filters, outputs, bias):
+        convs = [
+            Conv2D(
+                filters,
+                3,
+                use_bias=not self.normalization,
+                kernel_initializer="he_normal",
+                name=f"{branch}_conv{i + 1}",
+                dtype=self.dtype_policy,
+            )
+            for i in range(self.num_convs)
+        ]
+        convs.append(
+            Conv2D(
+                outputs,
+                3,
+                kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+                bias_initializer=keras.initializers.Constant(bias),
+                name=f"{branch}_out",
+                dtype="float32",
+            )
+        )
+        for i, conv in enumerate(convs):
+            conv.build((None, None, None, width if i == 0 else filters))
+        return convs
+
+    def _norm(self, branch, level, i, filters):
+        norm = normalization_layer(
+            self.normalization, momentum=self.momentum, name=f"{branch}_{level}_norm{i + 1}", dtype=self.dtype_policy
+        )
+        norm.build((None, None, None, filters))
+        return norm
+
+    def call(self, features, training=None):
+        outputs = {}
+        for level in sorted(features, key=level_number):
+            for branch, convs in self.branches.items():
+                x = features[level]
+                for i, conv in enumerate(convs[:-1]):
+                    x = conv(x)
+                    if self.normalization:
+                        x = self.norms[f"{branch}_{level}"][i](x, training=training)
+                    x = self.act(x)
+                outputs[f"{level}_{branch}"] = convs[-1](ops.cast(x, "float32"))
+            outputs[f"{level}_{DISTANCES}"] = outputs[f"{level}_{DISTANCES}"] * self.scales[level]
+        return outputs
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "filters": self.filters,
+            "num_convs": self.num_convs,
+            "normalization": self.normalization,
+            "activation": self.activation,
+            "prior": self.prior,
+            "momentum": self.momentum,
+        }
