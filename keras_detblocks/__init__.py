@@ -12,38 +12,21 @@ if "tensorflow" not in sys.modules:
     # fallback is slower. A user's own choice stays.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-from . import weights
-from .analysis import as_model
-from .context import SPP, SPPCSP, SPPF, SpatialPyramidPooling
-from .layers import (
-    Conv2D,
-    ConvNormAct,
-    ImageNormalization,
-    MaxPool2D,
-    SqueezeExcite,
-    StochasticDepth,
-)
-from .necks import FPN
+from . import analysis, backbones, context, detection, layers, necks, weights
+from .analysis import *
+from .backbones import *
+from .context import *
+from .detection import *
+from .layers import *
+from .necks import *
 from .version import __version__
 
 _LAZY_ROOMS = ("data", "design", "export", "training")
 
-__all__ = [
-    "FPN",
-    "SPP",
-    "SPPCSP",
-    "SPPF",
-    "Conv2D",
-    "ConvNormAct",
-    "ImageNormalization",
-    "MaxPool2D",
-    "SpatialPyramidPooling",
-    "SqueezeExcite",
-    "StochasticDepth",
-    "__version__",
-    "as_model",
-    "weights",
-]
+# Every room states its public names in its own `__all__`.
+__all__ = ["__version__", "weights"]
+for _room in (analysis, backbones, context, detection, layers, necks):
+    __all__ += _room.__all__
 
 
 def __getattr__(name):

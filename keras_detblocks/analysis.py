@@ -2,6 +2,8 @@
 
 import keras
 
+__all__ = ["as_model"]
+
 
 def as_model(layer, input_shape, batch_size=None, name=None):
     """Wraps a layer, neck or context block into a functional model, for summary, plotting, export and timing.

@@ -1,3 +1,7 @@
 """Boxes, assignment, losses, head, decoding and the `Detector`."""
 
-__all__ = []
+from .decode import decode
+from .detector import Detector
+from .head import AnchorFreeHead
+
+__all__ = ["AnchorFreeHead", "Detector", "decode"]

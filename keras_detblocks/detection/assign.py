@@ -54,7 +54,5 @@ def _near(points, strides, truth_boxes, radius):
 
 
 def _among_top(values, top):
-    """Whether each of `values` `(..., N)` is among the `top` largest of its row; of equal ones the first are."""
-    positions = ops.top_k(values, top)[1]
-    count = values.shape[-1]
-    return ops.any(ops.expand_dims(positions, -1) == ops.arange(count, dtype=positions.dtype), axis=-2)
+    """Whether each of `values` `(..., N)` is at least the `top`-th largest of its row."""
+    return values >= ops.top_k(values, top)[0][..., -1:]

@@ -105,9 +105,7 @@ def non_max_suppression(found, iou_threshold=0.6, max_detections=100):
         hit = ops.squeeze(ops.matmul(ops.expand_dims(ops.cast(kept, "float32"), 1), suppresses), 1) > 0.5
         return ops.logical_and(valid, ops.logical_not(hit)), kept
 
-    kept, _ = ops.while_loop(
-        lambda new, old: ops.any(new != old), step, step(valid, valid), maximum_iterations=total
-    )
+    kept, _ = ops.while_loop(lambda new, old: ops.any(new != old), step, step(valid, valid), maximum_iterations=total)
     order = ops.top_k(ops.where(kept, scores, -1.0), min(max_detections, total))[1]
     return _padded(found, kept, ops.cast(order, "int32"), max_detections)
 
@@ -117,14 +115,10 @@ def _padded(found, kept, order, size):
     missing = [(0, 0), (0, size - order.shape[1])]
     return {
         "boxes": ops.pad(
-            ops.where(
-                ops.expand_dims(keep, -1), ops.take_along_axis(found["boxes"], ops.expand_dims(order, -1), axis=1), 0.0
-            ),
+            ops.where(ops.expand_dims(keep, -1), ops.take_along_axis(found["boxes"], ops.expand_dims(order, -1), axis=1), 0.0),
             [*missing, (0, 0)],
         ),
         "scores": ops.pad(ops.where(keep, ops.take_along_axis(found["scores"], order, axis=1), 0.0), missing),
-        "labels": ops.pad(
-            ops.where(keep, ops.take_along_axis(found["labels"], order, axis=1), -1), missing, constant_values=-1
-        ),
+        "labels": ops.pad(ops.where(keep, ops.take_along_axis(found["labels"], order, axis=1), -1), missing, constant_values=-1),
         "count": ops.sum(ops.cast(keep, "int32"), axis=1),
     }

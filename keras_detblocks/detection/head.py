@@ -60,7 +60,8 @@ class AnchorFreeHead(keras.layers.Layer):
         self.prior = prior
         self.momentum = momentum
         self.act = activation_layer(activation, name="act", dtype=self.dtype_policy)
-        self.branches, self.norms, self.scales = {}, {}, {}
+        # Flat dicts: Keras saves the layers of a list or dict, but not those of a list inside a dict.
+        self.convs, self.norms, self.scales = {}, {}, {}
 
     def build(self, input_shape):
         widths = {shape[-1] for shape in input_shape.values()}
@@ -71,41 +72,26 @@ class AnchorFreeHead(keras.layers.Layer):
         width = widths.pop()
         filters = self.filters or width
         levels = sorted(input_shape, key=level_number)
-        for branch, outputs, bias in (
-            (LOGITS, self.num_classes, math.log(self.prior / (1.0 - self.prior))),
-            (DISTANCES, 4, 1.5),
-        ):
-            self.branches[branch] = self._branch(branch, width, filters, outputs, bias)
-            for level in levels if self.normalization else ():
-                self.norms[f"{branch}_{level}"] = [self._norm(branch, level, i, filters) for i in range(self.num_convs)]
+        for branch in (LOGITS, DISTANCES):
+            for i in range(self.num_convs):
+                conv = self.convs[f"{branch}_{i}"] = self._conv(branch, i, filters)
+                conv.build((None, None, None, width if i == 0 else filters))
+                for level in levels if self.normalization else ():
+                    self.norms[f"{branch}_{level}_{i}"] = self._norm(branch, level, i, filters)
+            self.convs[branch] = self._predictor(branch)
+            self.convs[branch].build((None, None, None, filters if self.num_convs else width))
         for level in levels:
             self.scales[level] = self.add_weight(shape=(), initializer="ones", name=f"{level}_scale", dtype="float32")
 
-    def _branch(self, branch, width, filters, outputs, bias):
-        convs = [
-            Conv2D(
-                filters,
-                3,
-                use_bias=not self.normalization,
-                kernel_initializer="he_normal",
-                name=f"{branch}_conv{i + 1}",
-                dtype=self.dtype_policy,
-            )
-            for i in range(self.num_convs)
-        ]
-        convs.append(
-            Conv2D(
-                outputs,
-                3,
-                kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
-                bias_initializer=keras.initializers.Constant(bias),
-                name=f"{branch}_out",
-                dtype="float32",
-            )
+    def _conv(self, branch, i, filters):
+        return Conv2D(
+            filters,
+            3,
+            use_bias=not self.normalization,
+            kernel_initializer="he_normal",
+            name=f"{branch}_conv{i + 1}",
+            dtype=self.dtype_policy,
         )
-        for i, conv in enumerate(convs):
-            conv.build((None, None, None, width if i == 0 else filters))
-        return convs
 
     def _norm(self, branch, level, i, filters):
         norm = normalization_layer(
@@ -114,17 +100,29 @@ class AnchorFreeHead(keras.layers.Layer):
         norm.build((None, None, None, filters))
         return norm
 
+    def _predictor(self, branch):
+        # Every class starts with the prior's probability, every box as three strides wide.
+        bias = math.log(self.prior / (1.0 - self.prior)) if branch == LOGITS else 1.5
+        return Conv2D(
+            self.num_classes if branch == LOGITS else 4,
+            3,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+            bias_initializer=keras.initializers.Constant(bias),
+            name=f"{branch}_out",
+            dtype="float32",
+        )
+
     def call(self, features, training=None):
         outputs = {}
         for level in sorted(features, key=level_number):
-            for branch, convs in self.branches.items():
+            for branch in (LOGITS, DISTANCES):
                 x = features[level]
-                for i, conv in enumerate(convs[:-1]):
-                    x = conv(x)
+                for i in range(self.num_convs):
+                    x = self.convs[f"{branch}_{i}"](x)
                     if self.normalization:
-                        x = self.norms[f"{branch}_{level}"][i](x, training=training)
+                        x = self.norms[f"{branch}_{level}_{i}"](x, training=training)
                     x = self.act(x)
-                outputs[f"{level}_{branch}"] = convs[-1](ops.cast(x, "float32"))
+                outputs[f"{level}_{branch}"] = self.convs[branch](ops.cast(x, "float32"))
             outputs[f"{level}_{DISTANCES}"] = outputs[f"{level}_{DISTANCES}"] * self.scales[level]
         return outputs
 

@@ -1,0 +1,42 @@
+"""Runs a detector on pictures of any size: letterbox, predict, and boxes back in each picture's own pixels."""
+
+import numpy as np
+
+from .decode import level_number
+
+
+def detect(detector, images, score_threshold, batch_size):
+    from ..data.images import read_image
+    from ..data.letterbox import letterbox
+
+    single = not isinstance(images, (list, tuple))
+    pictures = [read_image(image) for image in ([images] if single else images)]
+    results = [None] * len(pictures)
+    boxed = [letterbox(picture, detector.image_size or _fitting(detector, picture)) for picture in pictures]
+    for batch in _batches([image.shape for image, _ in boxed], batch_size):
+        found = detector.predict(np.stack([boxed[i][0] for i in batch]).astype("float32"), verbose=0)
+        for row, i in enumerate(batch):
+            keep = found["scores"][row] >= max(score_threshold, 1e-9)
+            labels = found["labels"][row][keep]
+            results[i] = {
+                "boxes": boxed[i][1].to_original(found["boxes"][row][keep]),
+                "scores": found["scores"][row][keep],
+                "labels": labels,
+                "class_names": [detector.class_names[label] for label in labels],
+            }
+    return results[0] if single else results
+
+
+def _fitting(detector, picture):
+    """The picture's own size, rounded up to the coarsest stride, for a detector of dynamic size."""
+    stride = 2 ** max(level_number(key.partition("_")[0]) for key in detector.output_names)
+    return tuple(-(-side // stride) * stride for side in picture.shape[:2])
+
+
+def _batches(shapes, size):
+    """Indices of equally shaped pictures, `size` at a time."""
+    by_shape = {}
+    for i, shape in enumerate(shapes):
+        by_shape.setdefault(shape, []).append(i)
+    for indices in by_shape.values():
+        yield from (indices[start : start + size] for start in range(0, len(indices), size))

@@ -1,0 +1,273 @@
+"""`Detector`: backbone, context, neck and head as one functional Keras model."""
+
+import types
+
+import keras
+from keras import ops
+
+from .decode import candidates, decode, flatten, level_number, non_max_suppression
+from .head import AnchorFreeHead
+from .losses import BOX_LOSSES, CLASSIFICATION_LOSSES, PerImageLoss, detection_losses, over_replicas
+
+# Pairs of box and class that enter the suppression of one image.
+MAX_CANDIDATES = 512
+
+
+@keras.saving.register_keras_serializable(package="keras_detblocks")
+class Detector(keras.Model):
+    """An object detector assembled from parts; a functional model, so `summary`, `save` and freezing are Keras' own.
+
+    `model(images)` returns the raw outputs of the head, `predict` detections of fixed size, `detect` boxes in the pixels of
+    each picture. `fit` takes batches `(images, {"boxes": (B, M, 4), "labels": (B, M)})`: boxes as x_min, y_min, x_max, y_max
+    in pixels of the input, labels from 0, padded with -1; assignment happens inside the loss.
+
+    Args:
+        backbone: functional model, image in, dict of levels out (`levels=` of our constructors, `feature_pyramid` for others).
+        neck: a layer from dict of levels to dict of levels, a list of such layers run in turn, or `None`.
+        num_classes: number of classes; `None` with `class_names`.
+        class_names: one name per class; by default `"0"`, `"1"`, ...
+        context: a layer for the backbone's deepest level, or a dict such as `{"P3": RFBs(512)}`.
+        head: a layer such as `AnchorFreeHead`, which is the default.
+        score_threshold, iou_threshold, max_detections, class_agnostic: of the non-maximum suppression in `predict`, `detect`
+            and exports. Attributes of the same names; they can be changed at any time.
+
+    Raises:
+        ValueError: if the parts do not fit together.
+
+    Example:
+
+    >>> backbone = RegNetY("200mf", include_top=False, levels=(3, 4, 5), input_shape=(64, 96, 3))
+    >>> detector = Detector(backbone, FPN(32, levels=(3, 4, 5)), class_names=["cat", "dog"])
+    >>> tuple(detector(keras.ops.zeros((1, 64, 96, 3)))["P3_logits"].shape)
+    (1, 8, 12, 2)
+    """
+
+    def __init__(
+        self,
+        backbone,
+        neck=None,
+        num_classes=None,
+        *,
+        class_names=None,
+        context=None,
+        head=None,
+        score_threshold=0.01,
+        iou_threshold=0.6,
+        max_detections=100,
+        class_agnostic=False,
+        name="detector",
+        **kwargs,
+    ):
+        num_classes, class_names = _classes(num_classes, class_names)
+        necks = list(neck) if isinstance(neck, (list, tuple)) else [neck] if neck is not None else []
+        head = AnchorFreeHead(num_classes, name="head") if head is None else head
+        if getattr(head, "num_classes", num_classes) != num_classes:
+            raise ValueError(f"The head has {head.num_classes} classes, the detector {num_classes}; give both the same.")
+        image = keras.Input(backbone.input_shape[1:], name="image")
+        features = _with_context(_backbone_features(backbone, image), context)
+        for layer in necks:
+            features = layer(features)
+        super().__init__(image, head(features), name=name, **kwargs)
+        self.num_classes = num_classes
+        self.class_names = class_names
+        # In a namespace, which Keras does not track: the parts are in the graph already, and would be saved twice.
+        self._parts = types.SimpleNamespace(backbone=backbone, neck=neck, context=context, head=head)
+        self._thresholds = {}
+        self.score_threshold = score_threshold
+        self.iou_threshold = iou_threshold
+        self.max_detections = max_detections
+        self.class_agnostic = class_agnostic
+        self._loss_settings = {}
+        self._per_image = PerImageLoss()
+        self._loss_means = {kind: keras.metrics.Mean(name=f"{kind}_loss") for kind in ("classification", "box")}
+
+    @property
+    def image_size(self):
+        """`(height, width)` that the model was built for, or `None` if either is dynamic."""
+        size = tuple(self.input_shape[1:3])
+        return None if None in size else size
+
+    def get_config(self):
+        parts = {key: _serialize(part) for key, part in vars(self._parts).items()}
+        return {
+            **parts,
+            "num_classes": self.num_classes,
+            "class_names": list(self.class_names),
+            "score_threshold": self.score_threshold,
+            "iou_threshold": self.iou_threshold,
+            "max_detections": self.max_detections,
+            "class_agnostic": self.class_agnostic,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        for key in ("backbone", "neck", "context", "head"):
+            config[key] = _deserialize(config[key], custom_objects)
+        config.pop("trainable", None)
+        return cls(**config)
+
+    # Training ------------------------------------------------------------------------------------------------------------
+
+    def compile(self, optimizer="adamw", box_loss="giou", classification_loss="quality_focal", box_loss_weight=2.0, **kwargs):
+        """Configures training: as `keras.Model.compile`, without `loss`, which is the detector's own.
+
+        Args:
+            optimizer: as in Keras.
+            box_loss: `"giou"` or `"ciou"`.
+            classification_loss: `"quality_focal"` or `"focal"`.
+            box_loss_weight: factor of the box loss.
+            **kwargs: `run_eagerly`, `steps_per_execution`, `jit_compile`, `auto_scale_loss`.
+        """
+        for key, value, known in (
+            ("box_loss", box_loss, tuple(BOX_LOSSES)),
+            ("classification_loss", classification_loss, CLASSIFICATION_LOSSES),
+        ):
+            if value not in known:
+                raise ValueError(f"`{key}` must be one of {known}. Received: {key}={value!r}")
+        if "loss" in kwargs:
+            raise ValueError("The detector has its own loss: choose it by `box_loss` and `classification_loss`, not by `loss`.")
+        self._loss_settings = {
+            "box_loss": box_loss,
+            "classification_loss": classification_loss,
+            "box_loss_weight": box_loss_weight,
+        }
+        super().compile(optimizer=optimizer, **kwargs)
+
+    def get_compile_config(self):
+        if not self.compiled:
+            return None
+        return {"optimizer": keras.saving.serialize_keras_object(self.optimizer), **self._loss_settings}
+
+    def compile_from_config(self, config):
+        config = dict(config)
+        config["optimizer"] = keras.saving.deserialize_keras_object(config["optimizer"])
+        self.compile(**config)
+        self.optimizer.build(self.trainable_variables)
+
+    @property
+    def metrics(self):
+        return [*super().metrics, *(m for m in self._loss_means.values() if m not in super(Detector, self).metrics)]
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The batch's loss, a scalar, from raw outputs `y_pred` and padded ground truth `y` (see the class)."""
+        settings = self._loss_settings
+        logits, distances, points, strides = flatten(y_pred, tuple(x.shape[1:3]))
+        classification, box, weight = detection_losses(
+            logits, distances, points, strides, y, settings["box_loss"], settings["classification_loss"]
+        )
+        # Every image counts by its objects, over the global batch: Keras averages per-image values over the global batch, so
+        # they are multiplied by its size and divided by the objects of all replicas.
+        images = over_replicas(ops.cast(ops.shape(weight)[0], "float32"))
+        scale = images / ops.maximum(over_replicas(ops.sum(weight)), 1.0)
+        classification, box = classification * scale, box * scale * settings["box_loss_weight"]
+        self._loss_means["classification"].update_state(classification)
+        self._loss_means["box"].update_state(box)
+        loss = self._per_image(classification, classification + box, sample_weight=sample_weight)
+        for extra in self.losses:
+            loss = loss + ops.sum(ops.cast(extra, loss.dtype))
+        return loss
+
+    # Inference -----------------------------------------------------------------------------------------------------------
+
+    def predict_step(self, data, *args):
+        # On JAX the first argument is the state, and the result carries it.
+        if keras.backend.backend() == "jax":
+            raw, state = super().predict_step(data, *args)
+            x = args[0]
+        else:
+            raw, state = super().predict_step(data), None
+            x = data
+        x = keras.utils.unpack_x_y_sample_weight(x)[0]
+        found = self.postprocess(raw, tuple(x.shape[1:3]))
+        return found if state is None else (found, state)
+
+    def postprocess(self, outputs, image_size):
+        """Raw outputs to detections: `boxes` `(B, max_detections, 4)` in pixels, `scores`, `labels` (-1: none) and `count`."""
+        boxes, scores = decode(outputs, image_size)
+        found = candidates(boxes, scores, MAX_CANDIDATES, image_size, self.class_agnostic, self.score_threshold)
+        return non_max_suppression(found, self.iou_threshold, self.max_detections)
+
+    def detect(self, images, score_threshold=0.3, batch_size=16):
+        """Finds objects in pictures of any size.
+
+        Args:
+            images: one picture or a list: paths, NumPy arrays `(H, W)`, `(H, W, 3 or 4)` or PIL images.
+            score_threshold: least score of what is returned (at least the detector's own threshold).
+            batch_size: pictures per step.
+
+        Returns:
+            One dict per picture (a single dict for a single picture): `boxes` `(n, 4)` as x_min, y_min, x_max, y_max in the
+            picture's own pixels, `scores` `(n,)` in falling order, `labels` `(n,)` and `class_names`, a list of n.
+        """
+        from .detect import detect
+
+        return detect(self, images, score_threshold, batch_size)
+
+
+def _threshold(name, check, wanted):
+    def get(self):
+        return self._thresholds.get(name)
+
+    def put(self, value):
+        if not check(value):
+            raise ValueError(f"`{name}` must be {wanted}. Received: {name}={value!r}")
+        self._thresholds[name] = value
+        self.predict_function = None  # compiled with the old value
+
+    return property(get, put)
+
+
+Detector.score_threshold = _threshold("score_threshold", lambda v: 0.0 <= v < 1.0, "from 0 to below 1")
+Detector.iou_threshold = _threshold("iou_threshold", lambda v: 0.0 < v <= 1.0, "above 0 and at most 1")
+Detector.max_detections = _threshold("max_detections", lambda v: isinstance(v, int) and v > 0, "a positive int")
+Detector.class_agnostic = _threshold("class_agnostic", lambda v: isinstance(v, bool), "a bool")
+
+
+def _classes(num_classes, class_names):
+    if class_names is None and num_classes is None:
+        raise ValueError("Give `num_classes` or `class_names`.")
+    names = tuple(class_names) if class_names is not None else tuple(str(i) for i in range(num_classes))
+    if num_classes not in (None, len(names)):
+        raise ValueError(f"{num_classes} classes, but {len(names)} class names: {names}")
+    if len(set(names)) != len(names) or not names:
+        raise ValueError(f"Class names must be at least one and different. Received: {names}")
+    return len(names), names
+
+
+def _backbone_features(backbone, image):
+    features = backbone(image)
+    if not isinstance(features, dict):
+        raise ValueError(
+            "The backbone must return a dict of levels: build it with include_top=False, levels=(3, 4, 5), or wrap it in "
+            f"feature_pyramid. Received an output of type {type(features).__name__}."
+        )
+    return features
+
+
+def _with_context(features, context):
+    if context is None:
+        return features
+    if not isinstance(context, dict):
+        context = {max(features, key=level_number): context}
+    unknown = set(context) - set(features)
+    if unknown:
+        raise ValueError(f"`context` names levels {sorted(unknown)}; the backbone has {sorted(features)}.")
+    return {level: context[level](x) if level in context else x for level, x in features.items()}
+
+
+def _serialize(part):
+    if isinstance(part, (list, tuple)):
+        return [_serialize(each) for each in part]
+    if isinstance(part, dict):
+        return {key: _serialize(each) for key, each in part.items()}
+    return None if part is None else keras.saving.serialize_keras_object(part)
+
+
+def _deserialize(config, custom_objects):
+    if isinstance(config, list):
+        return [_deserialize(each, custom_objects) for each in config]
+    if isinstance(config, dict) and "class_name" not in config:
+        return {key: _deserialize(each, custom_objects) for key, each in config.items()}
+    return None if config is None else keras.saving.deserialize_keras_object(config, custom_objects=custom_objects)
