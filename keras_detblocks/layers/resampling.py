@@ -26,13 +26,27 @@ def upsample_to(x, like, method="nearest", factor=None):
         if method == "nearest":
             y = ops.repeat(ops.repeat(x, factor, axis=1), factor, axis=2)
         else:
-            y = keras.layers.UpSampling2D(factor, interpolation=method)(x)
+            y = _linear(_linear(x, factor, 1), factor, 2)
     else:
         # One RESIZE operator in TFLite, where UpSampling2D becomes twelve.
         y = ops.image.resize(x, (x.shape[1] * factor, x.shape[2] * factor), interpolation=method)
     if (y.shape[1], y.shape[2]) == (like.shape[1], like.shape[2]) and None not in y.shape[1:3]:
         return y
     return y[:, :height, :width]
+
+
+def _linear(x, factor, axis):
+    """Linear interpolation along one axis of unknown length, half-pixel centres, edges repeated: one phase per offset."""
+    first, last = (slice(None),) * axis + (slice(None, 1),), (slice(None),) * axis + (slice(-1, None),)
+    but_first, but_last = (slice(None),) * axis + (slice(1, None),), (slice(None),) * axis + (slice(None, -1),)
+    before = ops.concatenate([x[first], x[but_last]], axis)
+    after = ops.concatenate([x[but_first], x[last]], axis)
+    phases = []
+    for offset in ((p + 0.5) / factor - 0.5 for p in range(factor)):
+        phases.append(x * (1 - abs(offset)) + (before if offset < 0 else after) * abs(offset))
+    shape = list(ops.shape(x))
+    shape[axis] *= factor
+    return ops.reshape(ops.stack(phases, axis + 1), shape)
 
 
 def _factor(x, like):

@@ -65,6 +65,14 @@ def _check_halving(fine, fine_shape, coarse, coarse_shape, owner):
         )
 
 
+def level_size(shapes, level):
+    """`(batch, height, width)` of a level that is an input, or that is made from the coarsest input by halving."""
+    if level in shapes:
+        return shapes[level][:3]
+    top = max(shapes)
+    return (shapes[top][0], *(None if n is None else -(-n // 2 ** (level - top)) for n in shapes[top][1:3]))
+
+
 def _who(owner):
     return f"{type(owner).__name__} {owner.name!r}"
 
@@ -109,6 +117,11 @@ class Neck(keras.layers.Layer):
         """The checked maps by level number, finest first, without those that the neck does not use."""
         shapes = check_pyramid(shapes_of(features), self)
         return {level: features[level_name(level)] for level in shapes if level >= min(self.levels)}
+
+    def compute_output_shape(self, input_shape):
+        # Said outright, because tracing with unknown sizes cannot know that one level is half of another.
+        shapes = check_pyramid(input_shape, self)
+        return {level_name(level): (*level_size(shapes, level), self.filters) for level in self.levels}
 
     def unit(self, name, kernel_size=1, strides=1, filters=None, **kwargs):
         """A convolution with the neck's width, normalisation and activation; convolutions without activation keep variance."""

@@ -1,0 +1,120 @@
+"""One row per layer of the package: what `test_contract.py`, `test_distribute.py` and the export tests run over.
+
+Add a row for every public layer, with values other than the defaults and sizes that are odd and not square.
+"""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+import keras_detblocks as kdb
+
+
+@dataclass(frozen=True)
+class Case:
+    """How to build a layer, and what to feed it.
+
+    name: unique. layer: its name in `keras_detblocks`. arguments: of the constructor.
+    channels: an int for a layer that takes one map, a dict by level number for one that takes a dict of levels, a list of ints
+        for one that takes a list of maps of one size.
+    size: height and width of the map, or of the image whose levels are taken.
+    other_size: another size that the same layer must take.
+    dynamic: whether height and width may be unknown when the layer is built into a model.
+    random: whether training is random (dropout), which two replicas cannot reproduce.
+    """
+
+    name: str
+    layer: str
+    arguments: dict
+    channels: int | dict | list
+    size: tuple = (13, 10)
+    other_size: tuple = (16, 19)
+    dynamic: bool = True
+    random: bool = False
+
+    def build(self, **kwargs):
+        return getattr(kdb, self.layer)(**{**self.arguments, **kwargs})
+
+    def shapes(self, size=None):
+        """Shapes without the batch, in the structure that the layer takes."""
+        height, width = size or self.size
+        if isinstance(self.channels, dict):
+            return {f"P{l}": (-(-height // 2**l), -(-width // 2**l), c) for l, c in self.channels.items()}
+        if isinstance(self.channels, list):
+            return [(height, width, c) for c in self.channels]
+        return (height, width, self.channels)
+
+    def inputs(self, size=None, batch=2, seed=0):
+        """Random arrays of `shapes(size)`."""
+        rng = np.random.default_rng(seed)
+        return _map(lambda shape, name=None: rng.normal(size=(batch, *shape)).astype("float32"), self.shapes(size))
+
+    def model(self, dynamic=None, **kwargs):
+        """The layer as a functional model with one input per map; dynamic in height and width where the case allows it."""
+        dynamic = self.dynamic if dynamic is None else dynamic
+        inputs = _map(lambda shape, name=None: keras.Input((None, None, shape[-1]) if dynamic else shape, name=name), self.shapes())
+        return keras.Model(inputs, self.build(**kwargs)(inputs), name=self.name)
+
+
+def _map(function, shapes):
+    if isinstance(shapes, dict):
+        return {key: function(shape, name=key) for key, shape in shapes.items()}
+    return [function(shape) for shape in shapes] if isinstance(shapes, list) else function(shapes)
+
+
+def randomize(model, seed=0):
+    """Gives every variable, statistics included, values that show an error: none stays 0 or 1."""
+    rng = np.random.default_rng(seed)
+    for variable in model.variables:
+        if variable.path.rpartition("/")[2] in ("beta", "bias", "moving_mean"):
+            variable.assign(rng.normal(size=variable.shape) * 0.1)
+        elif variable.path.rpartition("/")[2] in ("gamma", "moving_variance"):
+            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+    return model
+
+
+NARROW = {3: 6, 4: 8, 5: 10}
+IMAGE = (104, 77)  # odd levels, not square
+OTHER_IMAGE = (128, 96)
+
+LAYERS = [
+    Case("conv_grouped", "Conv2D", dict(filters=12, kernel_size=(3, 3), strides=(2, 2), groups=4, padding="symmetric"), 8),
+    Case("conv_dilated", "Conv2D", dict(filters=6, kernel_size=(3, 3), dilation_rate=(2, 2)), 8),
+    Case("conv_depthwise", "Conv2D", dict(filters=8, kernel_size=(5, 5), groups=8, strides=(2, 2)), 8),
+    Case("conv_norm_act", "ConvNormAct", dict(filters=12, kernel_size=3, activation="silu", momentum=0.8), 8),
+    Case("image_normalization", "ImageNormalization", dict(mean=(120.0, 110.0, 100.0), std=(60.0, 50.0, 40.0)), 3),
+    Case("max_pool", "MaxPool2D", dict(pool_size=3, strides=2), 4),
+    Case("squeeze_excite", "SqueezeExcite", dict(filters=3, activation="silu", gate_activation="hard_sigmoid"), 8),
+    Case("stochastic_depth", "StochasticDepth", dict(rate=0.4, seed=1), 4, random=True),
+]
+
+NECKS = [
+    Case("fpn", "FPN", dict(filters=8, levels=(3, 4, 5, 6)), NARROW, IMAGE, OTHER_IMAGE),
+    Case(
+        "fpn_options",
+        "FPN",
+        dict(
+            filters=8,
+            levels=(4, 5, 6, 7),
+            extra_levels="conv_lateral",
+            extra_activation="relu6",
+            normalization="batch",
+            activation="hard_silu",
+            upsampling="bilinear",
+        ),
+        NARROW,
+        IMAGE,
+        OTHER_IMAGE,
+    ),
+    Case(
+        "fpn_group",
+        "FPN",
+        dict(filters=32, levels=(3, 5), extra_levels="max_pool", normalization="group"),
+        NARROW,
+        IMAGE,
+        OTHER_IMAGE,
+    ),
+]
+
+CASES = LAYERS + NECKS

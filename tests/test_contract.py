@@ -1,0 +1,144 @@
+"""What every layer of the package promises, over the table of `cases.py`."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from cases import CASES, randomize
+
+TESTS = pathlib.Path(__file__).parent
+each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+def arrays(structure):
+    return [np.asarray(keras.ops.cast(x, "float32")) for x in keras.tree.flatten(structure)]
+
+
+def stable(x):
+    """A config as JSON gives it back: lists for tuples."""
+    return json.loads(json.dumps(x, sort_keys=True))
+
+
+def statistics(layer):
+    return [(w.path, np.asarray(w)) for w in layer.non_trainable_weights if "seed" not in w.path]
+
+
+@each_case
+def test_config(case):
+    """The configuration is what was passed, and survives JSON."""
+    layer = case.build(name="thing")
+    config = layer.get_config()
+    assert {key: config[key] for key in case.arguments} == case.arguments
+    loaded = keras.saving.deserialize_keras_object(stable(keras.saving.serialize_keras_object(layer)))
+    assert type(loaded) is type(layer)
+    assert stable(loaded.get_config()) == stable(config)
+
+
+@each_case
+def test_sizes(case):
+    """Odd, non-square, dynamic, batch 1: the layer, and a model of it for unknown sizes, give the same."""
+    model = case.model()
+    layer = model.layers[-1] if len(model.layers[-1].weights) == len(model.weights) else None
+    assert layer is not None
+    for size in (case.size, case.other_size) if case.dynamic else (case.size,):
+        for batch in (1, 2):
+            inputs = case.inputs(size, batch)
+            outputs = layer(inputs)
+            spec = layer.compute_output_spec(keras.tree.map_structure(lambda x: keras.KerasTensor(x.shape), inputs))
+            for x, y, s in zip(keras.tree.flatten(outputs), keras.tree.flatten(model(inputs)), keras.tree.flatten(spec)):
+                assert tuple(x.shape) == tuple(y.shape) == tuple(s.shape)
+                np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
+                assert np.isfinite(np.asarray(x)).all()
+
+
+@each_case
+def test_mixed_precision(case):
+    layer, reference = case.build(dtype="mixed_bfloat16"), case.build()
+    outputs, expected = layer(case.inputs()), reference(case.inputs())
+    assert {keras.backend.standardize_dtype(x.dtype) for x in keras.tree.flatten(outputs)} <= {"bfloat16", "float32"}
+    assert {w.dtype for w in layer.weights} <= {"float32", "uint32"}
+    for variable, value in zip(layer.weights, reference.weights):
+        variable.assign(value)
+    for x, y in zip(arrays(layer(case.inputs())), arrays(expected)):
+        assert np.sqrt(np.mean((x - y) ** 2)) <= 0.05 * y.std() + 1e-3  # bfloat16 has three digits
+
+
+@each_case
+def test_gradients(case):
+    """Every trainable weight receives a finite gradient."""
+    layer = case.build()
+    inputs = keras.tree.map_structure(tf.constant, case.inputs())
+    layer(inputs)
+    rng = np.random.default_rng(1)
+    with tf.GradientTape() as tape:
+        outputs = keras.tree.flatten(layer(inputs, training=True))
+        loss = sum(tf.reduce_sum(x * rng.normal(size=x.shape).astype("float32")) for x in outputs)
+    variables = layer.trainable_variables
+    for variable, gradient in zip(variables, tape.gradient(loss, [v.value for v in variables])):
+        assert gradient is not None, f"no gradient for {variable.path}"
+        assert np.isfinite(np.asarray(gradient)).all(), variable.path
+
+
+@each_case
+def test_inference_leaves_the_statistics(case):
+    """Calls without `training` change no moving statistic; calls with it do."""
+    model = case.model()
+    inputs = case.inputs()
+    before = statistics(model)
+    model(inputs)
+    model(inputs, training=False)
+    model.layers[-1](inputs)
+    for (path, old), (_, new) in zip(before, statistics(model)):
+        np.testing.assert_array_equal(old, new, err_msg=path)
+    model(inputs, training=True)
+    for (path, old), (_, new) in zip(before, statistics(model)):
+        assert not np.array_equal(old, new), f"{path} is not updated in training"
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """All cases as `.keras` files, with their outputs."""
+    folder = tmp_path_factory.mktemp("saved")
+    for case in CASES:
+        model = randomize(case.model(dynamic=False))
+        model.save(folder / f"{case.name}.keras")
+        np.savez(folder / f"{case.name}.npz", *arrays(model(case.inputs())))
+    return folder
+
+
+LOAD = """
+import keras, numpy as np, pathlib, sys
+import keras_detblocks
+from cases import CASES
+worst = {}
+for case in CASES:
+    model = keras.models.load_model(pathlib.Path(sys.argv[1]) / f"{case.name}.keras")
+    outputs = keras.tree.flatten(model(case.inputs()))
+    with np.load(pathlib.Path(sys.argv[1]) / f"{case.name}.npz") as data:
+        expected = [data[name] for name in data.files]
+    assert len(outputs) == len(expected), case.name
+    worst[case.name] = max(
+        float(np.abs(keras.ops.convert_to_numpy(x) - y).max() / (y.std() + 1e-3)) for x, y in zip(outputs, expected)
+    )
+bad = {name: error for name, error in worst.items() if not error < 1e-3}
+print(keras.backend.backend(), "tensorflow" in sys.modules, "bad:", bad)
+sys.exit(bool(bad))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_loads_in_a_fresh_process(saved, backend):
+    """Every file loads after `import keras_detblocks` alone and gives the same numbers, on JAX too."""
+    path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
+    env = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu"}
+    env["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # little to compute, much to compile
+    run = subprocess.run([sys.executable, "-c", LOAD, str(saved)], env=env, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-3000:]
+    assert f"{backend} {backend == 'tensorflow'}" in run.stdout
