@@ -1,0 +1,171 @@
+"""The demo's data set: real handwritten digits, drawn on textured noisy canvases, as PNG files with COCO JSON.
+
+The digits are the 1,797 scans (8x8 pixels) that ship inside scikit-learn (https://archive.ics.uci.edu/dataset/80), so nothing is
+downloaded. The scans used for training and for validation are disjoint.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+
+import numpy as np
+from PIL import Image
+
+_VERSION = 1  # raise when the drawing changes, so that old folders are not reused
+_VALIDATION_SCANS = 397
+_SCAN_SIDE = (14, 80)
+_CONTRAST = (50.0, 120.0)
+_TEXTURE = (5.0, 20.0)
+_NOISE_SIGMA = (3.0, 12.0)
+_MAX_DIGITS = 6
+_GAP = 2  # pixels between boxes
+_HUFFMAN_ONLY = 2  # zlib's strategy: noise hardly compresses, and this is the fastest to write and to read
+_INK = 0.3  # a pixel belongs to the box where the ink's alpha is over this
+
+
+def write_digits(out, train_images=4000, val_images=500, image_size=192, seed=0):
+    """Writes the digits data set, or leaves it alone where it is there already with the same settings.
+
+    The folder appears whole or not at all: it is written beside its place and renamed when done.
+
+    Args:
+        out: folder to make: `train/*.png`, `val/*.png`, `annotations/instances_train.json`, `annotations/instances_val.json`.
+        train_images, val_images: numbers of images.
+        image_size: side of the square images in pixels, at least 96.
+        seed: makes other drawings and another share of the scans.
+
+    Returns:
+        The folder, a `pathlib.Path`, ready for `data.load(folder, "train")`.
+
+    Raises:
+        ValueError: a size out of range, or `out` is a folder with something else in it.
+        ImportError: scikit-learn is not installed.
+    """
+    out = pathlib.Path(out)
+    if image_size < 96 or train_images < 1 or val_images < 1:
+        raise ValueError(
+            f"write_digits: expected image_size >= 96 and at least one image in each split; received {image_size=}, "
+            f"{train_images=}, {val_images=}. A canvas must hold the largest digit."
+        )
+    settings = {
+        "data": "keras_detblocks digits",
+        "version": _VERSION,
+        "train_images": train_images,
+        "val_images": val_images,
+        "image_size": image_size,
+        "seed": seed,
+    }
+    if _made_with(out) == settings:
+        return out
+    if out.exists() and _made_with(out) is None and not (out.is_dir() and not any(out.iterdir())):
+        raise ValueError(
+            f"write_digits: expected a new or empty folder; received {out}, which holds something else. Name another one."
+        )
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    _write_all(partial, settings)
+    shutil.rmtree(out, ignore_errors=True)
+    os.replace(partial, out)
+    return out
+
+
+def _made_with(out):
+    """The settings of a complete folder, None where there is none."""
+    try:
+        return json.loads((out / "digits.json").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _write_all(folder, settings):
+    scans, labels = _scans(settings["seed"])
+    parts = {"train": slice(_VALIDATION_SCANS, None), "val": slice(_VALIDATION_SCANS)}
+    (folder / "annotations").mkdir(parents=True)
+    for number, (split, part) in enumerate(parts.items()):
+        (folder / split).mkdir()
+        rngs = [np.random.default_rng([settings["seed"], number, i]) for i in range(settings[f"{split}_images"])]
+        drawings = (_draw(rng, scans[part], labels[part], settings["image_size"]) for rng in rngs)
+        _write_split(folder, split, drawings, settings["image_size"])
+    (folder / "digits.json").write_text(json.dumps(settings))
+
+
+def _scans(seed):
+    """The scans (1797, 8, 8) as float32 alpha 0 to 1 and their digits (1797,), in an order drawn from the seed."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise ImportError("write_digits needs scikit-learn: pip install 'keras_detblocks[demo]'") from error
+    digits = load_digits()
+    order = np.random.default_rng(seed).permutation(len(digits.target))
+    return (digits.images[order] / 16.0).astype("float32"), digits.target[order]
+
+
+def _write_split(folder, split, drawings, size):
+    images, annotations = [], []
+    for i, (pixels, boxes, labels) in enumerate(drawings, start=1):
+        name = f"{i:06d}.png"
+        Image.fromarray(pixels).save(folder / split / name, compress_level=1, compress_type=_HUFFMAN_ONLY)
+        images.append({"id": i, "file_name": name, "width": size, "height": size})
+        for box, label in zip(boxes, labels):
+            annotations.append(_annotation(len(annotations) + 1, i, box, label))
+    categories = [{"id": digit + 1, "name": str(digit)} for digit in range(10)]
+    coco = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(coco))
+
+
+def _annotation(id_, image_id, box, label):
+    x, y, width, height = int(box[0]), int(box[1]), int(box[2] - box[0]), int(box[3] - box[1])
+    return {
+        "id": id_,
+        "image_id": image_id,
+        "category_id": int(label) + 1,
+        "bbox": [x, y, width, height],
+        "area": width * height,
+        "iscrowd": 0,
+    }
+
+
+def _draw(rng, scans, labels, size):
+    """One canvas uint8 (size, size, 3), its boxes (n, 4) xyxy and labels (n,)."""
+    canvas = _background(rng, size)
+    boxes, drawn = [], []
+    for _ in range(rng.integers(1, _MAX_DIGITS + 1)):
+        index = rng.integers(len(scans))
+        alpha = _enlarge(scans[index], rng.integers(_SCAN_SIDE[0], _SCAN_SIDE[1] + 1))
+        box = _place(rng, alpha.shape, boxes, size)
+        if box is None:
+            continue
+        colour = rng.choice([-1, 1]) * rng.uniform(*_CONTRAST) * rng.uniform(0.7, 1.0, 3)
+        canvas[box[1] : box[3], box[0] : box[2]] += alpha[:, :, None] * colour.astype("float32")
+        boxes.append(box)
+        drawn.append(labels[index])
+    noise = rng.standard_normal((size, size, 1), "float32") * np.float32(rng.uniform(*_NOISE_SIGMA))
+    return np.clip(canvas + noise, 0, 255).astype("uint8"), np.array(boxes), np.array(drawn)
+
+
+def _background(rng, size):
+    """A tinted grey with a smooth random texture, float32 (size, size, 3)."""
+    cells = rng.integers(4, 17)
+    coarse = rng.standard_normal((cells, cells), "float32") * np.float32(rng.uniform(*_TEXTURE))
+    texture = np.asarray(Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC))
+    tint = rng.uniform(90, 165) + rng.uniform(-15, 15, 3)
+    return texture[:, :, None] + tint.astype("float32")
+
+
+def _enlarge(scan, side):
+    """The ink's alpha at the given side, cut to where it is over the threshold."""
+    alpha = np.asarray(Image.fromarray(scan).resize((side, side), Image.Resampling.BICUBIC))
+    rows, columns = np.nonzero((alpha > _INK).any(1))[0], np.nonzero((alpha > _INK).any(0))[0]
+    return np.clip(alpha[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 0, 1)
+
+
+def _place(rng, shape, boxes, size, tries=20):
+    """A free place for a patch of the shape (height, width), as x0, y0, x1, y1, or None."""
+    height, width = shape
+    for _ in range(tries):
+        x, y = rng.integers(size - width + 1), rng.integers(size - height + 1)
+        near = (x - _GAP, y - _GAP, x + width + _GAP, y + height + _GAP)
+        if all(near[0] >= b[2] or near[2] <= b[0] or near[1] >= b[3] or near[3] <= b[1] for b in boxes):
+            return x, y, x + width, y + height
+    return None

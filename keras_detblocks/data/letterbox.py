@@ -1,0 +1,68 @@
+"""Fits an image of any size into a fixed canvas, keeping its proportions, and takes boxes there and back."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+FILL = 114  # the canvas beside the image: a middle grey, near the mean of natural images
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """How an image was fitted: `original` and `resized` are (height, width) in pixels; the image sits in the upper left corner."""
+
+    original: tuple
+    resized: tuple
+    size: tuple
+
+    @classmethod
+    def fit(cls, original, size):
+        """The letterbox of an image of `original` (height, width) in a canvas of `size` (height, width)."""
+        scale = min(size[0] / original[0], size[1] / original[1])
+        resized = tuple(max(1, min(s, round(o * scale))) for o, s in zip(original, size))
+        return cls(tuple(int(o) for o in original), resized, tuple(int(s) for s in size))
+
+    @property
+    def scale(self):
+        """Factors of x_min, y_min, x_max, y_max from original to letterboxed pixels, float32 (4,)."""
+        y, x = (r / o for r, o in zip(self.resized, self.original))
+        return np.array([x, y, x, y], "float32")
+
+    def to_letterboxed(self, boxes):
+        """Boxes (..., 4) xyxy in the original's pixels -> in the canvas's pixels."""
+        return np.asarray(boxes, "float32") * self.scale
+
+    def to_original(self, boxes):
+        """Boxes (..., 4) xyxy in the canvas's pixels -> in the original's pixels, clipped to the original image."""
+        height, width = self.original
+        return np.clip(np.asarray(boxes, "float32") / self.scale, 0, np.array([width, height, width, height], "float32"))
+
+
+def letterbox(image, size):
+    """Fits an image into a canvas.
+
+    Args:
+        image: uint8 array (h, w, 3), as from `read_image`.
+        size: (height, width) of the canvas, or one number for a square.
+
+    Returns:
+        `(canvas, fitted)`: uint8 (height, width, 3) and its `Letterbox`.
+
+    >>> import numpy as np
+    >>> canvas, fitted = letterbox(np.zeros((100, 200, 3), "uint8"), (64, 64))
+    >>> canvas.shape, fitted.resized
+    ((64, 64, 3), (32, 64))
+    >>> fitted.to_original([[0, 0, 64, 32]]).tolist()
+    [[0.0, 0.0, 200.0, 100.0]]
+    """
+    size = (size, size) if np.ndim(size) == 0 else tuple(size)
+    fitted = Letterbox.fit(image.shape[:2], size)
+    height, width = fitted.resized
+    if fitted.resized != fitted.original:
+        image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    if fitted.resized == fitted.size:
+        return image, fitted
+    canvas = np.full((*fitted.size, 3), FILL, "uint8")
+    canvas[:height, :width] = image
+    return canvas, fitted

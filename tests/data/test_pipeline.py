@@ -1,0 +1,89 @@
+"""The tf.data pipeline: order, shuffling, padding, letterboxing, unreadable files, both ways of holding images."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_detblocks import data
+from keras_detblocks.data.dataset import Skipped, make_record
+
+SIZES = [(40, 30), (30, 40), (40, 40), (64, 16), (40, 30), (80, 80), (33, 47)]
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Seven images, image i of colour i, with i % 3 boxes and one crowd."""
+    skipped, records = Skipped(), []
+    for i, (width, height) in enumerate(SIZES):
+        Image.new("RGB", (width, height), (10 * i, 0, 0)).save(tmp_path / f"{i}.png")
+        objects = [((2, 2, 12, 14), k, 0, None) for k in range(i % 3)] + [((0, 0, 9, 9), 0, 1, None)]
+        records.append(make_record(tmp_path / f"{i}.png", (width, height), objects, i, skipped))
+    return data.Dataset(records, ("x", "y"), (0, 1), skipped, "made up")
+
+
+@pytest.mark.parametrize("budget", [10**9, 0])
+def test_in_order_with_a_partial_last_batch(dataset, budget):
+    batches = list(data.pipeline(dataset, (32, 48), 3, memory_budget=budget))
+    assert [len(images) for images, _ in batches] == [3, 3, 1]
+    images = np.concatenate([x for x, _ in batches])
+    assert images.dtype == np.float32 and images.shape == (7, 32, 48, 3)
+    np.testing.assert_array_equal(images[:, 2, 2, 0], [0, 10, 20, 30, 40, 50, 60])
+    boxes, labels = (np.concatenate([y[k] for _, y in batches]) for k in ("boxes", "labels"))
+    assert boxes.shape == (7, 2, 4) and boxes.dtype == np.float32
+    np.testing.assert_array_equal(labels, [[-1, -1], [0, -1], [0, 1], [-1, -1], [0, -1], [0, 1], [-1, -1]])
+    for record, canvas_boxes in zip(dataset.records, boxes):
+        _, fitted = data.letterbox(data.read_image(record.path), (32, 48))
+        expected = fitted.to_letterboxed(record.boxes[~record.crowd])
+        np.testing.assert_allclose(canvas_boxes[: len(expected)], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("budget", [10**9, 0])
+def test_training_shuffles_anew_and_repeats(dataset, budget):
+    def passes(seed):
+        batches = data.pipeline(dataset, 32, 3, training=True, seed=seed, memory_budget=budget).take(7)
+        return np.concatenate([x[:, 2, 2, 0] for x, _ in batches]).astype(int).tolist()
+
+    seen = passes(0)  # 21 images: three passes, batches running across their borders
+    thirds = [seen[0:7], seen[7:14], seen[14:21]]
+    assert all(sorted(third) == [0, 10, 20, 30, 40, 50, 60] for third in thirds)
+    assert thirds[0] != thirds[1] != thirds[2]
+    assert passes(0) == seen and passes(1) != seen
+
+
+def test_set_smaller_than_a_batch_fills_it(dataset):
+    images, _ = next(iter(data.pipeline(dataset.take(2), 32, 5, training=True)))
+    assert images.shape[0] == 5
+
+
+def test_augment_sees_the_batch_in_training_only(dataset):
+    def augment(images, boxes, labels, seed):
+        assert images.shape[1:] == (32, 32, 3) and boxes.shape[1:] == (2, 4) and seed.shape == (2,)
+        return images * 0, boxes + 1, labels
+
+    images, truth = next(iter(data.pipeline(dataset, 32, 3, training=True, augment=augment)))
+    assert np.max(images) == 0 and np.min(truth["boxes"]) == 1
+    images, _ = next(iter(data.pipeline(dataset, 32, 3, augment=augment)))
+    assert np.max(images) > 0
+
+
+@pytest.mark.parametrize("budget", [10**9, 0])
+def test_file_that_turns_unreadable(dataset, budget):
+    """The end mark is there, so that loading does not notice; decoding must not crash."""
+    path = dataset.records[1].path
+    with open(path, "wb") as file:
+        file.write(b"\x89PNG broken IEND")
+    with pytest.warns(UserWarning, match="could not be decoded"):
+        images = np.concatenate([x for x, _ in data.pipeline(dataset, 32, 3, memory_budget=budget)])
+    assert len(images) == 7 and (images[1] == 114).all()
+    if budget:
+        with pytest.warns(UserWarning, match="1 of 7 images"):
+            batches = data.pipeline(dataset, 32, 3, training=True, memory_budget=budget).take(4)
+        assert 114 not in np.concatenate([x[:, 2, 2, 0] for x, _ in batches])
+
+
+def test_nothing_readable(dataset):
+    for record in dataset.records:
+        with open(record.path, "wb") as file:
+            file.write(b"IEND")
+    with pytest.warns(UserWarning), pytest.raises(data.ImageError, match="none of 7"):
+        data.pipeline(dataset, 32, 3, training=True)
