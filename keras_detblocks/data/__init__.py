@@ -1,12 +1,13 @@
-"""Data sets: reading COCO folders and image files, letterboxing, and `tf.data` pipelines."""
+"""Data sets: reading COCO and Pascal VOC folders and image files, letterboxing, and `tf.data` pipelines."""
 
 from .coco import read_coco
-from .dataset import Dataset, DatasetError, Record, Skipped
+from .dataset import Dataset, DatasetError, Record, Skipped, merge
 from .digits import write_digits
 from .images import ImageError, read_image
 from .letterbox import Letterbox, letterbox
 from .load import load, splits
 from .pipeline import pipeline
+from .voc import read_voc
 
 __all__ = [
     "Dataset",
@@ -17,9 +18,11 @@ __all__ = [
     "Skipped",
     "letterbox",
     "load",
+    "merge",
     "pipeline",
     "read_coco",
     "read_image",
+    "read_voc",
     "splits",
     "write_digits",
 ]

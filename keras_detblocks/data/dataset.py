@@ -58,6 +58,12 @@ class Skipped:
         if len(examples) < self.EXAMPLES:
             examples.append(str(example))
 
+    def update(self, other):
+        """Adds the account of another part of the data set."""
+        self.counts.update(other.counts)
+        for reason, examples in other.examples.items():
+            self.examples[reason] = (self.examples.get(reason, []) + examples)[: self.EXAMPLES]
+
     @property
     def total(self):
         return sum(self.counts.values())
@@ -99,6 +105,26 @@ class Dataset:
     def take(self, count):
         """The same data set with the first `count` images only."""
         return replace(self, records=self.records[:count])
+
+    def with_classes(self, class_names):
+        """The same records with the labels of another order of classes, such as a detector's; names decide.
+
+        Raises:
+            DatasetError: an object here is of a class that is not among `class_names`.
+        """
+        class_names = tuple(class_names)
+        used = {self.class_names[label] for r in self.records for label in r.labels}
+        if not used <= set(class_names):
+            missing = ", ".join(sorted(used - set(class_names)))
+            raise DatasetError(
+                f"{self.source}: expected the classes {', '.join(class_names)}; received objects of {missing} as well."
+            )
+        table = np.array([class_names.index(n) if n in class_names else -1 for n in self.class_names], "int32")
+        ids = dict(zip(self.class_names, self.category_ids))
+        free = max([-1, *(i for i in self.category_ids if isinstance(i, int))]) + 1
+        category_ids = tuple(ids[n] if n in ids else free + k for k, n in enumerate(class_names))
+        records = [replace(r, labels=table[r.labels]) for r in self.records]
+        return replace(self, records=records, class_names=class_names, category_ids=category_ids)
 
     def describe(self):
         """A report to read: images, objects per class, box sizes, and what was skipped."""
@@ -210,3 +236,24 @@ def finish(records, class_names, category_ids, skipped, source):
         detail = f" Skipped: {str(skipped)}" if skipped.total else ""
         raise DatasetError(f"{source}: expected at least one usable image; found none. Check the paths in the annotations.{detail}")
     return Dataset(records, tuple(class_names), tuple(category_ids), skipped, str(pathlib.Path(source)))
+
+
+def merge(datasets):
+    """Several data sets of the same classes as one, in order.
+
+    Raises:
+        DatasetError: their classes differ.
+    """
+    first = datasets[0]
+    if len(datasets) == 1:
+        return first
+    skipped = Skipped()
+    for dataset in datasets:
+        if dataset.class_names != first.class_names:
+            raise DatasetError(
+                f"expected the same classes in all splits; received {first.class_names} in {first.source} and "
+                f"{dataset.class_names} in {dataset.source}. Write the same list of classes into both."
+            )
+        skipped.update(dataset.skipped)
+    records = [record for dataset in datasets for record in dataset.records]
+    return replace(first, records=records, skipped=skipped, source=" + ".join(d.source for d in datasets))

@@ -1,73 +1,78 @@
 """Finds out what a path holds and reads it."""
 
 import pathlib
-from dataclasses import dataclass
+from functools import partial
 
 from .coco import read_coco
-from .dataset import DatasetError
+from .dataset import DatasetError, merge
+from .voc import is_voc, read_voc, voc_splits
 
 _LAYOUTS = (
     "a COCO JSON file; a folder with annotations/instances_SPLIT.json and images in SPLIT/, images/SPLIT/ or images/; "
-    "a folder with SPLIT/_annotations.coco.json"
+    "a folder with SPLIT/_annotations.coco.json; a Pascal VOC folder with Annotations/, JPEGImages/ and ImageSets/Main/SPLIT.txt"
 )
 
 
-@dataclass(frozen=True)
-class _Source:
-    """One split of a data set on disk, and how to read it."""
-
-    read: object
-    path: pathlib.Path
-
-    def __call__(self):
-        return self.read(self.path)
-
-
 def splits(path):
-    """Names of the splits that a data set folder holds, such as `("train", "val")`; `(None,)` for a single COCO JSON file."""
-    return tuple(_sources(pathlib.Path(path)))
+    """Names of the splits that a data set holds, such as `("train", "val")`; `(None,)` where it is not split."""
+    return tuple(_readers(pathlib.Path(path)))
 
 
 def load(path, split=None):
     """Reads a data set, whatever its layout.
 
     Args:
-        path: a COCO JSON file, or a folder in one of the common COCO layouts.
-        split: name of the split, one of `splits(path)`; may be left out where there is only one.
+        path: a COCO JSON file, or a folder in one of the common COCO layouts or in Pascal VOC's.
+        split: name of the split, one of `splits(path)`, or several joined by "+", such as "train+val". It may be left out where
+            there is only one.
+
+    Returns:
+        A `Dataset`; its `skipped` says what in it could not be used, `describe()` tells all about it.
 
     Raises:
         DatasetError: (a ValueError) nothing there that can be read, or no such split.
     """
-    sources = _sources(pathlib.Path(path))
-    if split is None and len(sources) == 1:
-        return next(iter(sources.values()))()
-    if split not in sources:
-        raise DatasetError(f"{path}: expected one of the splits {', '.join(map(str, sources))}; received split={split!r}.")
-    return sources[split]()
+    readers = _readers(pathlib.Path(path))
+    if split is None and len(readers) == 1:
+        return next(iter(readers.values()))()
+    wanted = [split] if split in readers else str(split).split("+")
+    for name in wanted:
+        if name not in readers:
+            known = ", ".join(map(str, readers))
+            raise DatasetError(f"{path}: expected one of the splits {known}, or several joined by '+'; received split={split!r}.")
+    return merge([readers[name]() for name in wanted])
 
 
-def _sources(path):
-    """Split name -> `_Source`."""
+def _readers(path):
+    """Split name -> a function that reads it."""
     if path.is_file() and path.suffix.lower() == ".json":
-        return {None: _Source(read_coco, path)}
+        return {None: partial(read_coco, path)}
     if not path.is_dir():
-        raise DatasetError(
-            f"{path}: expected a data set ({_LAYOUTS}); {'it is another file' if path.exists() else 'it does not exist'}."
-        )
-    found = _coco_folder(path)
-    if not found:
-        raise DatasetError(f"{path}: expected {_LAYOUTS}; found none of them in this folder.")
-    return found
+        what = "it is another kind of file" if path.exists() else "it does not exist"
+        raise DatasetError(f"{path}: {what}; expected a data set: {_LAYOUTS}.")
+    for reader in (_coco_readers, _voc_readers):
+        found = reader(path)
+        if found:
+            return found
+    raise DatasetError(f"{path}: expected a data set; found none of the known layouts: {_LAYOUTS}.")
 
 
-def _coco_folder(path):
+def _voc_readers(path):
+    """VOC's own archives put the folder two levels down: VOCdevkit/VOC2012."""
+    folders = [folder for folder in (path, *sorted(path.glob("*")), *sorted(path.glob("VOCdevkit/*"))) if is_voc(folder)]
+    if not folders:
+        return {}
+    return {split: partial(read_voc, folders[0], split) for split in voc_splits(folders[0])}
+
+
+def _coco_readers(path):
     files = {}
     for file in sorted([*path.glob("*.json"), *path.glob("annotations/*.json")]):
         if _looks_like_coco(file):
             files[file.stem.removeprefix("instances_").removeprefix("_annotations.coco") or None] = file
     for file in sorted(path.glob("*/_annotations.coco.json")):
         files[file.parent.name] = file
-    return {split: _Source(read_coco, file) for split, file in files.items()}
+    return {split: partial(read_coco, file) for split, file in files.items()}
 
 
 def _looks_like_coco(file):
