@@ -117,4 +117,25 @@ NECKS = [
     ),
 ]
 
-CASES = LAYERS + NECKS
+HAND_MADE = (((1, (1, 1), (0, 1), False, True, False), (3, (2, 1), (1, 1), True, False, False)), ((3, (1, 2), (0, 3), True),))
+
+CONTEXT = [
+    Case("spp", "SPP", dict(pool_sizes=(3, 7), largest_first=True), 4),
+    Case("spp_bottleneck", "SPP", dict(filters=6, hidden_filters=5, activation="relu6", hidden_activation=None, epsilon=1e-3), 8),
+    Case("sppf", "SPPF", dict(filters=6, pool_size=3, num_pools=4, activation="hard_silu"), 8),
+    Case("spp_csp", "SPPCSP", dict(filters=6, hidden_filters=4, num_pools=2, activation="leaky_relu"), 8),
+    Case("sppnet", "SpatialPyramidPooling", dict(bins=(1, 2, 3, 6)), 4),
+    Case("sppnet_window", "SpatialPyramidPooling", dict(bins=(2, 4), mode="average", form="window", flatten=False), 4),
+    Case("aspp", "ASPP", dict(filters=6, rates=(2, 5), separable=True, dropout=0.0, activation="relu6"), 8),
+    Case("aspp_sum", "ASPP", dict(filters=6, rates=(2, 3, 4, 6), merge="sum"), 8),
+    Case("aspp_bias", "ASPP", dict(filters=6, rates=(3, 6), dropout=0.4, pool_normalization=None), 8, random=True),
+    Case("rfb", "RFB", dict(filters=12, strides=2, scale=0.5, visual=1, reduction=4), 16),
+    Case("rfb_s", "RFBs", dict(filters=12, activation="silu"), 16),
+    Case("rfb_e", "RFB", dict(filters=12, branches="rfb_e"), 16),
+    Case("rfb_mobile", "RFB", dict(filters=16, branches="rfb_mobile", activation="relu6"), 16),
+    Case("rfb_light", "RFB", dict(filters=12, branches="rfb_light", groups=2), 32),
+    Case("rfb_asff", "RFB", dict(filters=16, branches="asff"), 16),
+    Case("rfb_by_hand", "RFB", dict(filters=12, branches=HAND_MADE, strides=2, reduction=4), 16),
+]
+
+CASES = LAYERS + NECKS + CONTEXT

@@ -1,10 +1,15 @@
 """Context (receptive-field) blocks: layers, tensor in, tensor out."""
 
+from .aspp import ASPP
+from .rfb import RFB, RFBs
 from .spp import SPP, SPPCSP, SPPF, SpatialPyramidPooling
 
 __all__ = [
+    "ASPP",
+    "RFB",
     "SPP",
     "SPPCSP",
     "SPPF",
+    "RFBs",
     "SpatialPyramidPooling",
 ]
