@@ -130,10 +130,8 @@ class ASPP(keras.layers.Layer):
             return [Layout("kazuto1011 v2", torch_key((r"^rate(\d+)/conv/", r"c\1/")))]
         branches = ["conv1x1", *(f"rate{i}" for i in range(len(self.rates)))]
         return [
-            Layout("torchvision", torch_key(*_rules(branches, "convs.{i}.0/", "convs.{i}.1/", "convs.{i}.1/", "convs.{i}.2/"))),
-            Layout(
-                "detectron2", torch_key(*_rules(branches, "convs.{i}/", "convs.{i}.norm/", "convs.{i}.1/", "convs.{i}.1.norm/"))
-            ),
+            Layout("torchvision", torch_key(*_rules(branches, ".0/", ".1/", ".1/", ".2/"))),
+            Layout("detectron2", torch_key(*_rules(branches, "/", "/norm/", ".1/", ".1.norm/"))),
             Layout("kazuto1011 v3", torch_key(*_KAZUTO_V3)),
             Layout("TensorFlow DeepLab", _tensorflow_key, self._from_tensorflow),
         ]

@@ -193,7 +193,7 @@ class RFB(keras.layers.Layer):
         check_count(reduction, "reduction", optional=True)
         check_count(groups, "groups")
         self.filters = filters
-        self.branches = branches if isinstance(branches, str) else _as_branches(branches)
+        self.branches = _as_tuples(branches)
         self.strides = strides
         self.scale = scale
         self.visual = visual
@@ -210,7 +210,8 @@ class RFB(keras.layers.Layer):
         elif isinstance(self.branches, str):
             raise ValueError(f"`branches` must be one of {', '.join(PRESETS)}, or a tuple of branches. Received: {self.branches!r}")
         else:
-            spec = RFBSpec(self.branches, any_stride=all(sum(u.strided for u in branch) == 1 for branch in self.branches))
+            made = _as_branches(self.branches)
+            spec = RFBSpec(made, any_stride=all(sum(unit.strided for unit in branch) == 1 for branch in made))
         if self.strides > 1 and not spec.any_stride:
             raise ValueError(
                 f"These branches work at stride 1 only, as published; use branches='rfb', or mark one strided unit in every "
@@ -338,10 +339,15 @@ class RFBs(RFB):
         super().__init__(filters, branches, strides, scale, visual, reduction, groups, **kwargs)
 
 
+def _as_tuples(value):
+    """The value with tuples for lists, which JSON gives back."""
+    return tuple(_as_tuples(v) for v in value) if isinstance(value, (tuple, list)) else value
+
+
 def _as_branches(branches):
-    """Branches from plain values (lists, after JSON) as tuples of `Unit`."""
+    """Branches of `Unit`s from plain values."""
     try:
-        made = tuple(tuple(Unit(*(tuple(v) if isinstance(v, list) else v for v in unit)) for unit in branch) for branch in branches)
+        made = tuple(tuple(Unit(*unit) for unit in branch) for branch in branches)
     except TypeError as error:
         raise ValueError(
             f"`branches` must be a preset's name or a tuple of branches, each a tuple of convolutions such as "
