@@ -68,7 +68,7 @@ def register_model_layout(layout):
     return layout
 
 
-def load(target, source, prefix="", skip=()):
+def load(target, source, prefix="", skip=(), unused=None, adapt=None):
     """Assigns the weights of a reference checkpoint to a built layer or model.
 
     Args:
@@ -77,6 +77,8 @@ def load(target, source, prefix="", skip=()):
             `weights=` of the backbones takes.
         prefix: of the keys to use; others are ignored and the prefix is dropped (`"neck."`).
         skip: paths of variables to leave as they are, such as a head for other classes.
+        unused: regular expression of reference keys that the target need not use, such as those of stages that were not built.
+        adapt: functions by variable path, (array in Keras' order, variable) -> array, or None to leave the variable as it is.
 
     Returns:
         The layout's name.
@@ -95,7 +97,8 @@ def load(target, source, prefix="", skip=()):
     if not layouts:
         raise ValueError(f"No reference key names are known for {target.name!r} ({type(target).__name__}).")
     layout = max(layouts, key=lambda each: sum(each.key(path) in tensors for path in variables))
-    _assign(variables, layout, tensors, checkpoint.source, unused_allowed={layout.key(path) for path in skip})
+    allowed = {layout.key(path) for path in skip} | {key for key in tensors if unused and re.search(unused, key)}
+    _assign(variables, layout, tensors, checkpoint.source, allowed, adapt or {})
     return layout.name
 
 
@@ -119,7 +122,7 @@ def _below(path, name):
     return re.sub(rf"^(.*/)?{re.escape(name)}/", "", path, count=1)
 
 
-def _assign(variables, layout, tensors, source, unused_allowed):
+def _assign(variables, layout, tensors, source, unused_allowed, adapt):
     keys = {path: layout.key(path) for path in variables}
     missing = sorted({key for key in keys.values() if key not in tensors})
     unused = sorted(set(tensors) - set(keys.values()) - unused_allowed)
@@ -127,9 +130,11 @@ def _assign(variables, layout, tensors, source, unused_allowed):
     for path, key in keys.items():
         if key in tensors:
             array = tensors[key] if layout.transform is None else layout.transform(key, tensors[key])
-            arrays[path] = to_keras(array, variables[path])
-            if arrays[path].shape != tuple(variables[path].shape):
-                misshapen.append(f"{key}: expected {tuple(variables[path].shape)}, received {arrays[path].shape}")
+            array = to_keras(array, variables[path])
+            array = adapt[path](array, variables[path]) if path in adapt else array
+            if array is not None and array.shape != tuple(variables[path].shape):
+                misshapen.append(f"{key}: expected {tuple(variables[path].shape)}, received {array.shape}")
+            arrays[path] = array
     problems = [
         f"{title}: {', '.join(names[:8])}{f' and {len(names) - 8} more' if len(names) > 8 else ''}"
         for title, names in (("missing", missing), ("unused", unused), ("misshapen (Keras order)", misshapen))
@@ -138,7 +143,8 @@ def _assign(variables, layout, tensors, source, unused_allowed):
     if problems:
         raise ValueError(f"The weights of {source} do not fit, read as {layout.name}. {'. '.join(problems)}. Nothing was loaded.")
     for path, array in arrays.items():
-        variables[path].assign(array)
+        if array is not None:
+            variables[path].assign(array)
 
 
 def to_keras(array, variable):

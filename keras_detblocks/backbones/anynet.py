@@ -1,0 +1,269 @@
+"""AnyNet: a stem, stages of identical residual bottleneck blocks with free settings per stage, a head.
+
+"Designing Network Design Spaces" (https://arxiv.org/abs/2003.13678). Block, padding and squeeze widths are those of pycls
+(https://github.com/facebookresearch/pycls, MIT) and timm (https://github.com/huggingface/pytorch-image-models, Apache-2.0), whose
+weights load unchanged. The published nets are in `regnet.py`.
+"""
+
+import math
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from ..layers import SqueezeExcite, StochasticDepth, conv_norm_act
+from ..weights import Layout, register_model_layout, torch_key
+from .applications import Arguments, Trunk, application, check_output_stride, positive_ints
+
+
+@dataclass(frozen=True)
+class AnyNetSpec:
+    """Settings per stage, as tuples of one length; the first block of each stage has stride 2.
+
+    Args:
+        depths: blocks per stage.
+        widths: output channels per stage.
+        bottleneck_ratios: the paper's b: the 3x3 convolution has `width / b` channels (b < 1 is an inverted bottleneck).
+        group_widths: channels per group of the 3x3 convolution (1 is depthwise); must divide `width / b`.
+        se_ratio: squeezed channels over the block's *input* channels; 0 for no squeeze-and-excitation.
+        stem_width: channels of the 3x3 stride-2 stem.
+
+    Raises:
+        ValueError: saying which rule a stage breaks.
+
+    >>> AnyNetSpec((1, 1, 2), (24, 48, 96), (1, 1, 1), (8, 8, 8), stem_width=16).inner_widths
+    (24, 48, 96)
+    """
+
+    depths: tuple
+    widths: tuple
+    bottleneck_ratios: tuple
+    group_widths: tuple
+    se_ratio: float = 0.0
+    stem_width: int = 32
+
+    def __post_init__(self):
+        for field in ("depths", "widths", "group_widths"):
+            object.__setattr__(self, field, positive_ints(getattr(self, field), field))
+        object.__setattr__(self, "bottleneck_ratios", tuple(float(b) for b in self.bottleneck_ratios))
+        lengths = {f: len(getattr(self, f)) for f in ("depths", "widths", "bottleneck_ratios", "group_widths")}
+        if len(set(lengths.values())) != 1 or not self.depths:
+            raise ValueError(f"Every setting needs one value per stage, for at least one stage. Received lengths: {lengths}")
+        positive_ints((self.stem_width,), "stem_width")
+        if not 0.0 <= self.se_ratio <= 1.0:
+            raise ValueError(f"`se_ratio` must be between 0 and 1. Received: se_ratio={self.se_ratio}")
+        for stage in range(len(self.depths)):
+            self._check_stage(stage)
+
+    def _check_stage(self, stage):
+        width, ratio, group = self.widths[stage], self.bottleneck_ratios[stage], self.group_widths[stage]
+        if ratio <= 0:
+            raise ValueError(f"Stage {stage + 1}: the bottleneck ratio must be positive. Received: {ratio}")
+        if not math.isclose(width / ratio, round(width / ratio), rel_tol=1e-9) or round(width / ratio) < 1:
+            raise ValueError(
+                f"Stage {stage + 1}: width {width} over bottleneck ratio {ratio} must be a whole number of channels. "
+                f"Received: {width / ratio}"
+            )
+        if round(width / ratio) % group:
+            raise ValueError(
+                f"Stage {stage + 1}: the {round(width / ratio)} channels of the 3x3 convolution (width {width} / bottleneck "
+                f"ratio {ratio}) are not divisible by the group width {group}. `fit_to_groups` gives the nearest widths that are."
+            )
+
+    @property
+    def inner_widths(self):
+        """Channels of the 3x3 convolution per stage."""
+        return tuple(round(w / b) for w, b in zip(self.widths, self.bottleneck_ratios))
+
+
+def fit_to_groups(widths, bottleneck_ratios, group_widths):
+    """Nearest widths that the groups divide, after clamping each group width to the inner width: pycls' rule.
+
+    Returns:
+        (widths, group_widths), tuples of ints. Halves round to even, as in the published nets.
+
+    >>> fit_to_groups((80, 232), (1, 1), (120, 120))
+    ((80, 240), (80, 120))
+    """
+    pairs = [_fit_stage(*stage) for stage in zip(widths, bottleneck_ratios, group_widths)]
+    return tuple(w for w, _ in pairs), tuple(g for _, g in pairs)
+
+
+def _fit_stage(width, ratio, group_width):
+    multiplier = 1.0 / ratio
+    inner = max(1, int(width * multiplier))
+    group = min(group_width, inner)
+    unit = math.lcm(group, int(multiplier)) if multiplier > 1 else group
+    inner = max(unit, round(inner / unit) * unit)
+    return int(inner / multiplier), group
+
+
+def anynet_trunk(spec, name, output_stride=32, drop_path_rate=0.0, imagenet=None):
+    """The `Trunk` of a spec; `imagenet` is the id of its recommended checkpoint."""
+    check_output_stride(output_stride)
+    levels = [min(stage + 2, output_stride.bit_length() - 1) for stage in range(len(spec.depths))]
+
+    def body(x, deepest):
+        x = conv_norm_act(x, spec.stem_width, 3, 2, name="stem")
+        maps = {1: x}
+        rates = iter(np.linspace(0.0, drop_path_rate, sum(spec.depths)).tolist())
+        dilation = 1
+        for index, level in enumerate(levels):
+            if level > deepest:
+                break
+            stride = 2 if level > max(maps) else 1
+            x, dilation = stage(x, spec, index, stride, dilation, rates)
+            maps[level] = x
+        return maps
+
+    def unbuilt(deepest):
+        """Reference keys of the stages beyond the deepest level."""
+        stages = [str(index + 1) for index, level in enumerate(levels) if level > deepest]
+        return rf"^(s|trunk_output\.block)({'|'.join(stages)})\." if stages else None
+
+    return Trunk(name, body, (1, *sorted(set(levels))), "stem_conv/kernel", unbuilt, imagenet=imagenet)
+
+
+def stage(x, spec, index, stride, dilation, drop_rates):
+    """Adds stage `index` (from 0) of a spec; a stage without stride doubles the dilation after its first block.
+
+    Returns:
+        (output tensor, dilation of the next stage's first block).
+    """
+    last_dilation = dilation * 2 if stride == 1 else dilation
+    for number in range(spec.depths[index]):
+        x = bottleneck_block(
+            x,
+            spec.widths[index],
+            stride if number == 0 else 1,
+            inner_width=spec.inner_widths[index],
+            group_width=spec.group_widths[index],
+            se_width=round(spec.se_ratio * x.shape[-1]),
+            dilation=dilation if number == 0 else last_dilation,
+            drop_rate=next(drop_rates),
+            name=f"s{index + 1}_b{number + 1}",
+        )
+    return x, last_dilation
+
+
+def bottleneck_block(x, width, stride, *, inner_width, group_width, se_width, dilation, drop_rate, name):
+    """1x1, grouped 3x3 with the stride, squeeze-and-excitation, 1x1, added to the (projected) input, ReLU."""
+    shortcut = x
+    if stride != 1 or x.shape[-1] != width:
+        shortcut = conv_norm_act(x, width, 1, stride, activation=None, name=f"{name}_downsample")
+    groups = inner_width // group_width
+    y = conv_norm_act(x, inner_width, 1, name=f"{name}_conv1")
+    y = conv_norm_act(y, inner_width, 3, stride, groups=groups, dilation_rate=dilation, name=f"{name}_conv2")
+    if se_width:
+        y = SqueezeExcite(se_width, name=f"{name}_se")(y)
+    y = conv_norm_act(y, width, 1, activation=None, name=f"{name}_conv3")
+    if drop_rate > 0:
+        y = StochasticDepth(drop_rate, name=f"{name}_drop")(y)
+    y = keras.layers.Add(name=f"{name}_add")([shortcut, y])
+    return keras.layers.Activation("relu", name=f"{name}_out")(y)
+
+
+def AnyNet(
+    spec,
+    include_top=True,
+    weights=None,
+    input_tensor=None,
+    input_shape=None,
+    pooling=None,
+    classes=1000,
+    classifier_activation="softmax",
+    name=None,
+    *,
+    include_preprocessing=True,
+    levels=None,
+    output_stride=32,
+    drop_path_rate=0.0,
+):
+    """Builds the net of an `AnyNetSpec`, with any number of stages. See `RegNetY` for the other arguments.
+
+    Returns:
+        A functional `keras.Model`.
+
+    >>> spec = AnyNetSpec((1, 1, 2), (24, 48, 96), (1, 1, 1), (8, 8, 8), se_ratio=0.25, stem_width=16)
+    >>> model = AnyNet(spec, include_top=False, input_shape=(64, 96, 3), levels=(3, 4))
+    >>> tuple(model.output["P4"].shape)
+    (None, 4, 6, 96)
+    """
+    if not isinstance(spec, AnyNetSpec):
+        raise ValueError(f"`spec` must be an AnyNetSpec; `RegNetSpec.to_anynet()` returns one. Received: spec={spec!r}")
+    return application(
+        anynet_trunk(spec, "anynet", output_stride, drop_path_rate),
+        Arguments(
+            include_top,
+            weights,
+            input_tensor,
+            input_shape,
+            pooling,
+            classes,
+            classifier_activation,
+            name,
+            include_preprocessing,
+            levels,
+        ),
+    )
+
+
+# From a variable's path ("s1_b2_conv3_bn/gamma", "s1_b1_se/fc1/kernel") to the key of each reference.
+_PARTS = {"conv1": "f.a", "conv2": "f.b", "conv3": "f.c", "downsample": "proj"}
+
+
+def _torchvision_unit(match):
+    stage_number, block, part, kind = match.groups()
+    position = "0" if kind == "conv" else "1"
+    return f"trunk_output.block{stage_number}.block{stage_number}-{int(block) - 1}.{_PARTS[part]}.{position}/"
+
+
+def _pycls_unit(match):
+    stage_number, block, part, kind = match.groups()
+    if part == "downsample":
+        return f"s{stage_number}.b{block}.{'proj' if kind == 'conv' else 'bn'}/"
+    return f"s{stage_number}.b{block}.{_PARTS[part]}{'' if kind == 'conv' else '_bn'}/"
+
+
+def _rgb_stem(key, array):
+    """The published pycls nets read BGR."""
+    return array[:, ::-1] if key == "stem.conv.weight" and array.shape[1] == 3 else array
+
+
+_UNIT = r"^s(\d+)_b(\d+)_(conv\d|downsample)_(conv|bn)/"
+register_model_layout(
+    Layout(
+        "timm (RegNet)",
+        torch_key(
+            (r"^predictions/", "head/fc/"),
+            (r"^stem_(conv|bn)/", r"stem/\1/"),
+            (_UNIT, r"s\1/b\2/\3/\4/"),
+            (r"^s(\d+)_b(\d+)_se/", r"s\1/b\2/se/"),
+        ),
+    )
+)
+register_model_layout(
+    Layout(
+        "torchvision (RegNet)",
+        torch_key(
+            (r"^predictions/", "fc/"),
+            (r"^stem_conv/", "stem/0/"),
+            (r"^stem_bn/", "stem/1/"),
+            (_UNIT, _torchvision_unit),
+            (r"^s(\d+)_b(\d+)_se/", lambda m: f"trunk_output.block{m[1]}.block{m[1]}-{int(m[2]) - 1}.f.se/"),
+        ),
+    )
+)
+register_model_layout(
+    Layout(
+        "pycls",
+        torch_key(
+            (r"^predictions/", "head/fc/"),
+            (r"^stem_(conv|bn)/", r"stem/\1/"),
+            (_UNIT, _pycls_unit),
+            (r"^s(\d+)_b(\d+)_se/fc1/", r"s\1/b\2/f/se/f_ex/0/"),
+            (r"^s(\d+)_b(\d+)_se/fc2/", r"s\1/b\2/f/se/f_ex/2/"),
+        ),
+        _rgb_stem,
+    )
+)

@@ -1,0 +1,328 @@
+"""RegNetX and RegNetY: nets whose widths follow a quantised line, six numbers each.
+
+"Designing Network Design Spaces" (https://arxiv.org/abs/2003.13678). The numbers are those of pycls
+(https://github.com/facebookresearch/pycls, MIT); `_tv` marks the nets that torchvision's rounding makes different. The three
+largest come from SEER and SWAG (VISSL). Initialization is pycls' (He by fan-out; the last scale of a block starts at 1).
+"""
+
+import difflib
+from dataclasses import dataclass
+
+import numpy as np
+
+from .anynet import AnyNetSpec, anynet_trunk, fit_to_groups
+from .applications import Arguments, application, constructor, positive_ints
+
+
+@dataclass(frozen=True)
+class RegNetSpec:
+    """The six numbers of a RegNet, and what stays fixed in the family.
+
+    Args:
+        depth: number of blocks.
+        w_0, w_a: block j has the width w_0 + w_a * j before quantisation. w_0 is a multiple of 8.
+        w_m: ratio between the widths of consecutive stages, above 1.
+        group_width: channels per group of the 3x3 convolutions.
+        bottleneck_ratio: the paper's b; the 3x3 convolutions have `width / b` channels.
+        se_ratio: squeezed channels over a block's input channels; 0 for RegNetX, 0.25 for RegNetY.
+        stem_width: channels of the stem.
+        rounding: of widths to whole groups, `"pycls"` (the paper's) or `"torchvision"`.
+
+    Raises:
+        ValueError: saying which rule is broken.
+    """
+
+    depth: int
+    w_0: int
+    w_a: float
+    w_m: float
+    group_width: int
+    bottleneck_ratio: float = 1.0
+    se_ratio: float = 0.0
+    stem_width: int = 32
+    rounding: str = "pycls"
+
+    def __post_init__(self):
+        positive_ints((self.depth, self.group_width, self.stem_width), "depth, group_width, stem_width")
+        if self.w_0 <= 0 or self.w_0 % 8:
+            raise ValueError(f"`w_0` must be a positive multiple of 8. Received: w_0={self.w_0}")
+        if self.w_a < 0:
+            raise ValueError(f"`w_a` must not be negative: widths grow with depth. Received: w_a={self.w_a}")
+        if self.w_m <= 1:
+            raise ValueError(f"`w_m` must be above 1: it is the ratio between widths of stages. Received: w_m={self.w_m}")
+        if self.bottleneck_ratio <= 0:
+            raise ValueError(f"`bottleneck_ratio` must be positive. Received: bottleneck_ratio={self.bottleneck_ratio}")
+        if self.rounding not in ("pycls", "torchvision"):
+            raise ValueError(f"`rounding` must be 'pycls' or 'torchvision'. Received: rounding={self.rounding!r}")
+
+    def to_anynet(self):
+        """The `AnyNetSpec` of this net.
+
+        Raises:
+            ValueError: if the widths skip a stage.
+        """
+        widths, depths, exponents = stage_widths_and_depths(self.depth, self.w_0, self.w_a, self.w_m)
+        if len(widths) != exponents:
+            raise ValueError(
+                f"The widths skip a stage: {exponents} steps of w_m from w_0, but {len(widths)} distinct widths {widths}. Lower "
+                f"`w_a` or raise `w_m` or `depth`. Received: {self}"
+            )
+        ratios, groups = (self.bottleneck_ratio,) * len(widths), (self.group_width,) * len(widths)
+        if self.rounding == "pycls":
+            widths, groups = fit_to_groups(widths, ratios, groups)
+        else:
+            widths, groups = _fit_like_torchvision(widths, ratios, groups)
+        return AnyNetSpec(depths, widths, ratios, groups, self.se_ratio, self.stem_width)
+
+
+def stage_widths_and_depths(depth, w_0, w_a, w_m, quantum=8):
+    """The generation rule, before widths are fitted to groups; float64, halves round to even.
+
+    Returns:
+        (widths, depths, steps): one width and depth per stage, as tuples of ints, and the number of steps of `w_m` that the line
+        spans, which is the number of stages unless one is skipped.
+
+    >>> stage_widths_and_depths(13, 24, 36.44, 2.49)
+    ((24, 56, 152, 368), (1, 1, 4, 7), 4)
+    """
+    line = w_0 + w_a * np.arange(depth, dtype=np.float64)
+    exponents = np.round(np.log(line / w_0) / np.log(w_m))
+    block_widths = (np.round(w_0 * np.power(w_m, exponents) / quantum) * quantum).astype(int)
+    widths, depths = np.unique(block_widths, return_counts=True)
+    return tuple(widths.tolist()), tuple(depths.tolist()), int(exponents.max()) + 1
+
+
+def _fit_like_torchvision(widths, ratios, groups):
+    """Nearest multiple of the group width, halves up, and one group more where that lost over a tenth."""
+    fitted = []
+    for width, ratio, group in zip(widths, ratios, groups):
+        inner = round(width / ratio)
+        group = min(group, inner)
+        multiple = max(group, int(inner + group / 2) // group * group)
+        fitted.append((round((multiple + group if multiple < 0.9 * inner else multiple) * ratio), group))
+    return tuple(w for w, _ in fitted), tuple(g for _, g in fitted)
+
+
+# fmt: off
+VARIANTS = {
+    # name: depth, w_0, w_a, w_m, group width
+    "regnetx_002":       RegNetSpec(13, 24,  36.44,  2.49, 8),
+    "regnetx_004":       RegNetSpec(22, 24,  24.48,  2.54, 16),
+    "regnetx_004_tv":    RegNetSpec(22, 24, 24.48, 2.54, 16, rounding="torchvision"),
+    "regnetx_006":       RegNetSpec(16, 48,  36.97,  2.24, 24),
+    "regnetx_008":       RegNetSpec(16, 56,  35.73,  2.28, 16),
+    "regnetx_016":       RegNetSpec(18, 80,  34.01,  2.25, 24),
+    "regnetx_032":       RegNetSpec(25, 88,  26.31,  2.25, 48),
+    "regnetx_040":       RegNetSpec(23, 96,  38.65,  2.43, 40),
+    "regnetx_064":       RegNetSpec(17, 184, 60.83,  2.07, 56),
+    "regnetx_080":       RegNetSpec(23, 80,  49.56,  2.88, 120),
+    "regnetx_120":       RegNetSpec(19, 168, 73.36,  2.37, 112),
+    "regnetx_160":       RegNetSpec(22, 216, 55.59,  2.1,  128),
+    "regnetx_320":       RegNetSpec(23, 320, 69.86,  2.0,  168),
+    "regnety_002":       RegNetSpec(13, 24,  36.44,  2.49, 8, se_ratio=0.25),
+    "regnety_004":       RegNetSpec(16, 48,  27.89,  2.09, 8, se_ratio=0.25),
+    "regnety_006":       RegNetSpec(15, 48,  32.54,  2.32, 16, se_ratio=0.25),
+    "regnety_008":       RegNetSpec(14, 56,  38.84,  2.4,  16, se_ratio=0.25),
+    "regnety_008_tv":    RegNetSpec(14, 56, 38.84, 2.4, 16, se_ratio=0.25, rounding="torchvision"),
+    "regnety_016":       RegNetSpec(27, 48,  20.71,  2.65, 24, se_ratio=0.25),
+    "regnety_032":       RegNetSpec(21, 80,  42.63,  2.66, 24, se_ratio=0.25),
+    "regnety_040":       RegNetSpec(22, 96,  31.41,  2.24, 64, se_ratio=0.25),
+    "regnety_064":       RegNetSpec(25, 112, 33.22,  2.27, 72, se_ratio=0.25),
+    "regnety_080":       RegNetSpec(17, 192, 76.82,  2.19, 56, se_ratio=0.25),
+    "regnety_080_tv":    RegNetSpec(17, 192, 76.82, 2.19, 56, se_ratio=0.25, rounding="torchvision"),
+    "regnety_120":       RegNetSpec(19, 168, 73.36,  2.37, 112, se_ratio=0.25),
+    "regnety_160":       RegNetSpec(18, 200, 106.23, 2.48, 112, se_ratio=0.25),
+    "regnety_320":       RegNetSpec(20, 232, 115.89, 2.53, 232, se_ratio=0.25),
+    "regnety_640":       RegNetSpec(20, 352, 147.48, 2.4, 328, se_ratio=0.25),
+    "regnety_1280":      RegNetSpec(27, 456, 160.83, 2.52, 264, se_ratio=0.25),
+    "regnety_2560":      RegNetSpec(27, 640, 230.83, 2.53, 373, se_ratio=0.25),
+}
+# fmt: on
+_SIZES = {
+    "200mf": "002",
+    "400mf": "004",
+    "600mf": "006",
+    "800mf": "008",
+    "1.6gf": "016",
+    "3.2gf": "032",
+    "4.0gf": "040",
+    "6.4gf": "064",
+    "8.0gf": "080",
+    "12gf": "120",
+    "16gf": "160",
+    "32gf": "320",
+    "64gf": "640",
+    "128gf": "1280",
+    "256gf": "2560",
+}  # fmt: skip
+
+
+def RegNetX(
+    variant="800mf",
+    include_top=True,
+    weights=None,
+    input_tensor=None,
+    input_shape=None,
+    pooling=None,
+    classes=1000,
+    classifier_activation="softmax",
+    name=None,
+    *,
+    include_preprocessing=True,
+    levels=None,
+    output_stride=32,
+    drop_path_rate=0.0,
+):
+    """Builds a RegNetX: as `RegNetY`, without squeeze-and-excitation.
+
+    `variant` is one of 200mf, 400mf, 600mf, 800mf, 1.6gf, 3.2gf, 4.0gf, 6.4gf, 8.0gf, 12gf, 16gf, 32gf or 400mf_tv (torchvision's
+    rounding), a `RegNetSpec` or an `AnyNetSpec`. For the other arguments see `RegNetY`.
+
+    >>> RegNetX("200mf", input_shape=(64, 64, 3)).output_shape
+    (None, 1000)
+    """
+    trunk = _trunk("x", variant, output_stride, drop_path_rate)
+    return application(
+        trunk,
+        Arguments(
+            include_top,
+            weights,
+            input_tensor,
+            input_shape,
+            pooling,
+            classes,
+            classifier_activation,
+            name,
+            include_preprocessing,
+            levels,
+        ),
+    )
+
+
+def RegNetY(
+    variant="800mf",
+    include_top=True,
+    weights=None,
+    input_tensor=None,
+    input_shape=None,
+    pooling=None,
+    classes=1000,
+    classifier_activation="softmax",
+    name=None,
+    *,
+    include_preprocessing=True,
+    levels=None,
+    output_stride=32,
+    drop_path_rate=0.0,
+):
+    """Builds a RegNetY (https://arxiv.org/abs/2003.13678): the arguments of keras.applications, then what detectors need.
+
+    Args:
+        variant: 200mf, 400mf, 600mf, 800mf, 1.6gf, 3.2gf, 4.0gf, 6.4gf, 8.0gf, 12gf, 16gf, 32gf, 64gf, 128gf, 256gf, or with
+            torchvision's rounding 800mf_tv, 8.0gf_tv; in any case. Or a `RegNetSpec` or `AnyNetSpec` of your own.
+        include_top: whether global average pooling and the classifier follow.
+        weights: `None` (random; unlike keras.applications nothing is downloaded unasked), `"imagenet"`, a Hugging Face id such
+            as `"timm/regnety_008.pycls_in1k"`, a path to `.safetensors`, `.weights.h5` or `.keras`, or a dict of arrays under
+            timm's, torchvision's or pycls' key names. Another class count than the checkpoint's leaves the classifier random,
+            another number of input channels adapts the stem, each with a warning; anything else that does not fit is an error.
+        input_tensor: Keras tensor to build on.
+        input_shape: `(H, W, C)`; sides may be `None` without the top.
+        pooling: without the top: `None` (a feature map), `"avg"` or `"max"`.
+        classes: of the classifier.
+        classifier_activation: of the classifier; `None` for logits.
+        name: of the model.
+        include_preprocessing: whether the model normalises its images itself: RGB pixels of 0 to 255 in.
+        levels: without the top: levels to return as a dict `{"P3": ...}`, any of 1 to 5 (level l has stride 2 ** l); stages
+            beyond the deepest are not built.
+        output_stride: 8, 16 or 32: beyond it stages dilate instead of striding.
+        drop_path_rate: stochastic depth of the last block; the first has none, and it grows linearly between.
+
+    Returns:
+        A functional `keras.Model`.
+
+    Raises:
+        ValueError: naming the argument that is wrong.
+
+    >>> model = RegNetY("200mf", include_top=False, input_shape=(97, 131, 3), levels=(3, 5))
+    >>> {level: tuple(t.shape) for level, t in model.output.items()}
+    {'P3': (None, 13, 17, 56), 'P5': (None, 4, 5, 368)}
+    """
+    trunk = _trunk("y", variant, output_stride, drop_path_rate)
+    return application(
+        trunk,
+        Arguments(
+            include_top,
+            weights,
+            input_tensor,
+            input_shape,
+            pooling,
+            classes,
+            classifier_activation,
+            name,
+            include_preprocessing,
+            levels,
+        ),
+    )
+
+
+def _trunk(family, variant, output_stride, drop_path_rate):
+    if isinstance(variant, (RegNetSpec, AnyNetSpec)):
+        spec = variant if isinstance(variant, AnyNetSpec) else variant.to_anynet()
+        return anynet_trunk(spec, f"regnet{family}", output_stride, drop_path_rate)
+    size, _, rounding = str(variant).lower().partition("_")
+    name = f"regnet{family}_{_SIZES.get(size, size)}{'_' + rounding if rounding else ''}"
+    if name not in VARIANTS:
+        raise ValueError(_unknown_variant(family, variant))
+    return anynet_trunk(VARIANTS[name].to_anynet(), name, output_stride, drop_path_rate, _imagenet(name))
+
+
+def _unknown_variant(family, variant):
+    sizes = {code: size for size, code in _SIZES.items()}
+    names = [key.removeprefix(f"regnet{family}_") for key in VARIANTS if key.startswith(f"regnet{family}_")]
+    known = [sizes[name.partition("_")[0]] + name[len(name.partition("_")[0]) :] for name in names]
+    near = difflib.get_close_matches(str(variant).lower(), known, n=3, cutoff=0.3)
+    hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
+    return f"Unknown RegNet{family.upper()} variant. {hint}Known: {', '.join(known)}. Received: variant={variant!r}"
+
+
+# Recommended checkpoints are the paper's own (MIT) where they exist.
+def _imagenet(name):
+    if name.endswith("_tv"):
+        return f"timm/{name}.tv2_in1k"
+    return None if name in ("regnety_640", "regnety_1280", "regnety_2560") else f"timm/{name}.pycls_in1k"
+
+
+def _named(family, code):
+    name = f"regnet{family}_{code}"
+    return constructor(
+        f"RegNet{family.upper()}{code}",
+        f"`RegNet{family.upper()}` at {dict(zip(_SIZES.values(), _SIZES))[code]}: {VARIANTS[name].depth} blocks.",
+        lambda output_stride, drop_path_rate: _trunk(family, code, output_stride, drop_path_rate),
+        __name__,
+    )
+
+
+RegNetX002 = _named("x", "002")
+RegNetX004 = _named("x", "004")
+RegNetX006 = _named("x", "006")
+RegNetX008 = _named("x", "008")
+RegNetX016 = _named("x", "016")
+RegNetX032 = _named("x", "032")
+RegNetX040 = _named("x", "040")
+RegNetX064 = _named("x", "064")
+RegNetX080 = _named("x", "080")
+RegNetX120 = _named("x", "120")
+RegNetX160 = _named("x", "160")
+RegNetX320 = _named("x", "320")
+RegNetY002 = _named("y", "002")
+RegNetY004 = _named("y", "004")
+RegNetY006 = _named("y", "006")
+RegNetY008 = _named("y", "008")
+RegNetY016 = _named("y", "016")
+RegNetY032 = _named("y", "032")
+RegNetY040 = _named("y", "040")
+RegNetY064 = _named("y", "064")
+RegNetY080 = _named("y", "080")
+RegNetY120 = _named("y", "120")
+RegNetY160 = _named("y", "160")
+RegNetY320 = _named("y", "320")

@@ -1,0 +1,197 @@
+"""RegNet: the generation rule against the published tables, the nets against timm, the arguments."""
+
+import pathlib
+
+import backbone_golden
+import keras
+import numpy as np
+import pytest
+
+import keras_detblocks as kdb
+from keras_detblocks.backbones.regnet import VARIANTS, stage_widths_and_depths
+
+# Widths after fitting to groups, depths: the model zoo of pycls, timm for the last ones.
+PUBLISHED = {
+    "regnetx_002": ((24, 56, 152, 368), (1, 1, 4, 7)),
+    "regnetx_004": ((32, 64, 160, 384), (1, 2, 7, 12)),
+    "regnetx_004_tv": ((32, 64, 160, 400), (1, 2, 7, 12)),
+    "regnetx_006": ((48, 96, 240, 528), (1, 3, 5, 7)),
+    "regnetx_008": ((64, 128, 288, 672), (1, 3, 7, 5)),
+    "regnetx_016": ((72, 168, 408, 912), (2, 4, 10, 2)),
+    "regnetx_032": ((96, 192, 432, 1008), (2, 6, 15, 2)),
+    "regnetx_040": ((80, 240, 560, 1360), (2, 5, 14, 2)),
+    "regnetx_064": ((168, 392, 784, 1624), (2, 4, 10, 1)),
+    "regnetx_080": ((80, 240, 720, 1920), (2, 5, 15, 1)),
+    "regnetx_120": ((224, 448, 896, 2240), (2, 5, 11, 1)),
+    "regnetx_160": ((256, 512, 896, 2048), (2, 6, 13, 1)),
+    "regnetx_320": ((336, 672, 1344, 2520), (2, 7, 13, 1)),
+    "regnety_002": ((24, 56, 152, 368), (1, 1, 4, 7)),
+    "regnety_004": ((48, 104, 208, 440), (1, 3, 6, 6)),
+    "regnety_006": ((48, 112, 256, 608), (1, 3, 7, 4)),
+    "regnety_008": ((64, 128, 320, 768), (1, 3, 8, 2)),
+    "regnety_008_tv": ((64, 144, 320, 784), (1, 3, 8, 2)),
+    "regnety_016": ((48, 120, 336, 888), (2, 6, 17, 2)),
+    "regnety_032": ((72, 216, 576, 1512), (2, 5, 13, 1)),
+    "regnety_040": ((128, 192, 512, 1088), (2, 6, 12, 2)),
+    "regnety_064": ((144, 288, 576, 1296), (2, 7, 14, 2)),
+    "regnety_080": ((168, 448, 896, 2016), (2, 4, 10, 1)),
+    "regnety_080_tv": ((224, 448, 896, 2016), (2, 4, 10, 1)),
+    "regnety_120": ((224, 448, 896, 2240), (2, 5, 11, 1)),
+    "regnety_160": ((224, 448, 1232, 3024), (2, 4, 11, 1)),
+    "regnety_320": ((232, 696, 1392, 3712), (2, 5, 12, 1)),
+    "regnety_640": ((328, 984, 1968, 4920), (2, 5, 12, 1)),
+    "regnety_1280": ((528, 1056, 2904, 7392), (2, 7, 17, 1)),
+    "regnety_2560": ((746, 1492, 4103, 10444), (2, 7, 17, 1)),
+}
+SMALL = kdb.AnyNetSpec((1, 1, 2), (24, 48, 96), (1, 1, 1), (8, 8, 8), se_ratio=0.25, stem_width=16)
+FILES = sorted(p.stem for p in backbone_golden.GOLDENS.glob("timm_regnet*.npz"))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_generation_rule(name):
+    spec = VARIANTS[name].to_anynet()
+    assert (spec.widths, spec.depths) == PUBLISHED[name]
+    assert set(VARIANTS) == set(PUBLISHED)
+
+
+def test_group_width_is_clamped_per_stage():
+    assert VARIANTS["regnetx_080"].to_anynet().group_widths == (80, 120, 120, 120)
+
+
+def test_halves_round_to_even():
+    """392 / 16 = 24.5 groups become 24."""
+    assert kdb.backbones.anynet.fit_to_groups((392,), (1.0,), (16,)) == ((384,), (16,))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_equals_timm(file):
+    _, family, size, _ = file.split("_")
+    constructor = getattr(kdb, f"RegNet{family[-1].upper()}{size}")
+    errors = backbone_golden.check(file, constructor, levels=(1, 2, 3, 4, 5))
+    assert max(errors.values()) <= 1e-4
+
+
+def test_variants_by_name_and_spec():
+    by_name = kdb.RegNetX("200MF", input_shape=(32, 32, 3))
+    by_spec = kdb.RegNetX(VARIANTS["regnetx_002"], input_shape=(32, 32, 3))
+    assert by_name.count_params() == by_spec.count_params() == 2_684_792 + 20_848
+    assert by_name.name == "regnetx_002"
+
+
+def test_three_stages_and_levels():
+    model = kdb.RegNetY(SMALL, include_top=False, input_shape=(None, None, 3), levels=(4, 2))
+    outputs = model(np.zeros((1, 50, 37, 3), "float32"))
+    assert list(outputs) == ["P4", "P2"]
+    assert [tuple(t.shape[1:]) for t in outputs.values()] == [(4, 3, 96), (13, 10, 24)]
+
+
+def test_deeper_stages_are_not_built():
+    model = kdb.RegNetY002(include_top=False, levels=(2, 3))
+    assert not any(layer.name.startswith("s3") for layer in model.layers)
+
+
+@pytest.mark.parametrize("stride, levels", [(8, (1, 2, 3)), (16, (1, 2, 3, 4))])
+def test_output_stride(stride, levels):
+    model = kdb.AnyNet(SMALL, include_top=False, input_shape=(64, 64, 3), levels=levels, output_stride=stride)
+    assert [t.shape[1] for t in model.output.values()] == [64 // 2**level for level in levels]
+    if stride == 8:
+        # The first block of a dilated stage keeps the dilation before it.
+        assert model.get_layer("s3_b1_conv2_conv").dilation_rate == (1, 1)
+        assert model.get_layer("s3_b2_conv2_conv").dilation_rate == (2, 2)
+
+
+def test_dilated_net_contains_the_strided_one():
+    """With the same weights, the dilated map at every second place is the strided map (no squeeze: its means would differ)."""
+    shape = (64, 64, 3)
+    x = np.random.default_rng(0).uniform(0, 255, (1, *shape)).astype("float32")
+    spec = kdb.AnyNetSpec((1, 1, 2), (24, 48, 96), (1, 1, 1), (8, 8, 8), stem_width=16)
+    strided = kdb.AnyNet(spec, include_top=False, input_shape=shape)
+    dilated = kdb.AnyNet(spec, include_top=False, input_shape=shape, output_stride=8)
+    dilated.set_weights(strided.get_weights())
+    np.testing.assert_allclose(strided(x), dilated(x)[:, ::2, ::2], atol=1e-4)
+
+
+def test_drop_path_grows_linearly():
+    model = kdb.AnyNet(SMALL, include_top=False, drop_path_rate=0.3)
+    rates = [layer.rate for layer in model.layers if isinstance(layer, kdb.StochasticDepth)]
+    np.testing.assert_allclose(rates, [0.1, 0.2, 0.3])
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (dict(variant="800mg"), "800mf"),
+        (dict(variant="200mf", levels=(6,), include_top=False), "levels"),
+        (dict(variant="200mf", levels=(3,)), "include_top"),
+        (dict(variant="200mf", output_stride=4), "8, 16 or 32"),
+        (dict(variant="200mf", input_shape=(16, 64, 3)), "at least 32x32"),
+        (dict(variant="200mf", input_shape=(None, None, 3)), "static"),
+        (dict(variant="200mf", input_shape=(64, 64)), "three integers"),
+        (dict(variant="200mf", pooling="sum", include_top=False), "pooling"),
+        (dict(variant="200mf", weights="imagenett"), "`weights` argument"),
+        (dict(variant="200mf", weights="imagenet", classes=10), "should be 1000"),
+        (dict(variant="200mf", weights="imagenet", input_shape=(64, 64, 3)), "should be"),
+        (dict(variant="200mf", weights="imagenet", classifier_activation="relu"), "classifier_activation"),
+        (dict(variant="64gf", weights="imagenet"), "published"),
+    ],
+)
+def test_bad_arguments(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        kdb.RegNetY(**arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (dict(w_m=1.0), "w_m"),
+        (dict(w_0=25), "multiple of 8"),
+        (dict(w_a=-1.0), "w_a"),
+        (dict(depth=0), "depth"),
+        (dict(rounding="up"), "rounding"),
+    ],
+)
+def test_bad_specs(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        kdb.RegNetSpec(**{**dict(depth=13, w_0=24, w_a=36.44, w_m=2.49, group_width=8), **arguments})
+
+
+def test_skipped_stage():
+    with pytest.raises(ValueError, match="skip a stage"):
+        kdb.RegNetSpec(depth=3, w_0=8, w_a=200.0, w_m=2.0, group_width=8).to_anynet()
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (dict(group_widths=(8, 7, 8)), "Stage 2"),
+        (dict(bottleneck_ratios=(1, 1, 5)), "whole number"),
+        (dict(depths=(1, 1)), "one value per stage"),
+        (dict(widths=(24, 48, 0)), "widths"),
+        (dict(se_ratio=2.0), "se_ratio"),
+    ],
+)
+def test_bad_anynet_specs(arguments, words):
+    good = dict(depths=(1, 1, 2), widths=(24, 48, 96), bottleneck_ratios=(1, 1, 1), group_widths=(8, 8, 8))
+    with pytest.raises(ValueError, match=words):
+        kdb.AnyNetSpec(**{**good, **arguments})
+
+
+def test_inverted_bottleneck_and_depthwise():
+    spec = kdb.AnyNetSpec((1, 1), (16, 32), (0.5, 2), (1, 4), stem_width=8)
+    model = kdb.AnyNet(spec, include_top=False, input_shape=(32, 32, 3))
+    assert model.get_layer("s1_b1_conv2_conv").kernel.shape == (3, 3, 1, 32)
+    assert model.output_shape == (None, 4, 4, 32)
+
+
+def test_round_trip(tmp_path):
+    model = kdb.AnyNet(SMALL, classes=7, input_shape=(32, 32, 3))
+    x = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    model.save(tmp_path / "net.keras")
+    again = keras.models.load_model(tmp_path / "net.keras")
+    np.testing.assert_allclose(again(x), model(x), atol=1e-6)
+
+
+def test_stage_rule_is_pure_numpy():
+    source = pathlib.Path(kdb.backbones.regnet.__file__).read_text()
+    assert "import keras" not in source
+    assert stage_widths_and_depths(14, 56, 38.84, 2.4) == ((56, 136, 320, 776), (1, 3, 8, 2), 4)
