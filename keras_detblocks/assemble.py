@@ -1,0 +1,92 @@
+"""Detectors by name: the tables behind `--backbone`, `--neck` and `--context`, and the function that puts the parts together."""
+
+import difflib
+
+from . import backbones, context, necks
+from .backbones import AnyNet, AnyNetSpec
+from .detection import Detector
+
+__all__ = ["build_detector"]
+
+# Stages of the compact backbone that trains from scratch in minutes: RegNet's Y block, one stage per level from P2 on.
+COMPACT_WIDTHS = {2: 24, 3: 48, 4: 96, 5: 192}
+COMPACT_DEPTHS = {2: 1, 3: 1, 4: 2, 5: 2}
+
+# Functions (filters, levels, **options) -> layers run in turn. Necks whose papers run behind another one bring it along.
+NECKS = {
+    "fpn": lambda filters, levels, **options: [necks.FPN(filters, levels=levels, name="fpn", **options)],
+}
+# Functions (filters) -> layer for the deepest level of the backbone.
+CONTEXTS = {
+    "sppf": lambda filters: context.SPPF(filters, name="sppf"),
+}
+
+
+def build_detector(
+    class_names,
+    image_size,
+    *,
+    backbone="compact",
+    neck="fpn",
+    context=None,
+    levels=(3, 4, 5),
+    filters=64,
+    weights=None,
+    neck_options=None,
+    **options,
+):
+    """Builds a `Detector` from names.
+
+    Args:
+        class_names: one name per class.
+        image_size: `(height, width)` of the input.
+        backbone: `"compact"` (0.2 to 0.6 million parameters, for training from scratch) or the name of one of our backbones
+            (`list_models()`).
+        neck: a key of `NECKS`, or `None` for the backbone's levels as they are.
+        context: a key of `CONTEXTS`, or `None`.
+        levels: the levels that the head predicts from.
+        filters: width of neck and head.
+        weights: of the backbone.
+        neck_options: more arguments of the neck.
+        **options: of `Detector`.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest known ones.
+
+    >>> build_detector(["cat"], (64, 64), levels=(3, 4)).image_size
+    (64, 64)
+    """
+    levels = tuple(levels)
+    deepest = min(max(levels), 5)
+    taken = tuple(level for level in levels if level <= deepest) or (deepest,)
+    stem = _compact(image_size, taken) if backbone == "compact" else _by_name(backbone, image_size, taken, weights)
+    layers = [] if neck is None else _lookup(NECKS, neck, "neck")(filters, levels, **(neck_options or {}))
+    block = None if context is None else _lookup(CONTEXTS, context, "context block")(stem.output_shape[f"P{deepest}"][-1])
+    return Detector(stem, layers, class_names=class_names, context=block, **options)
+
+
+def _compact(image_size, levels):
+    stages = range(2, max(levels) + 1)
+    count = len(stages)
+    spec = AnyNetSpec(
+        depths=tuple(COMPACT_DEPTHS[stage] for stage in stages),
+        widths=tuple(COMPACT_WIDTHS[stage] for stage in stages),
+        bottleneck_ratios=(1.0,) * count,
+        group_widths=(8,) * count,
+        se_ratio=0.25,
+        stem_width=16,
+    )
+    return AnyNet(spec, include_top=False, input_shape=(*image_size, 3), levels=levels, name="compact")
+
+
+def _by_name(name, image_size, levels, weights):
+    makers = {key.lower(): key for key in backbones.list_models()}
+    maker = getattr(backbones, _lookup(makers, name.lower(), "backbone"))
+    return maker(include_top=False, weights=weights, input_shape=(*image_size, 3), levels=levels)
+
+
+def _lookup(table, name, kind):
+    if name not in table:
+        near = difflib.get_close_matches(name, table, n=3, cutoff=0.3) or list(table)
+        raise ValueError(f"Unknown {kind} {name!r}. Did you mean {', '.join(near)}? Known: {', '.join(table)}.")
+    return table[name]

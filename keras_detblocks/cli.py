@@ -1,0 +1,339 @@
+"""The command `detblocks`: one verb per job, each a thin call of the library.
+
+Every error that a user can mend is one line on stderr, and exit code 2.
+"""
+
+import argparse
+import os
+import pathlib
+import sys
+
+
+def main(arguments=None):
+    """Runs the command line; returns the exit code."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options) or 0
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
+        if options.debug:
+            raise
+        print(f"detblocks {options.verb}: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"detblocks {options.verb}: stopped", file=sys.stderr)
+        return 130
+
+
+def _one_line(error):
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _parser():
+    from .version import __version__
+
+    parser = argparse.ArgumentParser(prog="detblocks", description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, add in VERBS.items():
+        verb = verbs.add_parser(name, help=add.__doc__, description=add.__doc__)
+        verb.set_defaults(run=add(verb))
+    return parser
+
+
+def _add_demo(verb):
+    """train, evaluate, export and compare a detector of handwritten digits, end to end"""
+    verb.add_argument("--out", type=pathlib.Path, default=pathlib.Path("detblocks-demo"), help="folder for everything it writes")
+    verb.add_argument("--fresh", action="store_true", help="start over instead of resuming or reusing what is in --out")
+    verb.add_argument("--minutes", type=float, default=None, help="training time (default: 5)")
+    verb.add_argument("--train-images", type=int, default=4000)
+    verb.add_argument("--val-images", type=int, default=500)
+    _model_options(verb, size=(192, 192), levels=(3, 4))
+
+    def run(options):
+        from .demo import demo
+
+        demo(
+            options.out,
+            fresh=options.fresh,
+            minutes=options.minutes,
+            train_images=options.train_images,
+            val_images=options.val_images,
+            model=_model_settings(options),
+        )
+
+    return run
+
+
+def _model_options(verb, size, levels):
+    verb.add_argument("--backbone", default="compact", help="'compact' or a name of `detblocks models` (default: %(default)s)")
+    verb.add_argument("--weights", default=None, help="of the backbone: a .safetensors or .keras file, 'imagenet' or a hub id")
+    verb.add_argument("--neck", default="fpn", help="fpn, panet, bifpn, efm, mlfpn, asff or none (default: %(default)s)")
+    verb.add_argument("--context", default=None, help="block on the deepest level: spp, sppf, aspp, rfb, rfbs")
+    verb.add_argument("--levels", type=_levels, default=levels, help="levels that the head predicts from, such as 3-5")
+    verb.add_argument("--filters", type=int, default=64, help="width of neck and head (default: %(default)s)")
+    verb.add_argument("--size", type=_size, default=size, help="HEIGHTxWIDTH of the network's input (default: %(default)s)")
+
+
+def _model_settings(options):
+    return {
+        "backbone": options.backbone,
+        "weights": options.weights,
+        "neck": None if options.neck == "none" else options.neck,
+        "context": options.context,
+        "levels": options.levels,
+        "filters": options.filters,
+        "image_size": options.size,
+    }
+
+
+def _size(text):
+    parts = text.lower().split("x")
+    if not all(part.isdigit() and int(part) > 0 for part in parts) or len(parts) not in (1, 2):
+        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH or one number, such as 256x320; received {text!r}")
+    return (int(parts[0]), int(parts[-1]))
+
+
+def _levels(text):
+    first, _, last = text.partition("-")
+    if not first.isdigit() or (last and not last.isdigit()) or int(last or first) < int(first):
+        raise argparse.ArgumentTypeError(f"expected FIRST-LAST, such as 3-5; received {text!r}")
+    return tuple(range(int(first), int(last or first) + 1))
+
+
+def _add_train(verb):
+    """train a detector on a COCO or VOC folder"""
+    verb.add_argument("data", type=pathlib.Path, help="COCO folder or JSON file, or Pascal VOC folder")
+    verb.add_argument("--out", type=pathlib.Path, required=True, help="folder for model, history, curve and logs")
+    verb.add_argument("--train-split", default=None, help="name of the training split (default: the one called train)")
+    verb.add_argument("--val-split", default=None, help="name of the validation split, or 'none' (default: the one called val)")
+    verb.add_argument("--minutes", type=float, default=None, help="training time (default: 30, unless --epochs is given)")
+    verb.add_argument("--epochs", type=float, default=None)
+    verb.add_argument("--batch", type=int, default=16, help="images per step, over all GPUs (default: %(default)s)")
+    verb.add_argument("--learning-rate", type=float, default=16e-3, help="at its peak (default: %(default)s)")
+    verb.add_argument("--ema", type=float, default=0.995, help="momentum of the averaged weights (default: %(default)s)")
+    verb.add_argument(
+        "--augment",
+        default="flip",
+        choices=("none", "flip", "dihedral"),
+        help="flip: left-right, scale, colour; dihedral: all eight flips and turns as well, for microscopes and aerial pictures",
+    )
+    verb.add_argument("--resume", action="store_true", help="continue the stopped run in --out")
+    verb.add_argument("--seed", type=int, default=0)
+    _model_options(verb, size=(320, 320), levels=(3, 4, 5))
+    return _train
+
+
+def _train(options):
+    from . import data, training
+    from .assemble import build_detector
+
+    train_set, validation_set = _splits(options)
+    minutes = 30.0 if options.minutes is None and options.epochs is None else options.minutes
+    training.train(
+        lambda: build_detector(train_set.class_names, **_model_settings(options)),
+        train_set,
+        validation_set,
+        options.out,
+        minutes=minutes,
+        epochs=options.epochs,
+        batch_size=options.batch,
+        learning_rate=options.learning_rate,
+        ema=options.ema,
+        augment=data.AUGMENTATIONS[options.augment],
+        seed=options.seed,
+        resume=options.resume,
+    )
+    print(f"Wrote {options.out}/detector.keras, history.json, learning_curve.png and logs/ (tensorboard --logdir {options.out})")
+
+
+def _splits(options):
+    from . import data
+
+    names = data.splits(options.data)
+    train_name = options.train_split or next((n for n in ("train", "train2017", "training") if n in names), None)
+    if train_name is None and len(names) > 1:
+        raise ValueError(f"Which split is for training? Name one of {sorted(names)} with --train-split.")
+    train_set = data.load(options.data, train_name)
+    print(train_set.describe())
+    val_name = options.val_split or next((n for n in ("val", "valid", "val2017", "validation", "test") if n in names), None)
+    if val_name in (None, "none"):
+        print("No validation split: training without validation AP.")
+        return train_set, None
+    validation_set = data.load(options.data, val_name)
+    print(validation_set.describe())
+    if validation_set.class_names != train_set.class_names:
+        raise ValueError(
+            f"The splits have different classes: {train_set.class_names} in {train_name}, {validation_set.class_names} in {val_name}."
+        )
+    return train_set, validation_set
+
+
+def _add_evaluate(verb):
+    """COCO AP of a trained or exported model on a data set"""
+    verb.add_argument("model", type=pathlib.Path, help=".keras, .onnx or .tflite file, or SavedModel folder")
+    verb.add_argument("data", type=pathlib.Path)
+    verb.add_argument("--split", default="test", help="(default: %(default)s)")
+
+    def run(options):
+        from . import data
+        from .training import coco_ap, predict_dataset
+
+        dataset = data.load(options.data, options.split)
+        print(dataset.describe())
+        print(coco_ap(dataset, predict_dataset(_open(options.model), dataset)).table())
+
+    return run
+
+
+def _open(path):
+    """A `Detector` from a `.keras` file, or a runner of an exported file with the same `image_size` and `predict`."""
+    import keras
+
+    from .detection import Detector
+
+    if not path.exists():
+        raise FileNotFoundError(f"No such model: {path}")
+    if path.suffix != ".keras":
+        from .export import open_exported
+
+        return open_exported(path)
+    try:
+        model = keras.models.load_model(path)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a model of keras_detblocks that can be read: {_one_line(error)[:200]}") from error
+    if not isinstance(model, Detector):
+        raise ValueError(f"{path} holds a {type(model).__name__}, not a Detector; train one with `detblocks train`.")
+    return model
+
+
+def _add_predict(verb):
+    """draw the detections of a model onto pictures"""
+    verb.add_argument("model", type=pathlib.Path, help=".keras file")
+    verb.add_argument("images", nargs="+", type=pathlib.Path)
+    verb.add_argument("--out", type=pathlib.Path, required=True, help="folder for the pictures and detections.json")
+    verb.add_argument("--score", type=float, default=0.4, help="least score (default: %(default)s)")
+    return _predict
+
+
+def _predict(options):
+    import json
+
+    from .data import read_image
+    from .detection.detect import detect
+    from .plots import draw_boxes
+    from .training.state import prepare_folder
+
+    detector, out = _open(options.model), prepare_folder(options.out)
+    pictures = [read_image(path) for path in options.images]
+    found = detect(detector, pictures, options.score, batch_size=1)
+    rows = {}
+    for path, picture, each in zip(options.images, pictures, found):
+        target = out / f"{path.stem}.png"
+        draw_boxes(picture, each["boxes"], each["labels"], each["scores"], detector.class_names).save(target)
+        rows[str(path)] = [
+            {"class": name, "score": round(float(score), 4), "box": [round(float(v), 2) for v in box]}
+            for name, score, box in zip(each["class_names"], each["scores"], each["boxes"])
+        ]
+        print(f"{path}: {len(rows[str(path)])} objects -> {target}")
+    (out / "detections.json").write_text(json.dumps(rows, indent=1))
+
+
+def _add_export(verb):
+    """write SavedModel, ONNX and TFLite files of a detector, each opened and compared"""
+    verb.add_argument("model", type=pathlib.Path, help=".keras file")
+    verb.add_argument("--out", type=pathlib.Path, required=True)
+    verb.add_argument("--formats", default="saved_model,onnx,tflite,tflite-fp16", help="and tflite-int8 (default: %(default)s)")
+    verb.add_argument("--calibration", type=pathlib.Path, default=None, help="data set with the pictures that int8 is calibrated on")
+    verb.add_argument("--size", type=_size, default=None, help="input size, for a model of dynamic size")
+    return _export
+
+
+def _export(options):
+    from . import export
+    from .training.state import prepare_folder
+
+    detector, out = _open(options.model), prepare_folder(options.out)
+    reports = export.export_all(
+        detector, out, tuple(options.formats.split(",")), calibration=_calibration(options, detector), image_size=options.size
+    )
+    for report in reports:
+        print(report)
+
+
+def _calibration(options, detector):
+    if options.calibration is None:
+        if "int8" in options.formats:
+            raise ValueError("int8 needs pictures to calibrate on: give --calibration DATA (about 100 of your training pictures).")
+        return None
+    from . import data
+
+    dataset = data.load(options.calibration, "train" if "train" in data.splits(options.calibration) else None)
+    return data.pipeline(dataset.take(100), detector.image_size or options.size, 1)
+
+
+def _add_models(verb):
+    """list the backbones: parameters, MACs, strides, published weights"""
+    verb.add_argument("--filter", default="", help="only names with this in them")
+
+    def run(options):
+        from .analysis import print_model_table
+
+        print_model_table(options.filter)
+
+    return run
+
+
+def _add_summary(verb):
+    """Keras' summary of a backbone"""
+    verb.add_argument("name", help="a name of `detblocks models`")
+    verb.add_argument("--size", type=_size, default=(224, 224))
+
+    def run(options):
+        from .assemble import _by_name
+
+        _by_name(options.name, options.size, (3, 4, 5), None).summary()
+
+    return run
+
+
+def _add_check(verb):
+    """look a data set over: classes, sizes, and what cannot be used"""
+    verb.add_argument("data", type=pathlib.Path)
+    verb.add_argument("--split", default=None)
+
+    def run(options):
+        from . import data
+
+        for split in [options.split] if options.split else sorted(data.splits(options.data)) or [None]:
+            print(data.load(options.data, split).describe())
+
+    return run
+
+
+def _add_benchmark(verb):
+    """milliseconds per image of models and exported files, one after the other on one thread"""
+    verb.add_argument("models", nargs="+", type=pathlib.Path)
+    verb.add_argument("--images", type=int, default=50)
+
+    def run(options):
+        from .export import benchmark
+
+        for path in options.models:
+            print(f"{path}: {benchmark(_open(path), images=options.images):.2f} ms per image, one thread")
+
+    return run
+
+
+VERBS = {
+    "demo": _add_demo,
+    "train": _add_train,
+    "evaluate": _add_evaluate,
+    "predict": _add_predict,
+    "export": _add_export,
+    "benchmark": _add_benchmark,
+    "check": _add_check,
+    "models": _add_models,
+    "summary": _add_summary,
+}

@@ -1,0 +1,157 @@
+"""The main job end to end on the demo's data: write, train, evaluate, export, compare, draw."""
+
+import shutil
+import time
+
+import numpy as np
+
+DEFAULT_MINUTES = 5.0
+FORMATS = ("saved_model", "onnx", "tflite", "tflite-fp16", "tflite-int8")
+
+
+def demo(out, *, fresh=False, minutes=None, train_images=4000, val_images=500, model=None, console=None):
+    """Trains, evaluates and exports a detector of handwritten digits; keeps everything in `out`.
+
+    A stopped demo continues where it was, a finished one is reused.
+
+    Args:
+        out: folder; `data/`, `run/`, `export/`, `predictions.png` and `results.json` come to lie in it.
+        fresh: start over.
+        minutes: of training (default 5).
+        train_images, val_images: size of the data set.
+        model: arguments of `assemble.build_detector`, less the class names.
+
+    Returns:
+        The rows of the table that it prints, as dicts.
+
+    Raises:
+        ValueError: if `out` holds a demo with other settings.
+    """
+    from rich.console import Console
+
+    from .data import load, write_digits
+    from .training.state import prepare_folder, write_json
+
+    console = console or Console()
+    started = time.monotonic()
+    settings = {
+        "minutes": minutes or DEFAULT_MINUTES,
+        "train_images": train_images,
+        "val_images": val_images,
+        "model": {key: list(v) if isinstance(v, tuple) else v for key, v in (model or {}).items()},
+    }
+    _claim(out, settings, fresh)
+    prepare_folder(out)
+    write_json(out / "settings.json", settings)
+    console.print(f"Everything is kept in {out}")
+    write_digits(out / "data", train_images=train_images, val_images=val_images, image_size=_image_size(model)[0])
+    train_set, validation_set = load(out / "data", "train"), load(out / "data", "val")
+    console.print(f"{_clock(started)}  data: {len(train_set.records)} pictures to train on, {len(validation_set.records)} to validate")
+    detector = _trained(out / "run", train_set, validation_set, settings["minutes"], model or {}, console)
+    console.print(f"{_clock(started)}  trained: {detector.count_params():,} parameters; exporting")
+    files = _exported(out / "export", detector, train_set)
+    console.print(f"{_clock(started)}  exported, opened and compared: {', '.join(files)}")
+    rows = compare(detector, out / "run" / "detector.keras", files, validation_set)
+    _print_table(rows, console)
+    _draw(detector, validation_set, out / "predictions.png")
+    write_json(out / "results.json", rows)
+    console.print(f"{_clock(started)}  pictures with boxes: {out / 'predictions.png'}; curve: {out / 'run' / 'learning_curve.png'}")
+    return rows
+
+
+def _image_size(model):
+    return (model or {}).get("image_size", (192, 192))
+
+
+def _clock(started):
+    seconds = int(time.monotonic() - started)
+    return f"{seconds // 60}:{seconds % 60:02d}"
+
+
+def _claim(out, settings, fresh):
+    """Leaves `out` empty, absent, or holding a demo with these settings."""
+    import json
+
+    path = out / "settings.json"
+    if fresh and path.is_file():
+        shutil.rmtree(out)
+    elif path.is_file() and json.loads(path.read_text()) != settings:
+        raise ValueError(f"{out} holds a demo with other settings; give --fresh to start over, or another --out.")
+    elif out.is_dir() and any(out.iterdir()) and not path.is_file():
+        raise ValueError(f"{out} holds files that are not the demo's; give another --out.")
+
+
+def _trained(folder, train_set, validation_set, minutes, model, console):
+    import keras
+
+    from .assemble import build_detector
+    from .training import train
+
+    if (folder / "detector.keras").is_file():
+        return keras.models.load_model(folder / "detector.keras")
+    options = {"image_size": (192, 192), "levels": (3, 4), **model}
+    return train(
+        lambda: build_detector(train_set.class_names, **options),
+        train_set,
+        validation_set,
+        folder,
+        minutes=minutes,
+        evaluations=5,
+        resume=(folder / "checkpoint" / "progress.json").is_file(),
+        console=console,
+    )[0]
+
+
+def _exported(folder, detector, train_set):
+    """Paths of the exported files by format; those that are there are not made again."""
+    from .data import pipeline
+    from .export import export_all, exported_path
+
+    folder.mkdir(exist_ok=True)
+    wanted = tuple(each for each in FORMATS if not exported_path(folder, each).exists())
+    if wanted:
+        export_all(detector, folder, wanted, calibration=pipeline(train_set.take(100), detector.image_size, 1))
+    return {each: exported_path(folder, each) for each in FORMATS}
+
+
+def compare(detector, keras_path, files, dataset):
+    """AP, AP50, size and milliseconds per image (one thread) of a detector and its exported files, on one data set."""
+    from .export import benchmark, file_size, open_exported
+    from .training import coco_ap, predict_dataset
+
+    rows = []
+    for name, model, path in [("keras", detector, keras_path), *((n, open_exported(p), p) for n, p in files.items())]:
+        result = coco_ap(dataset, predict_dataset(model, dataset))
+        rows.append(
+            {
+                "format": name,
+                "AP": round(float(result.numbers["AP"]), 4),
+                "AP50": round(float(result.numbers["AP50"]), 4),
+                "kB": round(file_size(path) / 1024),
+                "ms": round(benchmark(model, images=30), 2),
+            }
+        )
+    return rows
+
+
+def _print_table(rows, console):
+    from rich.table import Table
+
+    table = Table("format", *(("AP", "AP50", "kB", "ms per image, one thread")), title="The detector in every format")
+    for row in rows:
+        table.add_row(row["format"], f"{row['AP']:.4f}", f"{row['AP50']:.4f}", f"{row['kB']:,}", f"{row['ms']:.2f}")
+    console.print(table)
+
+
+def _draw(detector, dataset, path, count=24):
+    from .data import read_image
+    from .plots import detection_grid, draw_boxes
+
+    pictures = [read_image(record.path) for record in dataset.records[:count]]
+    detection_grid(
+        [
+            draw_boxes(np.kron(picture, np.ones((2, 2, 1), "uint8")), found["boxes"] * 2, found["labels"], found["scores"], detector.class_names)
+            for picture, found in zip(pictures, detector.detect(pictures, score_threshold=0.4))
+        ],
+        path,
+    )

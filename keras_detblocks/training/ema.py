@@ -1,0 +1,31 @@
+"""The exponential moving average of the weights, which the optimizer keeps in the training step."""
+
+import contextlib
+
+
+def use_average(model):
+    """Replaces the trainable weights by their moving averages, for good."""
+    _assign(model, [average.numpy() for average in _averages(model)])
+
+
+@contextlib.contextmanager
+def averaged(model):
+    """Within it the model has its averaged weights; afterwards those of training again."""
+    kept = [variable.numpy() for variable in model.trainable_variables]
+    use_average(model)
+    try:
+        yield
+    finally:
+        _assign(model, kept)
+
+
+def _averages(model):
+    averages = getattr(model.optimizer, "_model_variables_moving_average", None) if model.optimizer.use_ema else None
+    if not averages or not int(model.optimizer.iterations):
+        return model.trainable_variables  # no step yet, or no averaging
+    return averages
+
+
+def _assign(model, values):
+    for variable, value in zip(model.trainable_variables, values):
+        variable.assign(value)

@@ -1,0 +1,194 @@
+"""Trains a detector: `tf.distribute`, warm-up and cosine, averaged weights, COCO AP on the way, stop and resume."""
+
+import keras
+import numpy as np
+
+from ..data import pipeline
+from .callbacks import Budget, Milestones, ProgressBar, StepLog, tensorboard_writer
+from .coco_ap import coco_ap
+from .ema import averaged, use_average
+from .state import Checkpoint, prepare_folder, save_model, write_json
+
+
+def train(
+    build,
+    train_set,
+    validation_set,
+    out,
+    *,
+    minutes=None,
+    epochs=None,
+    batch_size=16,
+    learning_rate=16e-3,
+    weight_decay=0.02,
+    ema=0.99,
+    warmup_steps=60,
+    augment=None,
+    evaluations=6,
+    seed=0,
+    resume=False,
+    precision="auto",
+    console=None,
+):
+    """Trains a detector and leaves `detector.keras`, `history.json`, `learning_curve.png` and TensorBoard logs in `out`.
+
+    Args:
+        build: a function without arguments that returns a `Detector` of static image size; it is called under the strategy
+            (`tf.distribute.MirroredStrategy` over all visible GPUs, the default strategy with one device).
+        train_set, validation_set: `data.Dataset`; `validation_set` may be `None`.
+        out: folder, made if it does not exist.
+        minutes, epochs: the budget, one of the two. Minutes are training alone; validation comes on top.
+        batch_size: images per step over all replicas.
+        learning_rate, weight_decay: of AdamW at its peak; normalisation and biases are not decayed.
+        ema: momentum of the averaged weights, which are evaluated and saved; 0 for none.
+        warmup_steps: of the learning rate.
+        augment: passed to `data.pipeline`.
+        evaluations: number of equal parts of the budget after each of which COCO AP is measured.
+        seed: of initial weights, order and augmentation.
+        resume: continue the stopped run in `out`.
+        precision: `"auto"` (mixed float16 on GPU), `"float32"`, `"mixed_float16"` or `"mixed_bfloat16"`.
+        console: a `rich.console.Console`.
+
+    Returns:
+        `(detector, history)`: the detector with averaged weights, and the history as in `history.json`.
+
+    Raises:
+        ValueError, OSError: before training, on impossible arguments or an unwritable folder.
+        FloatingPointError: if the loss is no longer finite.
+    """
+    from rich.console import Console
+
+    console = console or Console()
+    if (minutes is None) == (epochs is None) or (minutes or epochs) <= 0:
+        raise ValueError(f"Give a positive number of minutes or of epochs. Received: minutes={minutes}, epochs={epochs}")
+    out = prepare_folder(out)
+    checkpoint = Checkpoint(out / "checkpoint")
+    if resume and not checkpoint.exists():
+        raise ValueError(f"There is no stopped run to resume in {out}; leave --resume out to start one.")
+    steps_per_epoch = max(len(train_set.records) // batch_size, 1)
+    progress = {"step": 0, "seconds": 0.0, "history": {"losses": [], "ap": []}}
+    strategy, policy = default_strategy(), _policy(precision)
+    if strategy.num_replicas_in_sync > batch_size:
+        raise ValueError(f"A batch of {batch_size} cannot be shared by {strategy.num_replicas_in_sync} devices; raise --batch.")
+    with strategy.scope(), _global_policy(policy):
+        keras.utils.set_random_seed(seed)
+        if resume:
+            progress, model = checkpoint.progress(), checkpoint.load_model()
+        else:
+            checkpoint.remove()
+            model = build()
+            compile_detector(model, learning_rate, weight_decay, ema)
+    history = progress["history"]
+    budget = Budget(
+        learning_rate, warmup_steps, minutes, None if epochs is None else round(epochs * steps_per_epoch), progress["step"], progress["seconds"]
+    )
+    writer = tensorboard_writer(out / "logs")
+    batches = pipeline(train_set, model.image_size, batch_size, training=True, augment=augment, seed=seed, skip=budget.step)
+
+    def milestone(share):
+        if validation_set is not None and share * evaluations % 1 < 0.5:
+            _record_ap(model, validation_set, budget, history, writer, console)
+        state = {"step": budget.step, "seconds": budget.seconds, "history": history}
+        checkpoint.save(model, state)
+
+    model.fit(
+        batches,
+        epochs=10**6,
+        steps_per_epoch=steps_per_epoch,
+        verbose=0,
+        callbacks=[
+            budget,
+            StepLog(budget, history, writer),
+            Milestones(budget, 2 * evaluations, milestone),
+            ProgressBar(budget, history, console),
+        ],
+    )
+    if ema:
+        use_average(model)
+    if validation_set is not None:
+        _record_ap(model, validation_set, budget, history, writer, console, final=True)
+    save_model(model, out / "detector.keras")
+    write_json(out / "history.json", history)
+    from ..plots import learning_curve
+
+    learning_curve(history, out / "learning_curve.png")
+    checkpoint.remove()
+    return model, history
+
+
+def default_strategy():
+    """`MirroredStrategy` over the visible GPUs if there are several, else TensorFlow's default strategy."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy() if len(tf.config.list_physical_devices("GPU")) > 1 else tf.distribute.get_strategy()
+
+
+def compile_detector(model, learning_rate=16e-3, weight_decay=0.02, ema=0.99, **kwargs):
+    """Compiles a detector with AdamW, averaged weights, and no decay of normalisation, biases and other vectors."""
+    optimizer = keras.optimizers.AdamW(
+        learning_rate, weight_decay=weight_decay, global_clipnorm=10.0, use_ema=bool(ema), ema_momentum=ema or 0.99
+    )
+    optimizer.exclude_from_weight_decay(var_list=[v for v in model.trainable_variables if len(v.shape) <= 1])
+    model.compile(optimizer, **kwargs)
+
+
+def evaluate_ap(detector, dataset, batch_size=16):
+    """COCO AP of a detector on a data set, in the pixels of its pictures: a `CocoAP`."""
+    return coco_ap(dataset, predict_dataset(detector, dataset, batch_size))
+
+
+def predict_dataset(detector, dataset, batch_size=16):
+    """Detections for each of the data set's `records`, in the picture's own pixels: dicts of `boxes`, `scores`, `labels`."""
+    from ..data import Letterbox
+
+    size = detector.image_size
+    found = detector.predict(pipeline(dataset, size, batch_size), verbose=0)
+    results = []
+    for i, record in enumerate(dataset.records):
+        keep = slice(0, int(found["count"][i]))
+        box = Letterbox.fit((record.height, record.width), size)
+        results.append(
+            {
+                "boxes": box.to_original(found["boxes"][i][keep]),
+                "scores": np.asarray(found["scores"][i][keep]),
+                "labels": np.asarray(found["labels"][i][keep]),
+            }
+        )
+    return results
+
+
+def _record_ap(model, dataset, budget, history, writer, console, final=False):
+    if final:
+        result = evaluate_ap(model, dataset)
+    else:
+        with averaged(model):
+            result = evaluate_ap(model, dataset)
+    numbers = {key: float(value) for key, value in result.numbers.items()}
+    history["ap"].append({"step": budget.step, "seconds": round(budget.seconds, 2), **numbers})
+    writer({f"validation/{key}": value for key, value in numbers.items()}, budget.step)
+    loss = f", loss {history['losses'][-1]['loss']:.3f}" if history["losses"] else ""
+    console.print(
+        f"{budget.seconds / 60:5.1f} min  step {budget.step:6d}{loss}  validation AP {numbers['AP']:.3f}  AP50 {numbers['AP50']:.3f}"
+    )
+
+
+def _policy(precision):
+    if precision != "auto":
+        return precision
+    import tensorflow as tf
+
+    return "mixed_float16" if tf.config.list_physical_devices("GPU") else "float32"
+
+
+class _global_policy:
+    """Sets the dtype policy that layers are built with, and puts the old one back."""
+
+    def __init__(self, policy):
+        self.policy = policy
+
+    def __enter__(self):
+        self.kept = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(self.policy)
+
+    def __exit__(self, *_):
+        keras.config.set_dtype_policy(self.kept)
