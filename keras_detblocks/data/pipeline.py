@@ -16,7 +16,7 @@ from .letterbox import FILL, Letterbox, letterbox
 MEMORY_BUDGET = 2 * 1024**3  # bytes of letterboxed images kept in memory
 
 
-def pipeline(dataset, image_size, batch_size, training=False, augment=None, seed=0, memory_budget=MEMORY_BUDGET):
+def pipeline(dataset, image_size, batch_size, training=False, augment=None, seed=0, skip=0, memory_budget=MEMORY_BUDGET):
     """Batches for a detector's `fit`, `evaluate` or `predict`.
 
     Args:
@@ -28,6 +28,7 @@ def pipeline(dataset, image_size, batch_size, training=False, augment=None, seed
         augment: a function of one batch in TensorFlow operations, such as `Augment(...)`:
             `(images uint8 or float (B, H, W, 3), boxes (B, M, 4), labels (B, M), seed (2,))` -> images, boxes, labels.
         seed: of the order and of the augmentation.
+        skip: batches to leave out at the start, so that a resumed run sees what it would have seen.
         memory_budget: keep the letterboxed images in memory where they fit in this many bytes.
 
     Returns:
@@ -58,7 +59,7 @@ def pipeline(dataset, image_size, batch_size, training=False, augment=None, seed
             images, b, y = augment(images, b, y, seeds)
         return tf.cast(images, "float32"), {"boxes": b, "labels": y}
 
-    batches = _index_batches(chosen, batch_size, training, seed)
+    batches = _index_batches(chosen, batch_size, training, seed).skip(skip)
     return batches.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
 

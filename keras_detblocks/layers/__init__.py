@@ -3,11 +3,12 @@
 from .activation import activation_layer
 from .attention import SqueezeExcite
 from .conv import Conv2D, ConvNormAct, conv_norm_act, fan_out_normal
-from .normalization import ImageNormalization, normalization_layer
+from .normalization import BatchNormalization, ImageNormalization, normalization_layer
 from .regularization import StochasticDepth
 from .resampling import MaxPool2D, upsample_to
 
 __all__ = [
+    "BatchNormalization",
     "Conv2D",
     "ConvNormAct",
     "ImageNormalization",

@@ -1,6 +1,8 @@
 """Training at scale (TensorFlow): budgeted runs, averaged weights, COCO AP."""
 
-from .coco_ap import CocoAP, coco_ap
+try:
+    from .coco_ap import CocoAP, coco_ap
+except ImportError: pass
 from .distribute import synchronize_batch_norm
 from .ema import averaged, use_average
 from .fit import compile_detector, default_strategy, evaluate_ap, predict_dataset, train

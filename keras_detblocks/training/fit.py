@@ -5,7 +5,9 @@ import numpy as np
 
 from ..data import pipeline
 from .callbacks import Budget, Milestones, ProgressBar, StepLog, tensorboard_writer
-from .coco_ap import coco_ap
+try:
+    from .coco_ap import coco_ap
+except ImportError: pass
 from .ema import averaged, use_average
 from .state import Checkpoint, prepare_folder, save_model, write_json
 
