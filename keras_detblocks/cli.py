@@ -165,7 +165,8 @@ def _splits(options):
     print(validation_set.describe())
     if validation_set.class_names != train_set.class_names:
         raise ValueError(
-            f"The splits have different classes: {train_set.class_names} in {train_name}, {validation_set.class_names} in {val_name}."
+            f"The splits have different classes: {train_set.class_names} in {train_name}, "
+            f"{validation_set.class_names} in {val_name}."
         )
     return train_set, validation_set
 
@@ -182,7 +183,7 @@ def _add_evaluate(verb):
 
         dataset = data.load(options.data, options.split)
         print(dataset.describe())
-        print(coco_ap(dataset, predict_dataset(_open(options.model), dataset)).table())
+        print(coco_ap(dataset, predict_dataset(_open(options.model), dataset)))
 
     return run
 
@@ -245,7 +246,9 @@ def _add_export(verb):
     verb.add_argument("model", type=pathlib.Path, help=".keras file")
     verb.add_argument("--out", type=pathlib.Path, required=True)
     verb.add_argument("--formats", default="saved_model,onnx,tflite,tflite-fp16", help="and tflite-int8 (default: %(default)s)")
-    verb.add_argument("--calibration", type=pathlib.Path, default=None, help="data set with the pictures that int8 is calibrated on")
+    verb.add_argument(
+        "--calibration", type=pathlib.Path, default=None, help="data set with the pictures that int8 is calibrated on"
+    )
     verb.add_argument("--size", type=_size, default=None, help="input size, for a model of dynamic size")
     return _export
 

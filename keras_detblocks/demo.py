@@ -46,7 +46,9 @@ def demo(out, *, fresh=False, minutes=None, train_images=4000, val_images=500, m
     console.print(f"Everything is kept in {out}")
     write_digits(out / "data", train_images=train_images, val_images=val_images, image_size=_image_size(model)[0])
     train_set, validation_set = load(out / "data", "train"), load(out / "data", "val")
-    console.print(f"{_clock(started)}  data: {len(train_set.records)} pictures to train on, {len(validation_set.records)} to validate")
+    console.print(
+        f"{_clock(started)}  data: {len(train_set.records)} pictures to train on, {len(validation_set.records)} to validate"
+    )
     detector = _trained(out / "run", train_set, validation_set, settings["minutes"], model or {}, console)
     console.print(f"{_clock(started)}  trained: {detector.count_params():,} parameters; exporting")
     files = _exported(out / "export", detector, train_set)
@@ -150,7 +152,13 @@ def _draw(detector, dataset, path, count=24):
     pictures = [read_image(record.path) for record in dataset.records[:count]]
     detection_grid(
         [
-            draw_boxes(np.kron(picture, np.ones((2, 2, 1), "uint8")), found["boxes"] * 2, found["labels"], found["scores"], detector.class_names)
+            draw_boxes(
+                np.kron(picture, np.ones((2, 2, 1), "uint8")),
+                found["boxes"] * 2,
+                found["labels"],
+                found["scores"],
+                detector.class_names,
+            )
             for picture, found in zip(pictures, detector.detect(pictures, score_threshold=0.4))
         ],
         path,

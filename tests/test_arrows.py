@@ -17,7 +17,7 @@ ROWS = [
     ["context", "necks"],
     ["data"],
     ["detection"],
-    ["analysis", "plots"],
+    ["analysis", "plots", "assemble"],
     ["design", "training"],
     ["export"],
     ["demo"],

@@ -1,8 +1,6 @@
 """Training at scale (TensorFlow): budgeted runs, averaged weights, COCO AP."""
 
-try:
-    from .coco_ap import CocoAP, coco_ap
-except ImportError: pass
+from .coco_ap import CocoAP, coco_ap
 from .distribute import synchronize_batch_norm
 from .ema import averaged, use_average
 from .fit import compile_detector, default_strategy, evaluate_ap, predict_dataset, train

@@ -5,9 +5,7 @@ import numpy as np
 
 from ..data import pipeline
 from .callbacks import Budget, Milestones, ProgressBar, StepLog, tensorboard_writer
-try:
-    from .coco_ap import coco_ap
-except ImportError: pass
+from .coco_ap import coco_ap
 from .ema import averaged, use_average
 from .state import Checkpoint, prepare_folder, save_model, write_json
 
@@ -81,8 +79,14 @@ def train(
             model = build()
             compile_detector(model, learning_rate, weight_decay, ema)
     history = progress["history"]
+    steps = None if epochs is None else max(round(epochs * steps_per_epoch), 1)
     budget = Budget(
-        learning_rate, warmup_steps, minutes, None if epochs is None else round(epochs * steps_per_epoch), progress["step"], progress["seconds"]
+        learning_rate,
+        warmup_steps,
+        minutes,
+        steps,
+        progress["step"],
+        progress["seconds"],
     )
     writer = tensorboard_writer(out / "logs")
     batches = pipeline(train_set, model.image_size, batch_size, training=True, augment=augment, seed=seed, skip=budget.step)
@@ -169,9 +173,8 @@ def _record_ap(model, dataset, budget, history, writer, console, final=False):
     history["ap"].append({"step": budget.step, "seconds": round(budget.seconds, 2), **numbers})
     writer({f"validation/{key}": value for key, value in numbers.items()}, budget.step)
     loss = f", loss {history['losses'][-1]['loss']:.3f}" if history["losses"] else ""
-    console.print(
-        f"{budget.seconds / 60:5.1f} min  step {budget.step:6d}{loss}  validation AP {numbers['AP']:.3f}  AP50 {numbers['AP50']:.3f}"
-    )
+    at = f"{budget.seconds / 60:5.1f} min  step {budget.step:6d}"
+    console.print(f"{at}{loss}  validation AP {numbers['AP']:.3f}  AP50 {numbers['AP50']:.3f}")
 
 
 def _policy(precision):
