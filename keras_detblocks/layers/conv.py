@@ -18,7 +18,7 @@ from .normalization import normalization_layer
 # TensorFlow's CPU kernel corrupts the heap when a strided 1x1 convolution with 8 or 12 input channels is trained (16 passed).
 _SAFE_STRIDED_1X1_CHANNELS = 16
 
-_TRACE_NATIVE = contextvars.ContextVar("trace_native", default=False)
+_TRACE = contextvars.ContextVar("trace", default=None)  # None, "native" or "unfused": see `native_convolutions`
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
@@ -134,8 +134,9 @@ def _tensorflow_conv(x, kernel, strides, dilation, padding, groups):
     if groups > 1 and groups == channels == filters and plain and strides[0] == strides[1]:
         depthwise = tf.reshape(kernel, (*kernel.shape[:2], channels, 1))
         return tf.nn.depthwise_conv2d(x, depthwise, (1, *strides, 1), padding.upper())
-    if (groups == 1 and plain) or _TRACE_NATIVE.get() or _native_gradients():
-        return tf.nn.conv2d(x, kernel, strides, padding.upper(), dilations=dilation)
+    if (groups == 1 and plain) or _TRACE.get() or _native_gradients():
+        y = tf.nn.conv2d(x, kernel, strides, padding.upper(), dilations=dilation)
+        return tf.ensure_shape(y, y.shape) if groups > 1 and _TRACE.get() == "unfused" else y
     # Without oneDNN the CPU kernel has no gradient of grouped and dilated convolutions: one plain convolution per group,
     # dilation through space-to-batch, and the stride (which that route refuses) by slicing.
     step = (1, 1) if not plain else strides
@@ -171,16 +172,18 @@ def _native_gradients():
 
 
 @contextlib.contextmanager
-def native_convolutions():
+def native_convolutions(unfused=False):
     """Within it, graphs are traced with one operator per convolution, whatever this machine can differentiate.
 
-    For exports: TFLite and ONNX runtimes execute grouped and dilated convolutions themselves.
+    For exports: TFLite and ONNX runtimes execute grouped and dilated convolutions themselves. With `unfused` (SavedModel), a
+    grouped convolution is kept apart from the operator behind it: TensorFlow's graph optimiser fuses the bias into it, and
+    where oneDNN is off the fused kernel refuses groups ("Fused conv implementation does not support grouped convolutions").
     """
-    token = _TRACE_NATIVE.set(True)
+    token = _TRACE.set("unfused" if unfused else "native")
     try:
         yield
     finally:
-        _TRACE_NATIVE.reset(token)
+        _TRACE.reset(token)
 
 
 @functools.cache

@@ -1,0 +1,116 @@
+"""Reads and edits TFLite flatbuffers: operators, tensors that would crash XNNPACK, an int8 body joined to a float tail."""
+
+import collections
+import functools
+
+import numpy as np
+
+# XNNPACK refuses, or corrupts memory on, an int8 convolution whose requantisation factor reaches 256.
+_LARGEST_FACTOR = 256.0
+_SAFE_FACTOR = 128.0
+_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+# Operators that may read a tensor of any scale without their output's scale being tied to it.
+_FREE_READERS = (*_WEIGHTED, "MUL", "ADD", "SUB", "LOGISTIC", "TANH", "DEQUANTIZE", "QUANTIZE", "MEAN", "HARD_SWISH", "LEAKY_RELU")
+
+
+def parse(content):
+    """The flatbuffer as a tree of objects (`ModelT`)."""
+    schema = _schema()
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content), 0))
+
+
+def serialise(model):
+    """The bytes of a `ModelT`."""
+    import flatbuffers
+
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def _schema():
+    from ai_edge_litert import schema_py_generated
+
+    return schema_py_generated
+
+
+@functools.cache
+def _operator_names():
+    operators = _schema().BuiltinOperator
+    return {value: name for name, value in vars(operators).items() if isinstance(value, int)}
+
+
+def operator_name(model, operator):
+    """Such as `"CONV_2D"`; a custom operator's own name."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    return code.customCode.decode() if code.customCode else _operator_names()[number]
+
+
+def operators(content):
+    """How often each operator occurs, most frequent first."""
+    model = parse(content)
+    counts = collections.Counter(operator_name(model, op) for graph in model.subgraphs for op in graph.operators)
+    return dict(counts.most_common())
+
+
+def custom_operators(content):
+    """Names of the operators that are not builtin."""
+    return sorted({code.customCode.decode() for code in parse(content).operatorCodes if code.customCode})
+
+
+def mend_dead_tensors(content):
+    """Widens the ranges of int8 tensors that were (almost) constant over the calibration data.
+
+    A unit whose output is zero over the whole calibration set gets a range of nearly nothing, so the factor from the sums of
+    its convolution to its steps passes 256, where XNNPACK fails or corrupts memory as soon as the file is opened. The steps of
+    such a tensor are made coarse enough; the values, all smaller than one step of what came in, stay.
+
+    Returns:
+        `(content, names of the tensors)`.
+    """
+    model = parse(content)
+    mended = [
+        graph.tensors[op.outputs[0]].name.decode()
+        for graph in model.subgraphs
+        for op in graph.operators
+        if operator_name(model, op) in _WEIGHTED and _mend(model, graph, op)
+    ]
+    return (serialise(model), mended) if mended else (content, [])
+
+
+def _mend(model, graph, operator):
+    """Mends the output of one convolution if it needs it; returns whether."""
+    entry, weights = (graph.tensors[i].quantization for i in operator.inputs[:2])
+    index = operator.outputs[0]
+    out = graph.tensors[index].quantization
+    if any(q is None or q.scale is None for q in (entry, weights, out)):
+        return False
+    smallest = float(entry.scale[0]) * float(np.max(weights.scale)) / _SAFE_FACTOR
+    if smallest * _SAFE_FACTOR / float(out.scale[0]) < _LARGEST_FACTOR:
+        return False
+    readers = [op for op in graph.operators if index in op.inputs]
+    tied = [operator_name(model, op) for op in readers if operator_name(model, op) not in _FREE_READERS]
+    if tied or index in graph.outputs:
+        from .verify import ExportError
+
+        raise ExportError(
+            f"{graph.tensors[index].name.decode()!r} is constant over the calibration data and cannot be widened, because "
+            f"{tied or 'the file'} reads it as it is. Use more representative data, or train the model further."
+        )
+    factor = smallest / float(out.scale[0])
+    out.scale = np.asarray([smallest], "float32")
+    for reader in readers:
+        if operator_name(model, reader) in _WEIGHTED and index == reader.inputs[0] and len(reader.inputs) > 2:
+            _rescale_bias(model, graph.tensors[reader.inputs[2]], factor)
+    return True
+
+
+def _rescale_bias(model, tensor, factor):
+    """A bias is stored in steps of (input scale x weight scale), which have grown by `factor`."""
+    if tensor.quantization is None or tensor.buffer == 0:
+        return
+    buffer = model.buffers[tensor.buffer]
+    values = np.frombuffer(bytes(buffer.data), "int32").astype("float64") / factor
+    buffer.data = np.frombuffer(np.rint(values).astype("int32").tobytes(), "uint8")
+    tensor.quantization.scale = np.asarray(tensor.quantization.scale, "float32") * np.float32(factor)

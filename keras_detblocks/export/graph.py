@@ -1,0 +1,161 @@
+"""From a Keras model to one frozen TensorFlow function of static shape with named inputs and outputs: the start of every format."""
+
+import math
+import re
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from ..layers.conv import native_convolutions
+
+# Names that Keras makes up; a file for other people gets better ones.
+_AUTOMATIC = re.compile(r"(keras_tensor|input_layer|input)(_?\d+)*")
+_LOW_PRECISION = re.compile(r"(mixed_)?b?float16|float64")
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Names, static shapes and dtypes of a model's inputs and outputs, in the order of the traced function.
+
+    `call` takes the inputs in that order and returns the outputs as a dict by name.
+    """
+
+    inputs: dict  # name -> (shape, dtype)
+    outputs: tuple  # names
+    call: object
+
+
+def as_float32(model):
+    """The model itself if it computes in float32 throughout, else a copy of the same weights that does."""
+    policies = {layer.dtype_policy.name for layer in model._flatten_layers()}
+    if not any(_LOW_PRECISION.fullmatch(name) for name in policies):
+        return model
+    config = _in_float32(keras.saving.serialize_keras_object(model))
+    config.pop("compile_config", None)
+    config.pop("build_config", None)
+    copy = keras.saving.deserialize_keras_object(config)
+    for theirs, ours in zip(copy.variables, model.variables, strict=True):
+        theirs.assign(keras.ops.cast(ours, theirs.dtype))
+    return copy
+
+
+def _in_float32(node):
+    """A serialised object with each policy and dtype of another float type replaced."""
+    if isinstance(node, dict):
+        if node.get("class_name") in ("DTypePolicy", "FloatDTypePolicy"):
+            return "float32"
+        is_low = isinstance(node.get("dtype"), str) and _LOW_PRECISION.fullmatch(node["dtype"])
+        return {key: "float32" if key == "dtype" and is_low else _in_float32(value) for key, value in node.items()}
+    return [_in_float32(value) for value in node] if isinstance(node, (list, tuple)) else node
+
+
+def signature_of(model, image_size=None, batch_size=1):
+    """The `Signature` of a model in which every size but the batch is a number.
+
+    Args:
+        model: a built Keras model.
+        image_size: `(height, width)` for inputs of dynamic size (maps named `P3` get `ceil(size / 8)`, and so on), or a dict
+            from input name to `(height, width)`.
+        batch_size: an int, or `None` for any.
+    """
+    structure = getattr(model, "_inputs_struct", None)
+    if structure is None:
+        raise ValueError(
+            f"{model.name!r} has no inputs to read shapes from: export a functional or Sequential model; a layer becomes one by "
+            f"`keras_detblocks.as_model(layer, input_shape)`. Received: {type(model).__name__}"
+        )
+    names = _input_names(structure)
+    tensors = keras.tree.flatten(structure)
+    inputs = {n: (_static(t, n, image_size, batch_size), keras.backend.standardize_dtype(t.dtype)) for n, t in zip(names, tensors)}
+
+    def call(*values):
+        packed = keras.tree.pack_sequence_as(structure, list(values))
+        return dict(zip(outputs, keras.tree.flatten(model(packed, training=False)), strict=True))
+
+    # In ONNX one name is one tensor: the P3 that leaves a neck cannot be called as the P3 that enters it.
+    outputs = tuple(f"{name}_out" if name in inputs else name for name in _names(model._outputs_struct, "output"))
+    return Signature(inputs, outputs, call)
+
+
+def _input_names(structure):
+    names = _names(structure, "input")
+    tensors = keras.tree.flatten(structure)
+    if isinstance(structure, dict):
+        return names
+    given = [None if _AUTOMATIC.fullmatch(t.name) else re.sub(r"\W", "_", t.name) for t in tensors]
+    if len(tensors) == 1 and not given[0]:
+        return ("image" if tensors[0].shape[-1] == 3 else "x",)
+    return tuple(own or name for own, name in zip(given, names))
+
+
+def _names(structure, stem):
+    """One name per tensor: dict keys joined by `_`, positions elsewhere, `stem` for a single tensor."""
+    paths = [path for path, _ in keras.tree.flatten_with_path(structure)]
+    if len(paths) == 1 and not paths[0]:
+        return (stem,)
+    if len(paths) == 1 and paths[0] == (0,):
+        return (stem,)
+    return tuple("_".join(str(k) if isinstance(k, str) else f"{stem}_{k}" for k in path) for path in paths)
+
+
+def _static(tensor, name, image_size, batch_size):
+    shape = tuple(tensor.shape)[1:]
+    if len(shape) == 3 and None in shape[:2] and image_size is not None:
+        size = image_size.get(name) if isinstance(image_size, dict) else image_size
+        level = re.fullmatch(r"P(\d+)", name)
+        if size is not None:
+            stride = 2 ** int(level[1]) if level and not isinstance(image_size, dict) else 1
+            wanted = [math.ceil(s / stride) for s in size]
+            shape = (*(w if s is None else s for s, w in zip(shape, wanted)), shape[2])
+    if None in shape:
+        raise ValueError(
+            f"Input {name!r} has dynamic sides {tuple(tensor.shape)}, and an exported file has fixed ones: give "
+            f"`image_size=(height, width)`, or a dict from input name to it. Received: image_size={image_size}"
+        )
+    return (batch_size, *shape)
+
+
+def freeze(signature, unfused=False):
+    """The signature as a concrete TensorFlow function whose variables are constants.
+
+    Returns:
+        `(function, graph_def)`: a `tf.function` with the signature's input names that returns a dict, and its graph.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    specs = [tf.TensorSpec(shape, dtype, name=name) for name, (shape, dtype) in signature.inputs.items()]
+    # Flattening sorts dicts by key, so the outputs go through the frozen graph as a list.
+    with native_convolutions(unfused):
+        concrete = tf.function(lambda *values: [signature.call(*values)[n] for n in signature.outputs]).get_concrete_function(
+            *specs
+        )
+    frozen = convert_variables_to_constants_v2(concrete)
+
+    def run(*values):
+        return dict(zip(signature.outputs, frozen(*values)))
+
+    return tf.function(run, input_signature=specs), frozen.graph.as_graph_def()
+
+
+def nodes_of(graph_def, operators):
+    """Names of the nodes, function bodies included, that are one of `operators`: which layer an error is about."""
+    nodes = [*graph_def.node, *(n for f in graph_def.library.function for n in f.node_def)]
+    return [f"{node.name} ({node.op})" for node in nodes if node.op in operators]
+
+
+def sample_inputs(signature, seed=0):
+    """Inputs to compare two implementations on: pictures from 0 to 255 for `image`, normal numbers for others."""
+    rng = np.random.default_rng(seed)
+    return {
+        name: (_picture(rng, shape) if name == "image" else rng.normal(size=[s or 2 for s in shape])).astype(dtype)
+        for name, (shape, dtype) in signature.inputs.items()
+    }
+
+
+def _picture(rng, shape):
+    """Soft random shapes and noise: nearer to a photograph than noise alone, so that activations are ordinary."""
+    batch, height, width, channels = (s or 2 for s in shape)
+    coarse = rng.uniform(0, 255, (batch, -(-height // 8), -(-width // 8), channels)).repeat(8, 1).repeat(8, 2)
+    return np.clip(np.rint(coarse[:, :height, :width] + rng.normal(0, 10, (batch, height, width, channels))), 0, 255)

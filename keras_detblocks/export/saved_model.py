@@ -1,0 +1,50 @@
+"""SavedModel export: TensorFlow Serving, TF.js and whatever else reads TensorFlow's own format."""
+
+import logging
+
+from .graph import as_float32, freeze, signature_of
+from .verify import ExportReport, compare, size_of, staged
+
+
+def to_saved_model(model, path, image_size=None, batch_size=None):
+    """Exports a model as a SavedModel folder with one signature, `serving_default`.
+
+    Variables are constants in it (batch normalisation folds into convolutions when it is loaded), it computes in float32
+    whatever the model's dtype policy, and it runs with oneDNN on and off.
+
+    Args:
+        model: a functional or Sequential Keras model.
+        path: of the folder. One that already holds a SavedModel is replaced.
+        image_size: `(height, width)`, needed where the model's are dynamic.
+        batch_size: `None` for any.
+
+    Returns:
+        An `ExportReport`, after the folder was loaded in another process and its outputs compared with Keras.
+
+    Raises:
+        ExportError: if it does not load or differs; no folder is left then.
+    """
+    signature = signature_of(as_float32(model), image_size, batch_size)
+    with staged(path) as target:
+        write_saved_model(signature, target)
+        errors, _ = compare(target, signature)
+        size = size_of(target)
+    return ExportReport(str(path), size, errors)
+
+
+def write_saved_model(signature, path, unfused=True):
+    """Writes a signature as a SavedModel; `unfused` as in `native_convolutions`. Returns its graph."""
+    import tensorflow as tf
+
+    function, graph_def = freeze(signature, unfused)
+    module = tf.Module()
+    module.serve = function
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # SiLU has one, of variables now constant
+        tf.saved_model.save(module, str(path), signatures=function.get_concrete_function(), options=options)
+    finally:
+        logger.setLevel(level)
+    return graph_def

@@ -1,0 +1,91 @@
+"""Opens an exported file in a process of its own and runs it: one interface to SavedModel, ONNX and TFLite files."""
+
+import pathlib
+import pickle
+import subprocess
+import sys
+import tempfile
+
+_WORKER = pathlib.Path(__file__).with_name("worker.py")
+_RUNTIMES = {"tflite": "ai_edge_litert", "onnx": "onnxruntime", "saved_model": "tensorflow"}
+
+
+def kind_of(path):
+    """`"saved_model"`, `"onnx"` or `"tflite"`, by what is at `path`."""
+    path = pathlib.Path(path)
+    if (path / "saved_model.pb").is_file():
+        return "saved_model"
+    if path.is_file():
+        with path.open("rb") as file:
+            head = file.read(8)
+        if head[4:] == b"TFL3":
+            return "tflite"
+        if path.suffix == ".onnx":
+            return "onnx"
+    what = "nothing is there" if not path.exists() else "it is neither"
+    raise ValueError(f"Expected a SavedModel folder, an .onnx file or a .tflite file at {path}, but {what}.")
+
+
+class Session:
+    """A running copy of an exported file: call it with a dict of arrays, get a dict of arrays.
+
+    The file runs in a child process, where it cannot harm this one, on `num_threads` threads. `seconds` is what the last call
+    took there, transfers excluded. Close it, or use it in a `with` statement.
+
+    Attributes:
+        inputs: name -> (shape, dtype name). outputs: names.
+        partitions: TFLite: number of parts that the CPU delegate took (1 is best; None for other formats).
+    """
+
+    def __init__(self, path, num_threads=1):
+        self.path = str(path)
+        self.kind = kind_of(path)
+        self.seconds = None
+        self._errors = tempfile.TemporaryFile()
+        # -P: the folder of the script, with our onnx.py in it, must not shadow packages.
+        command = [sys.executable, "-P", str(_WORKER), self.path, self.kind, str(num_threads)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors)
+        about = self._receive("opened")
+        self.inputs, self.outputs = about["inputs"], about["outputs"]
+        self.partitions = about.get("partitions")
+        self.onnx_metadata = about.get("metadata")
+
+    def __call__(self, **arrays):
+        try:
+            pickle.dump(arrays, self._process.stdin, protocol=5)
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # the child is gone, which _receive reports
+        outputs, self.seconds = self._receive("run")
+        return outputs
+
+    def _receive(self, what):
+        try:
+            value = pickle.load(self._process.stdout)
+        except EOFError:
+            value = f"the runtime ended with code {self._process.wait()}. {self._last_words()}".strip()
+        if isinstance(value, str):
+            self.close()
+            missing = _RUNTIMES[self.kind]
+            if f"No module named '{missing}" in value:
+                raise ImportError(f"Running {self.path} needs {missing}: pip install 'keras_detblocks[export]'")
+            raise RuntimeError(f"{self.path} could not be {what}: {value}")
+        return value
+
+    def _last_words(self):
+        self._errors.seek(0)
+        lines = [line for line in self._errors.read().decode(errors="replace").splitlines() if line.strip()]
+        return " | ".join(lines[-3:])
+
+    def close(self):
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.kill()
+        self._process.wait()
+        self._errors.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()

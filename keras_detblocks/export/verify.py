@@ -1,0 +1,131 @@
+"""Writes an export beside its place, opens and runs it, compares it with Keras, and only then moves it there."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .graph import sample_inputs
+from .session import Session
+
+# Largest error allowed, as a share of the output's range: float32 differs by the order of sums, float16 by its 11 bits.
+# int8 is judged by its mean error, since single values may saturate.
+TOLERANCES = {None: 2e-3, "fp16": 3e-2, "int8": 0.25}
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export returned: where it is and how it agrees with Keras.
+
+    Attributes:
+        path: of the file or folder. size: in bytes.
+        max_error: output name -> largest absolute difference to Keras.
+        operators: operator -> how often (TFLite, ONNX). partitions: parts that TFLite's CPU delegate took.
+        mended: names of tensors mended before int8 (dead over the calibration set).
+        detections: for a detector, how many detections were matched with Keras, of how many.
+    """
+
+    path: str
+    size: int
+    max_error: dict
+    operators: dict = field(default_factory=dict)
+    partitions: int | None = None
+    mended: tuple = ()
+    detections: tuple | None = None
+
+
+class ExportError(RuntimeError):
+    """An export that does not open, does not run or does not agree with Keras; no file is left behind."""
+
+
+@contextlib.contextmanager
+def staged(path):
+    """A temporary path in the folder of `path`, moved to `path` when the block ends well and removed when it does not."""
+    path = pathlib.Path(path)
+    if path.is_dir() and not (path / "saved_model.pb").exists() and any(path.iterdir()):
+        raise ExportError(f"{path} is a folder with other files in it, which will not be replaced: choose another path.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise OSError(f"Cannot write to {path.parent}: {error.strerror}. Choose a folder that can be written.") from error
+    try:
+        yield folder / path.name
+        if path.is_dir():
+            path.rename(folder / "replaced")
+        os.replace(folder / path.name, path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def size_of(path):
+    path = pathlib.Path(path)
+    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) if path.is_dir() else path.stat().st_size
+
+
+def keras_outputs(signature, arrays):
+    """What Keras returns for a dict of arrays, as NumPy by output name."""
+    import keras
+
+    values = [keras.ops.convert_to_tensor(arrays[name]) for name in signature.inputs]
+    return {name: np.asarray(keras.ops.convert_to_numpy(value)) for name, value in signature.call(*values).items()}
+
+
+def compare(path, signature, precision=None, samples=None, tolerance=None):
+    """Runs the file on samples and compares it with Keras.
+
+    Args:
+        path: of the export.
+        signature: what Keras computes.
+        precision: `None` (float32), `"fp16"` or `"int8"`: chooses the tolerance.
+        samples: list of dicts of arrays; one random sample by default.
+        tolerance: another one.
+
+    Returns:
+        `(max_error by output name, partitions)`.
+
+    Raises:
+        ExportError: if an output is missing, of another shape or further off than the tolerance.
+    """
+    samples = samples or [sample_inputs(signature)]
+    expected = [keras_outputs(signature, arrays) for arrays in samples]
+    try:
+        with Session(path) as session:
+            got = [session(**_cast(arrays, session.inputs)) for arrays in samples]
+            partitions = session.partitions
+    except RuntimeError as error:
+        raise ExportError(f"The exported file was written but is unusable, and was removed: {error}") from error
+    tolerance = TOLERANCES[precision] if tolerance is None else tolerance
+    errors = {}
+    for name in signature.outputs:
+        pairs = [(want[name], have.get(name)) for want, have in zip(expected, got)]
+        errors[name] = _error(name, pairs, precision, tolerance)
+    return errors, partitions
+
+
+def _cast(arrays, inputs):
+    if set(arrays) != set(inputs):
+        raise ExportError(f"The file has inputs {sorted(inputs)}; the model has {sorted(arrays)}.")
+    return {name: np.asarray(value).astype(inputs[name][1]) for name, value in arrays.items()}
+
+
+def _error(name, pairs, precision, tolerance):
+    for want, have in pairs:
+        if have is None or have.shape != want.shape:
+            raise ExportError(f"Output {name!r} should be {want.shape}; the file returns {None if have is None else have.shape}.")
+        if not np.isfinite(want).all():
+            raise ExportError(f"Keras itself returns NaN or infinity in output {name!r}: train or repair the model first.")
+    difference = np.concatenate([np.abs(w.astype("float64") - h).ravel() for w, h in pairs])
+    reference = np.concatenate([w.astype("float64").ravel() for w, _ in pairs])
+    # For int8 the mean error against the spread of the values; else the largest error against the largest value.
+    off, scale = (difference.mean(), reference.std()) if precision == "int8" else (difference.max(), np.abs(reference).max())
+    if not off <= tolerance * max(scale, 1e-3):
+        raise ExportError(
+            f"Output {name!r} of the exported file differs from Keras by {off:.3g} where values reach {scale:.3g} (tolerance "
+            f"{tolerance:g} of that). Nothing was written."
+        )
+    return float(difference.max())

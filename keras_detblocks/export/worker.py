@@ -1,0 +1,86 @@
+"""Runs one exported file in a process of its own; started by `session.Session`, never imported.
+
+A process of its own, because a bad int8 file can crash its interpreter, and because a fair time on one thread needs a TensorFlow
+that was started with one. Imports NumPy and the runtime of the file's format alone. Speaks pickles over its standard streams:
+first `{"inputs": {name: (shape, dtype)}, "outputs": [...], ...}`, then for each dict of arrays a pair (dict of arrays, seconds).
+"""
+
+import os
+import pickle
+import sys
+import time
+
+
+def open_tflite(path, threads):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(path, num_threads=threads)
+    interpreter.allocate_tensors()
+    partitions = sum(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details())
+    runner = interpreter.get_signature_runner()
+    inputs = {name: (tuple(map(int, d["shape"])), d["dtype"].__name__) for name, d in runner.get_input_details().items()}
+    about = {"inputs": inputs, "outputs": list(runner.get_output_details()), "partitions": partitions}
+    return about, lambda arrays: runner(**arrays)
+
+
+def open_onnx(path, threads):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = threads
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    dtypes = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int32)": "int32"}
+    inputs = {i.name: (tuple(i.shape), dtypes.get(i.type, i.type)) for i in session.get_inputs()}
+    outputs = [o.name for o in session.get_outputs()]
+    about = {"inputs": inputs, "outputs": outputs, "metadata": dict(session.get_modelmeta().custom_metadata_map)}
+    return about, lambda arrays: dict(zip(outputs, session.run(outputs, arrays)))
+
+
+def open_saved_model(path, threads):
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    model = tf.saved_model.load(path)
+    serve = model.signatures["serving_default"]
+    specs = serve.structured_input_signature[1]
+    inputs = {name: (tuple(s.shape), s.dtype.name) for name, s in specs.items()}
+
+    def run(arrays):
+        found = serve(**{name: tf.constant(value) for name, value in arrays.items()})
+        return {name: value.numpy() for name, value in found.items()}
+
+    return {"inputs": inputs, "outputs": sorted(serve.structured_outputs), "keep": None}, run
+
+
+def main():
+    path, kind, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    # The runtimes write to standard output; the answers go through a copy of it that only this function knows.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+
+    def answer(value):
+        pickle.dump(value, answers, protocol=5)
+        answers.flush()
+
+    try:
+        about, run = {"tflite": open_tflite, "onnx": open_onnx, "saved_model": open_saved_model}[kind](path, threads)
+    except Exception as error:  # whatever it is, the parent says it with the file's name
+        return answer(f"{type(error).__name__}: {error}")
+    answer(about)
+    while True:
+        try:
+            arrays = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            start = time.perf_counter()
+            found = run(arrays)
+            answer((found, time.perf_counter() - start))
+        except Exception as error:
+            answer(f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main()
