@@ -1,1 +1,92 @@
-"""design"""
+"""The design-space toolkit: sample a family of nets, train the samples, compare families, choose a net.
+
+The method of "Designing Network Design Spaces" (https://arxiv.org/abs/2003.13678).
+"""
+
+from . import plots
+from .complexity import Architectures, Complexity, complexity, population_complexity
+from .fit import Fit, fit_quantized_linear
+from .ranges import Choice, Range
+from .results import SweepResult, load_sweep
+from .sampling import Sample, acceptance_rate, sample
+from .spaces import (
+    SPACES,
+    AnyNetSpace,
+    AnyNetX_A,
+    AnyNetX_B,
+    AnyNetX_C,
+    AnyNetX_D,
+    AnyNetX_E,
+    AnyNetY_A,
+    AnyNetY_B,
+    AnyNetY_C,
+    AnyNetY_D,
+    AnyNetY_E,
+    RegNetSpace,
+    RegNetX,
+    RegNetX_constrained,
+    RegNetX_depthwise,
+    RegNetX_inverted,
+    RegNetY,
+    RegNetY_constrained,
+    complexity_bounds,
+)
+from .statistics import (
+    EDF,
+    Band,
+    Comparison,
+    SearchEfficiency,
+    bootstrap,
+    compare,
+    complexity_weights,
+    edf,
+    random_search_efficiency,
+)
+from .sweep import sweep
+
+__all__ = [
+    "EDF",
+    "SPACES",
+    "AnyNetSpace",
+    "AnyNetX_A",
+    "AnyNetX_B",
+    "AnyNetX_C",
+    "AnyNetX_D",
+    "AnyNetX_E",
+    "AnyNetY_A",
+    "AnyNetY_B",
+    "AnyNetY_C",
+    "AnyNetY_D",
+    "AnyNetY_E",
+    "Architectures",
+    "Band",
+    "Choice",
+    "Comparison",
+    "Complexity",
+    "Fit",
+    "Range",
+    "RegNetSpace",
+    "RegNetX",
+    "RegNetX_constrained",
+    "RegNetX_depthwise",
+    "RegNetX_inverted",
+    "RegNetY",
+    "RegNetY_constrained",
+    "Sample",
+    "SearchEfficiency",
+    "SweepResult",
+    "acceptance_rate",
+    "bootstrap",
+    "compare",
+    "complexity",
+    "complexity_bounds",
+    "complexity_weights",
+    "edf",
+    "fit_quantized_linear",
+    "load_sweep",
+    "plots",
+    "population_complexity",
+    "random_search_efficiency",
+    "sample",
+    "sweep",
+]

@@ -1,0 +1,92 @@
+"""What one parameter of a design space may be: a quantised range or a list of choices, with the law it is drawn by."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Range:
+    """The multiples of `quantum` from `low` to `high`, both included.
+
+    Args:
+        low, high: the ends, multiples of the quantum.
+        quantum: step between neighbouring values.
+        scale: `"log"`: probability inversely proportional to the value (log-uniform); `"uniform"`: all alike.
+        settings: how many distinguishable values a count of the space takes, where that is not the number of steps.
+
+    Raises:
+        ValueError: an empty range, ends not divisible by the quantum, an unknown scale, zero or less on a log scale.
+
+    Example:
+
+    >>> kdb.design.Range(8, 1024, 8).count
+    128
+    """
+
+    low: float
+    high: float
+    quantum: float = 1
+    scale: str = "log"
+    settings: int | None = None
+
+    def __post_init__(self):
+        if not self.quantum > 0:
+            raise ValueError(f"The quantum of a range must be positive. Received: {self}.")
+        if self.low > self.high:
+            raise ValueError(f"Expected low <= high, else the range is empty. Received: {self}.")
+        for end in (self.low, self.high):
+            if abs(end / self.quantum - round(end / self.quantum)) > 1e-6:
+                raise ValueError(f"The ends of a range must be multiples of its quantum {self.quantum}. Received: {self}.")
+        if self.scale not in ("log", "uniform"):
+            raise ValueError(f"scale must be 'log' or 'uniform'. Received: {self}.")
+        if self.scale == "log" and self.low <= 0:
+            raise ValueError(f"A log scale needs low > 0; use scale='uniform'. Received: {self}.")
+
+    @property
+    def values(self):
+        """Every value, ascending."""
+        steps = np.arange(round(self.low / self.quantum), round(self.high / self.quantum) + 1)
+        return steps if self.quantum == 1 else np.round(steps * self.quantum, 9)
+
+    @property
+    def count(self):
+        """How many values a count of the space takes."""
+        return self.settings or len(self.values)
+
+    def draw(self, rng, n):
+        """`n` values by a `numpy.random.Generator`."""
+        if self.scale == "uniform":
+            return self.values[rng.integers(len(self.values), size=n)]
+        cumulative = np.cumsum(1 / self.values)
+        return self.values[np.searchsorted(cumulative, rng.uniform(0, cumulative[-1], n)).clip(max=len(cumulative) - 1)]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of the listed values, all alike: `Choice((1, 2, 4))`; a single value is a constant.
+
+    Raises:
+        ValueError: no value, or a value twice.
+    """
+
+    options: tuple
+
+    def __post_init__(self):
+        object.__setattr__(self, "options", tuple(self.options))
+        if not self.options or len(set(self.options)) < len(self.options):
+            raise ValueError(f"A choice needs at least one value, each once. Received: {self.options}.")
+
+    @property
+    def values(self):
+        """The choices as an array."""
+        return np.array(self.options)
+
+    @property
+    def count(self):
+        """How many there are."""
+        return len(self.options)
+
+    def draw(self, rng, n):
+        """`n` values by a `numpy.random.Generator`."""
+        return self.values[rng.integers(self.count, size=n)]

@@ -1,0 +1,182 @@
+"""The Optuna study behind a sweep: where it is stored, the settings it was made with, and what its trials became.
+
+A trial carries the spec it trains, its index in the sample and, where it failed for a reason of its own, that reason. A trial that
+failed without a reason was interrupted (its worker died) and its spec is tried again, so that the state of a sweep is a function of
+the trials alone and any process can be killed at any moment.
+"""
+
+import json
+import time
+import warnings
+from dataclasses import asdict, fields
+from datetime import datetime
+
+import numpy as np
+
+from keras_detblocks.backbones.anynet import AnyNetSpec
+from keras_detblocks.backbones.regnet import RegNetSpec
+
+ATTEMPTS = 3  # a spec that kills its worker this often (the system's memory, most likely) is given up
+_SPECS = {cls.__name__: cls for cls in (AnyNetSpec, RegNetSpec)}
+
+
+def import_optuna():
+    """Optuna, or an error that names the extra to install."""
+    try:
+        import optuna
+    except ImportError as error:
+        raise ImportError("Sweeps need Optuna: pip install 'keras_detblocks[design]'.") from error
+    return optuna
+
+
+def open_storage(url, heartbeat_interval=30, grace_period=None):
+    """Opens a study's database.
+
+    Args:
+        url: `sqlite:///file.db`, `postgresql://user@host/database`, or what else SQLAlchemy knows.
+        heartbeat_interval: seconds between signs of life of a running trial.
+        grace_period: seconds without one after which the trial counts as interrupted; three intervals by default.
+
+    Raises:
+        ValueError: the database cannot be reached, with its reason (the password is not shown).
+        ImportError: its driver is not installed.
+    """
+    optuna = import_optuna()
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+    try:
+        parsed = make_url(url)
+        if parsed.drivername in ("postgresql", "postgres"):
+            parsed = parsed.set(drivername="postgresql+psycopg")  # SQLAlchemy's own default is the older psycopg2
+        wait = {"timeout": 60} if parsed.drivername.startswith("sqlite") else {"connect_timeout": 10}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.storages.RDBStorage(
+                parsed.render_as_string(hide_password=False),
+                engine_kwargs={"connect_args": wait if parsed.drivername.startswith(("sqlite", "postgresql")) else {}},
+                heartbeat_interval=heartbeat_interval,
+                grace_period=grace_period or 3 * heartbeat_interval,
+            )
+    except ArgumentError as error:
+        raise ValueError(
+            f"Expected a storage URL such as sqlite:///sweep.db or postgresql://user@host/db. Received: {url!r}."
+        ) from error
+    except ImportError as error:
+        raise ImportError(
+            f"The driver of {parsed.drivername} is missing ({error}). For PostgreSQL: pip install 'keras_detblocks[postgresql]'."
+        ) from error
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", error)).splitlines()[0]
+        raise ValueError(
+            f"The storage {parsed.render_as_string()} cannot be reached: {reason}. Check that the server runs, that the "
+            f"database or the folder exists, and that the user may write to it."
+        ) from error
+
+
+def open_study(storage, name, settings, sampler=None):
+    """Creates a study with its settings, or joins one that has the same.
+
+    Returns:
+        The study, and whether it was created here.
+
+    Raises:
+        ValueError: the study was made with other settings, which are named.
+    """
+    optuna = import_optuna()
+    try:
+        study, created = optuna.create_study(storage=storage, study_name=name, direction="minimize", sampler=sampler), True
+    except optuna.exceptions.DuplicatedStudyError:
+        study, created = optuna.load_study(storage=storage, study_name=name, sampler=sampler), False
+    settings = json.loads(json.dumps(settings))
+    if not created:
+        stored = _stored_settings(study)
+        if stored is not None:
+            _check_settings(name, stored, settings)
+            return study, False
+    study.set_user_attr("settings", settings)
+    return study, created
+
+
+def _stored_settings(study, patience=3.0):
+    """The study's settings; waits a moment for the process that is just creating it."""
+    deadline = time.monotonic() + patience
+    while (stored := study.user_attrs.get("settings")) is None and not study.get_trials(deepcopy=False):
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(0.1)
+    return stored if stored is not None else {}
+
+
+def _check_settings(name, stored, settings):
+    different = {key for key in {*stored, *settings} if stored.get(key) != settings.get(key)}
+    if different:
+        listed = "; ".join(f"{key}: stored {stored.get(key)!r}, received {settings.get(key)!r}" for key in sorted(different))
+        raise ValueError(
+            f"The study {name!r} was made with other settings ({listed}). Use the same settings to continue it, or another name or "
+            f"storage for a new sweep; nothing was changed."
+        )
+
+
+def spec_to_dict(spec):
+    """A spec as JSON holds it."""
+    return {"type": type(spec).__name__} | {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(spec).items()}
+
+
+def spec_from_dict(entries):
+    """The spec again."""
+    cls = _SPECS[entries["type"]]
+    known = {field.name for field in fields(cls)}
+    return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in entries.items() if key in known})
+
+
+def describe(space):
+    """A space's fields as JSON holds them; conditions by their names."""
+    described = {"space": type(space).__name__}
+    for field in fields(space):
+        value = getattr(space, field.name)
+        if field.name == "where":
+            value = [getattr(condition, "__qualname__", type(condition).__name__) for condition in value]
+        described[field.name] = value if isinstance(value, (int, float, str, list)) else repr(value)
+    return described
+
+
+def fail_stale(study, storage, optuna):
+    """Fails the trials whose worker is gone: no heartbeat for the grace period, or killed before its first one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        optuna.storages.fail_stale_trials(study)
+    running = optuna.trial.TrialState.RUNNING
+    for trial in study.get_trials(deepcopy=False, states=(running,)):
+        age = (datetime.now() - trial.datetime_start).total_seconds()
+        if "worker" not in trial.user_attrs and age > storage.grace_period:
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
+
+
+def by_index(trials):
+    """Trials of each sampled spec, by its index."""
+    grouped = {}
+    for trial in trials:
+        if "index" in trial.user_attrs:
+            grouped.setdefault(trial.user_attrs["index"], []).append(trial)
+    return grouped
+
+
+def is_settled(trial):
+    """Whether a trial answers for its spec: finished, or failed for a reason of its own."""
+    return trial.state.name == "COMPLETE" or (trial.state.name == "FAIL" and "failure" in trial.user_attrs)
+
+
+def is_open(trial):
+    """Whether a trial may still answer."""
+    return trial.state.name in ("WAITING", "RUNNING")
+
+
+def attempts(trials):
+    """How many of a spec's trials ended because their worker died; those that the user stopped do not count."""
+    return sum(trial.state.name == "FAIL" and not {"failure", "stopped"} & set(trial.user_attrs) for trial in trials)
+
+
+def plain(value):
+    """NumPy numbers as Python's, for JSON."""
+    return value.item() if isinstance(value, np.generic) else value

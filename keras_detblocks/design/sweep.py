@@ -1,0 +1,265 @@
+"""Trains a population of nets, in one process or many on many machines, through an Optuna study (https://optuna.org).
+
+Every sampled spec is a queued trial. Run the same call again, in a second shell or on another machine with the same storage, and it
+takes trials from the same queue; kill any of them at any moment and the spec it was training is queued again.
+"""
+
+import os
+import pathlib
+import socket
+import time
+from contextlib import contextmanager
+
+import numpy as np
+
+from .complexity import complexity
+from .results import load_sweep
+from .sampling import sample, within
+from .study import (
+    ATTEMPTS,
+    attempts,
+    by_index,
+    describe,
+    fail_stale,
+    import_optuna,
+    is_open,
+    is_settled,
+    open_storage,
+    open_study,
+    plain,
+    spec_to_dict,
+)
+
+_PROPOSALS = 200  # of a search, for every net that it may train
+
+
+def sweep(
+    space,
+    n,
+    build_and_train,
+    storage=None,
+    *,
+    out="sweep",
+    name=None,
+    constraints=None,
+    seed=0,
+    search="random",
+    image_size=224,
+    classes=1000,
+    settings=None,
+    heartbeat_interval=30,
+    progress=True,
+):
+    """Trains `n` nets of a space and records their errors; continues or joins the sweep that the storage holds already.
+
+    Args:
+        space: an `AnyNetSpace` or a `RegNetSpace`, or a sequence of specs (`n` may then be `None`).
+        n: how many nets.
+        build_and_train: function of a spec that returns its error (smaller is better), or a dict with `"error"` and more numbers
+            or strings to record. An exception, or an error that is not finite, makes a failed trial with its reason.
+        storage: URL of a database that all workers reach, such as `postgresql://user@host/db`; the file `sweep.db` in `out` by
+            default (SQLite: any number of processes of one machine).
+        out: folder of that file, made if missing.
+        name: of the study; the space's name by default.
+        constraints, image_size, classes: as in `sample`.
+        seed: of the sample, the same in every worker.
+        search: `"random"`, or `"tpe"` to let Optuna's TPE sampler propose nets from what it has seen. A search starts from a random
+            sample of 10 and proposes at most 200 n nets, most of which the constraints may reject untrained.
+        settings: what else the results depend on (data, epochs), as JSON holds it; `build_and_train.settings` by default.
+        heartbeat_interval: seconds between a worker's signs of life; after three without one, its net is queued again.
+        progress: whether to show a progress bar, with the time left.
+
+    Returns:
+        A `SweepResult`: specs, errors and costs of the trained nets, and the failures.
+
+    Raises:
+        ValueError: constraints that nothing meets, a storage that cannot be reached, a study made with other settings, an unknown
+            search; before anything is trained.
+
+    Example:
+
+    >>> result = kdb.design.sweep(kdb.design.RegNetX, 3, lambda spec: 1 / spec.depth, out=tmp_path, progress=False)
+    >>> len(result), len(result.failures)
+    (3, 0)
+    """
+    optuna = import_optuna()
+    if search not in ("random", "tpe"):
+        raise ValueError(f"search must be 'random' or 'tpe'. Received: {search!r}.")
+    is_space = hasattr(space, "parameters")
+    if search == "tpe" and not is_space:
+        raise ValueError("A search needs a space to propose nets from. Received: a list of specs.")
+    if n is not None and n < 1 or n is None and is_space:
+        raise ValueError(f"Expected the number of nets to train, n >= 1. Received: n={n}.")
+    queue = _queue(space, n, constraints, seed, search, image_size, classes)
+    counted = {"image_size": image_size, "classes": classes}
+    described = describe(space) if is_space else [spec_to_dict(spec) for spec in space]
+    settings = getattr(build_and_train, "settings", {}) if settings is None else settings
+    made_with = {"space": described, "n": n or len(queue), "seed": seed, "search": search} | counted
+    made_with |= {"constraints": {key: list(window) for key, window in (constraints or {}).items()}, "task": settings}
+    if storage is None:
+        pathlib.Path(out).mkdir(parents=True, exist_ok=True)
+        storage = f"sqlite:///{pathlib.Path(out) / 'sweep.db'}"
+    with _quiet(optuna):
+        database = open_storage(storage, heartbeat_interval)
+        sampler = optuna.samplers.TPESampler(seed=None) if search == "tpe" else optuna.samplers.RandomSampler()
+        study, created = open_study(database, name or getattr(space, "name", "specs"), made_with, sampler)
+        worker = _Worker(optuna, study, database, space, queue, build_and_train, counted, constraints)
+        worker.fill(created)
+        with _bar(progress, study.study_name, n or len(queue)) as show:
+            worker.run(n or len(queue), search == "tpe", show)
+        return load_sweep(database, study.study_name)
+
+
+def _queue(space, n, constraints, seed, search, image_size, classes):
+    """`(spec, parameters)` of every net to queue."""
+    if not hasattr(space, "parameters"):
+        return [(spec, {}) for spec in list(space)[:n]]
+    sampled = sample(space, n if search == "random" else min(n, 10), constraints, seed, image_size=image_size, classes=classes)
+    return list(zip(sampled.specs, sampled.parameters))
+
+
+class _Worker:
+    """One process of a sweep."""
+
+    def __init__(self, optuna, study, storage, space, queue, build_and_train, counted, constraints):
+        self.optuna, self.study, self.storage, self.space, self.queue = optuna, study, storage, space, queue
+        self.build_and_train, self.counted, self.constraints = build_and_train, counted, constraints
+
+    def fill(self, created):
+        """Queues what no trial stands for; a process that did not create the study first lets the one that did."""
+        seen, since = -1, time.monotonic()
+        while not created and time.monotonic() - since < self.storage.grace_period:
+            count = len(by_index(self.study.get_trials(deepcopy=False)))
+            if count >= len(self.queue):
+                break
+            if count > seen:
+                seen, since = count, time.monotonic()
+            time.sleep(0.2)
+        self.requeue()
+
+    def requeue(self):
+        """Queues every spec without an answer and without a trial that may bring one."""
+        grouped = by_index(self.study.get_trials(deepcopy=False))
+        for index, (spec, parameters) in enumerate(self.queue):
+            trials = grouped.get(index, [])
+            if not any(is_settled(trial) or is_open(trial) for trial in trials) and attempts(trials) < ATTEMPTS:
+                self.study.enqueue_trial(parameters, user_attrs={"index": index} | self.record(spec))
+
+    def record(self, spec):
+        """What a trial knows of its net before the training."""
+        return {"spec": spec_to_dict(spec)} | complexity(spec, **self.counted)._asdict()
+
+    def run(self, n, searching, show):
+        """Trains until every queued spec (or, searching, `n` nets) has its answer, waiting for other workers' at the end."""
+        while True:
+            fail_stale(self.study, self.storage, self.optuna)
+            self.requeue()
+            trials = self.study.get_trials(deepcopy=False)
+            done, states = sum(map(is_settled, trials)), [trial.state.name for trial in trials]
+            show(done)
+            proposals_left = searching and len(trials) < _PROPOSALS * n
+            if "WAITING" in states or (proposals_left and done + states.count("RUNNING") < n):
+                self.step()
+            elif "RUNNING" in states:
+                time.sleep(min(1.0, self.storage.heartbeat_interval / 2))
+            else:
+                return
+
+    def step(self):
+        """One trial."""
+        try:
+            self.study.optimize(self.objective, n_trials=1, catch=(Exception,))
+        except ValueError as error:
+            if "Cannot tell a" not in str(error):  # else: held up past the grace period, and another worker took the net over
+                raise
+
+    def objective(self, trial):
+        """Trains one trial's spec; the record precedes the training, so that a dead worker's trial is recognised."""
+        self.storage.record_heartbeat(trial._trial_id)
+        trial.set_user_attr("worker", f"{socket.gethostname()}:{os.getpid()}")
+        spec = self.claim(trial)
+        start = time.monotonic()
+        try:
+            outcome = self.build_and_train(spec)
+            outcome = dict(outcome) if isinstance(outcome, dict) else {"error": outcome}
+            error = float(outcome.pop("error"))
+            if not np.isfinite(error):
+                raise ArithmeticError(f"the error is {error}: training diverged")
+        except Exception as failure:
+            trial.set_user_attr("failure", _reason(failure))
+            raise
+        except BaseException:
+            trial.set_user_attr("stopped", True)  # by the user: does not count against the net
+            raise
+        finally:
+            trial.set_user_attr("seconds", round(time.monotonic() - start, 3))
+        for key, value in outcome.items():
+            trial.set_user_attr(key, plain(value))
+        return error
+
+    def claim(self, trial):
+        """The trial's spec, or the end of the trial where another answers for that spec or there is none."""
+        index, entries = trial.user_attrs.get("index"), trial.user_attrs.get("spec")
+        if entries is None:
+            if not hasattr(self.space, "parameters") or self.study.user_attrs["settings"]["search"] == "random":
+                raise self.optuna.TrialPruned("another worker took the last net")
+            return self.propose(trial)
+        for other in by_index(self.study.get_trials(deepcopy=False)).get(index, []):
+            if other.number != trial.number and (is_settled(other) or (is_open(other) and other.number < trial.number)):
+                raise self.optuna.TrialPruned(f"trial {other.number} answers for this net")
+        if self.queue[index][1]:
+            suggest(trial, self.space)
+        return self.queue[index][0]
+
+    def propose(self, trial):
+        """A net of the search, if it belongs to the space and meets the constraints."""
+        values = {key: np.round([value], 9) for key, value in suggest(trial, self.space).items()}
+        nets, valid = self.space.decode(values)
+        if not valid[0] or not within(self.space, nets, self.constraints, **self.counted)[0]:
+            raise self.optuna.TrialPruned("outside the space or its constraints")
+        spec = self.space.spec(values, nets, 0)
+        for key, value in self.record(spec).items():
+            trial.set_user_attr(key, value)
+        return spec
+
+
+def suggest(trial, space):
+    """Values of a space's parameters by an Optuna trial: the queued ones, or its sampler's."""
+    return {name: _suggest(trial, name, choices) for name, choices in space.parameters.items()}
+
+
+def _suggest(trial, name, choices):
+    if hasattr(choices, "options"):
+        return trial.suggest_categorical(name, list(choices.options))
+    if isinstance(choices.quantum, int):
+        return trial.suggest_int(name, choices.low, choices.high, step=choices.quantum)
+    return trial.suggest_float(name, choices.low, choices.high, step=choices.quantum)
+
+
+def _reason(failure):
+    """One line on why a net could not be trained; out of memory is said first, whatever raised it."""
+    text = f"{type(failure).__name__}: {failure}".splitlines()[0][:400]
+    memory = isinstance(failure, MemoryError) or "ResourceExhausted" in text or "out of memory" in text.lower()
+    return f"out of memory ({text})" if memory else text
+
+
+@contextmanager
+def _quiet(optuna):
+    """Optuna's log of every trial off; the study holds the same."""
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(level)
+
+
+@contextmanager
+def _bar(visible, name, total):
+    """A progress bar over all workers' trials; yields the function that moves it."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"))
+    with Progress(*columns, TimeRemainingColumn(elapsed_when_finished=False), disable=not visible) as bar:
+        task = bar.add_task(name, total=total)
+        yield lambda done: bar.update(task, completed=done)
