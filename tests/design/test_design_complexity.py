@@ -5,6 +5,7 @@ import pytest
 from published_regnets import PUBLISHED
 
 import keras_detblocks as kdb
+from keras_detblocks.backbones.regnet import VARIANTS
 from keras_detblocks.design.complexity import Architectures, population_complexity
 
 
@@ -38,6 +39,6 @@ def test_small_net_by_hand():
     assert counted.params[0] == 108 + (32 + 16 + 72 + 32) + (32 + 72 + 32) + norms + 27
 
 
-def test_one_spec():
-    spec = kdb.design.AnyNetX_A.spec({}, _nets(PUBLISHED[0]), 0)
-    assert kdb.design.complexity(spec) == (199_040_872, 2_684_792, 2_164_056)
+@pytest.mark.parametrize(("name", "net"), zip(VARIANTS, PUBLISHED), ids=lambda x: getattr(x, "name", x))
+def test_one_spec(name, net):
+    assert kdb.design.complexity(VARIANTS[name]) == (net.macs, net.params, net.activations)
