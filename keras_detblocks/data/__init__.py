@@ -1,5 +1,6 @@
-"""Data sets: reading COCO and Pascal VOC folders and image files, letterboxing, and `tf.data` pipelines."""
+"""Data sets: reading COCO and Pascal VOC folders and image files, letterboxing, augmentation, and `tf.data` pipelines."""
 
+from .augment import Augment
 from .coco import read_coco
 from .dataset import Dataset, DatasetError, Record, Skipped, merge
 from .digits import write_digits
@@ -10,6 +11,7 @@ from .pipeline import pipeline
 from .voc import read_voc
 
 __all__ = [
+    "Augment",
     "Dataset",
     "DatasetError",
     "ImageError",
