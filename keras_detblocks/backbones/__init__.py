@@ -2,6 +2,20 @@
 
 from .anynet import AnyNet, AnyNetSpec
 from .applications import decode_predictions, preprocess_input
+from .cspnet import (
+    CS3DarknetL,
+    CS3DarknetM,
+    CS3DarknetS,
+    CS3DarknetX,
+    CSPDarknet53,
+    CSPDarknet53Cfg,
+    CSPResNet50,
+    CSPResNet50D,
+    CSPResNet50W,
+    CSPResNeXt50,
+    Darknet53,
+)
+from .densenet import CSPDenseNet121, CSPDenseNet169, CSPDenseNet201, CSPDenseNet264, CSPPeleeNet, DenseBlock, TwoWayDenseBlock
 from .regnet import (
     RegNetSpec,
     RegNetX,
@@ -35,6 +49,23 @@ from .regnet import (
 __all__ = [
     "AnyNet",
     "AnyNetSpec",
+    "CS3DarknetL",
+    "CS3DarknetM",
+    "CS3DarknetS",
+    "CS3DarknetX",
+    "CSPDarknet53",
+    "CSPDarknet53Cfg",
+    "CSPDenseNet121",
+    "CSPDenseNet169",
+    "CSPDenseNet201",
+    "CSPDenseNet264",
+    "CSPPeleeNet",
+    "CSPResNeXt50",
+    "CSPResNet50",
+    "CSPResNet50D",
+    "CSPResNet50W",
+    "Darknet53",
+    "DenseBlock",
     "RegNetSpec",
     "RegNetX",
     "RegNetX002",
@@ -62,6 +93,7 @@ __all__ = [
     "RegNetY120",
     "RegNetY160",
     "RegNetY320",
+    "TwoWayDenseBlock",
     "decode_predictions",
     "preprocess_input",
 ]

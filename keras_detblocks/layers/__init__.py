@@ -3,6 +3,7 @@
 from .activation import activation_layer
 from .attention import SqueezeExcite
 from .conv import Conv2D, ConvNormAct, conv_norm_act, fan_out_normal
+from .cross_stage import CrossStage, Transition
 from .normalization import BatchNormalization, ImageNormalization, normalization_layer
 from .regularization import StochasticDepth
 from .resampling import MaxPool2D, upsample_to
@@ -11,10 +12,12 @@ __all__ = [
     "BatchNormalization",
     "Conv2D",
     "ConvNormAct",
+    "CrossStage",
     "ImageNormalization",
     "MaxPool2D",
     "SqueezeExcite",
     "StochasticDepth",
+    "Transition",
     "activation_layer",
     "conv_norm_act",
     "fan_out_normal",

@@ -1,0 +1,284 @@
+"""CSPNet: stages in which half of the channels bypass the blocks.
+
+"CSPNet: A New Backbone that can Enhance Learning Capability of CNN" (https://arxiv.org/abs/1911.11929). The nets are those of timm
+(https://github.com/huggingface/pytorch-image-models, Apache-2.0), whose published weights load unchanged: LeakyReLU slope 0.01, one
+expanding 1x1 convolution whose output is split. `CSPDarknet53Cfg` is the authors' own form
+(https://github.com/WongKinYiu/CrossStagePartialNetworks): two 1x1 convolutions, slope 0.1. For a block of your own,
+see `CrossStage`.
+"""
+
+from dataclasses import dataclass, replace
+
+import keras
+import numpy as np
+from keras import ops
+
+from ..layers import MaxPool2D, StochasticDepth, activation_layer, conv_norm_act
+from ..weights import Layout, register_model_layout, torch_key
+from .applications import Trunk, check_output_stride, constructor
+
+
+@dataclass(frozen=True)
+class CSPSpec:
+    """A CSP net in timm's terms; every tuple has one entry per stage (`stem`: per convolution).
+
+    stem: (filters, kernel, stride) per convolution. stem_pool: whether a 3x3 stride-2 max-pool follows.
+    depths, widths, strides: blocks, output channels and stride of each stage.
+    kind: "csp" (second half through the blocks, two transitions), "cs3" (first half, one transition), "dark" (no split),
+        "cfg" (as csp, with separate 1x1 convolutions and the concatenation order of the authors' files).
+    block: "bottle" (1x1, 3x3, 1x1) or "dark" (1x1, 3x3).
+    block_ratios, bottle_ratios, expand_ratios: block output over stage width, block inner width over block output, width of the
+        expanding convolution over stage width.
+    groups: of the stage's 3x3 convolutions. cross_linear: no activation on the expanding convolution. down_growth: the strided
+        convolution already has the stage's width.
+    """
+
+    stem: tuple
+    depths: tuple
+    widths: tuple
+    strides: tuple
+    block_ratios: tuple
+    bottle_ratios: tuple
+    expand_ratios: tuple
+    stem_pool: bool = False
+    kind: str = "csp"
+    block: str = "bottle"
+    groups: int = 1
+    cross_linear: bool = False
+    down_growth: bool = False
+    activation: str = "leaky_relu"
+    epsilon: float = 1e-5
+
+
+_RESNET = CSPSpec(
+    stem=((64, 7, 2),),
+    depths=(3, 3, 5, 2),
+    widths=(128, 256, 512, 1024),
+    strides=(1, 2, 2, 2),
+    block_ratios=(1.0,) * 4,
+    bottle_ratios=(0.5,) * 4,
+    expand_ratios=(2.0,) * 4,
+    stem_pool=True,
+    cross_linear=True,
+)
+_DEEP_STEM = ((32, 3, 2), (32, 3, 1), (64, 3, 1))
+_WIDE = dict(widths=(256, 512, 1024, 2048), block_ratios=(0.5,) * 4, expand_ratios=(1.0,) * 4)
+_DARKNET = CSPSpec(
+    stem=((32, 3, 1),),
+    depths=(1, 2, 8, 8, 4),
+    widths=(64, 128, 256, 512, 1024),
+    strides=(2,) * 5,
+    block_ratios=(1.0, 0.5, 0.5, 0.5, 0.5),
+    bottle_ratios=(0.5, 1.0, 1.0, 1.0, 1.0),
+    expand_ratios=(2.0, 1.0, 1.0, 1.0, 1.0),
+    block="dark",
+    down_growth=True,
+)
+
+
+def _cs3(width, depth):
+    """CS3Darknet at multiples of the large net's width and depth."""
+    return CSPSpec(
+        stem=((int(32 * width), 3, 2), (int(64 * width), 3, 1)),
+        depths=tuple(int(d * depth) for d in (3, 6, 9, 3)),
+        widths=tuple(int(w * width) for w in (128, 256, 512, 1024)),
+        strides=(2,) * 4,
+        block_ratios=(0.5,) * 4,
+        bottle_ratios=(1.0,) * 4,
+        expand_ratios=(1.0,) * 4,
+        kind="cs3",
+        block="dark",
+        activation="silu",
+    )
+
+
+CSP_VARIANTS = {
+    "cspresnet50": _RESNET,
+    "cspresnet50d": replace(_RESNET, stem=_DEEP_STEM),
+    "cspresnet50w": replace(_RESNET, stem=_DEEP_STEM, bottle_ratios=(0.25,) * 4, **_WIDE),
+    "cspresnext50": replace(_RESNET, bottle_ratios=(1.0,) * 4, groups=32, **_WIDE),
+    "cspdarknet53": _DARKNET,
+    "cspdarknet53_cfg": replace(_DARKNET, kind="cfg", activation="darknet_leaky_relu"),
+    "darknet53": replace(_DARKNET, kind="dark", block_ratios=(1.0,) * 5, bottle_ratios=(0.5,) * 5),
+    "cs3darknet_s": _cs3(0.5, 0.5),
+    "cs3darknet_m": _cs3(0.75, 0.67),
+    "cs3darknet_l": _cs3(1.0, 1.0),
+    "cs3darknet_x": _cs3(1.25, 1.33),
+}
+IMAGENET = {
+    "cspresnet50": "timm/cspresnet50.ra_in1k",
+    "cspresnext50": "timm/cspresnext50.ra_in1k",
+    "cspdarknet53": "timm/cspdarknet53.ra_in1k",
+    "darknet53": "timm/darknet53.c2ns_in1k",
+    "cs3darknet_m": "timm/cs3darknet_m.c2ns_in1k",
+    "cs3darknet_l": "timm/cs3darknet_l.c2ns_in1k",
+    "cs3darknet_x": "timm/cs3darknet_x.c2ns_in1k",
+}
+
+
+def csp_trunk(spec, name, output_stride=32, drop_path_rate=0.0):
+    """The `Trunk` of a spec."""
+    check_output_stride(output_stride)
+    stem_level = sum(stride == 2 for _, _, stride in spec.stem)
+    deepest_level = output_stride.bit_length() - 1
+    levels, level = [], stem_level + spec.stem_pool
+    for stride in spec.strides:
+        level = min(level + (stride == 2), deepest_level)
+        levels.append(level)
+
+    def body(x, deepest):
+        for number, (filters, kernel, stride) in enumerate(spec.stem, 1):
+            x = _unit(x, spec, f"stem_conv{number}", filters, kernel, stride)
+        maps = {stem_level: x}
+        if spec.stem_pool:
+            x = MaxPool2D(3, strides=2, name="stem_pool")(x)
+        level, dilation = stem_level + spec.stem_pool, 1
+        rates = iter(np.linspace(0.0, drop_path_rate, sum(spec.depths)).tolist())
+        for index, stage_level in enumerate(levels):
+            if stage_level > deepest:
+                break
+            first = dilation
+            if spec.strides[index] == 2 and stage_level == level:
+                dilation *= 2
+            x = csp_stage(x, spec, index, 2 if stage_level > level else 1, first, dilation, rates)
+            level = stage_level
+            maps[level] = x
+        return maps
+
+    def unbuilt(deepest):
+        stages = [str(index) for index, level in enumerate(levels) if level > deepest]
+        return rf"^stages\.({'|'.join(stages)})\." if stages else None
+
+    return Trunk(name, body, tuple(sorted({stem_level, *levels})), "stem_conv1_conv/kernel", unbuilt, IMAGENET.get(name), 256)
+
+
+def csp_stage(x, spec, index, stride, first_dilation=1, dilation=1, drop_rates=None, name=None):
+    """Adds stage `index` (from 0) of a spec.
+
+    Args:
+        stride, first_dilation: of the strided 3x3 convolution, which a stage with neither stride nor new dilation lacks.
+        dilation: of the blocks.
+        drop_rates: iterator over the stochastic-depth rates of the blocks.
+        name: prefix of the layer names.
+    """
+    name = f"stages_{index}" if name is None else name
+    width = spec.widths[index]
+    exp, inner = round(width * spec.expand_ratios[index]), round(width * spec.block_ratios[index])
+    if stride != 1 or first_dilation != dilation:
+        grown = width if spec.down_growth or spec.kind == "dark" else x.shape[-1]
+        x = _unit(x, spec, f"{name}_conv_down", grown, 3, stride, groups=spec.groups, dilation_rate=first_dilation)
+    if spec.kind == "dark":
+        return _blocks(x, spec, index, inner, dilation, drop_rates, name)
+    bypass, worked = _split(x, spec, exp, name)
+    worked = _blocks(worked, spec, index, inner, dilation, drop_rates, name)
+    if spec.kind != "cs3":
+        worked = _unit(worked, spec, f"{name}_conv_transition_b", exp // 2)
+    pair = [bypass, worked] if spec.kind == "csp" else [worked, bypass]
+    x = keras.layers.Concatenate(name=f"{name}_concat")(pair)
+    return _unit(x, spec, f"{name}_conv_transition", width)
+
+
+def _split(x, spec, exp, name):
+    """(bypass, worked part): two convolutions in the authors' files, one and a split in timm."""
+    if spec.kind == "cfg":
+        return _unit(x, spec, f"{name}_conv_cross", exp // 2), _unit(x, spec, f"{name}_conv_in", exp // 2)
+    x = _unit(x, spec, f"{name}_conv_exp", exp, activation=None if spec.cross_linear else spec.activation)
+    first, second = ops.split(x, 2, axis=-1)
+    return (second, first) if spec.kind == "cs3" else (first, second)
+
+
+def _blocks(x, spec, index, width, dilation, drop_rates, name):
+    inner = round(width * spec.bottle_ratios[index])
+    block = bottle_block if spec.block == "bottle" else dark_block
+    for number in range(spec.depths[index]):
+        rate = next(drop_rates) if drop_rates is not None else 0.0
+        x = block(x, spec, inner, width, dilation, rate, f"{name}_blocks_{number}")
+    return x
+
+
+def bottle_block(x, spec, inner, width, dilation, drop_rate, name):
+    """1x1, 3x3, 1x1 added to the input, activation after the addition."""
+    y = _unit(x, spec, f"{name}_conv1", inner)
+    y = _unit(y, spec, f"{name}_conv2", inner, 3, groups=spec.groups, dilation_rate=dilation)
+    y = _unit(y, spec, f"{name}_conv3", width, activation=None)
+    return activation_layer(spec.activation, name=f"{name}_out")(_add(x, y, drop_rate, name))
+
+
+def dark_block(x, spec, inner, width, dilation, drop_rate, name):
+    """1x1, 3x3 added to the input, no activation after the addition."""
+    y = _unit(x, spec, f"{name}_conv1", inner)
+    y = _unit(y, spec, f"{name}_conv2", width, 3, groups=spec.groups, dilation_rate=dilation)
+    return _add(x, y, drop_rate, name)
+
+
+def _add(x, y, drop_rate, name):
+    if drop_rate > 0:
+        y = StochasticDepth(drop_rate, name=f"{name}_drop")(y)
+    return keras.layers.Add(name=f"{name}_add")([x, y])
+
+
+def _unit(x, spec, name, filters, kernel=1, stride=1, activation="default", **kwargs):
+    activation = spec.activation if activation == "default" else activation
+    return conv_norm_act(x, filters, kernel, stride, activation=activation, name=name, epsilon=spec.epsilon, **kwargs)
+
+
+def _named(function_name, variant, title):
+    return constructor(
+        function_name,
+        title,
+        lambda output_stride, drop_path_rate: csp_trunk(CSP_VARIANTS[variant], variant, output_stride, drop_path_rate),
+        __name__,
+    )
+
+
+CSPResNet50 = _named("CSPResNet50", "cspresnet50", "CSPResNet-50 of timm: bottleneck blocks, depths 3, 3, 5, 2.")
+CSPResNet50D = _named("CSPResNet50D", "cspresnet50d", "CSPResNet-50 with a stem of three 3x3 convolutions.")
+CSPResNet50W = _named("CSPResNet50W", "cspresnet50w", "CSPResNet-50, wider, with a stem of three 3x3 convolutions.")
+CSPResNeXt50 = _named("CSPResNeXt50", "cspresnext50", "CSPResNeXt-50 of timm: grouped 3x3 convolutions in 32 groups.")
+CSPDarknet53 = _named("CSPDarknet53", "cspdarknet53", "CSPDarknet-53 of timm (LeakyReLU slope 0.01). It has a level 0 too.")
+CSPDarknet53Cfg = _named("CSPDarknet53Cfg", "cspdarknet53_cfg", "CSPDarknet-53 as in the authors' cfg file (slope 0.1).")
+Darknet53 = _named("Darknet53", "darknet53", "Darknet-53 (https://arxiv.org/abs/1804.02767) of timm, without partial stages.")
+CS3DarknetS = _named("CS3DarknetS", "cs3darknet_s", "CS3Darknet, small: fusion first, SiLU.")
+CS3DarknetM = _named("CS3DarknetM", "cs3darknet_m", "CS3Darknet, medium: fusion first, SiLU.")
+CS3DarknetL = _named("CS3DarknetL", "cs3darknet_l", "CS3Darknet, large: fusion first, SiLU.")
+CS3DarknetX = _named("CS3DarknetX", "cs3darknet_x", "CS3Darknet, extra large: fusion first, SiLU.")
+
+
+# From a variable's path ("stages_1_blocks_0_conv2_bn/gamma") to timm's key.
+register_model_layout(
+    Layout(
+        "timm (CSPNet)",
+        torch_key(
+            (r"^predictions/", "head/fc/"),
+            (r"_(conv|bn)/", r"/\1/"),
+            (r"^stem_", "stem/"),
+            (r"^stages_(\d+)_", r"stages/\1/"),
+            (r"/blocks_(\d+)_", r"/blocks/\1/"),
+        ),
+    )
+)
+
+
+def _cfg_module(match):
+    """Number of a layer in the authors' file: per stage down, cross, route, in, three per block, T1, route, T2."""
+    index, part, block = int(match[1]), match[2], match[3]
+    start = 1 + sum(7 + 3 * depth for depth in _DARKNET.depths[:index])
+    offset = {"conv_down": 0, "conv_cross": 1, "conv_in": 3}.get(part)
+    if part.startswith("blocks"):
+        offset = 4 + 3 * int(block) + int(match[4]) - 1
+    elif offset is None:
+        offset = (4 if part == "conv_transition_b" else 6) + 3 * _DARKNET.depths[index]
+    return f"module_list/{start + offset}_"
+
+
+register_model_layout(
+    Layout(
+        "the authors' cfg (CSPDarknet53)",
+        torch_key(
+            (r"^stem_conv1_", "module_list/0_"),
+            (r"^stages_(\d+)_(conv_[a-z_]+|blocks_(\d+)_conv(\d))_(?=(conv|bn)/)", _cfg_module),
+            (r"^(module_list/\d+)_conv/", r"\1/Conv2d/"),
+            (r"^(module_list/\d+)_bn/", r"\1/BatchNorm2d/"),
+        ),
+    )
+)

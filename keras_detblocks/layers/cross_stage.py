@@ -1,0 +1,180 @@
+"""Cross-stage partial connections (https://arxiv.org/abs/1911.11929) around any block.
+
+The paper's figure 3: with `x = [bypass, worked]` along the channels and T a transition (1x1 convolution, normalisation,
+activation),
+
+    full   T2([bypass, T1(block(worked))])      the partial dense block and the partial transition layer
+    first  T2([bypass, block(worked)])          fusion first
+    last   [bypass, T1(block(worked))]          fusion last
+"""
+
+import keras
+from keras import ops
+
+from .activation import activation_layer
+from .conv import Conv2D
+from .normalization import normalization_layer
+
+
+@keras.saving.register_keras_serializable(package="keras_detblocks")
+class CrossStage(keras.layers.Layer):
+    """Lets a share of the channels bypass a block, and fuses both parts after it.
+
+    Args:
+        block: the layer that works on the other channels, `(B, H, W, C)` to `(B, H', W', C')`; it must keep height and width.
+        filters: channels of the output's transition T2 (`fusion="last"` has none and ignores it); `None` keeps the input's.
+        fusion: `"full"`, `"first"` or `"last"`.
+        part_ratio: share of the channels that bypasses the block (the paper's gamma: less bypass, less saving).
+        part_filters: channels of T1; `None` keeps those that enter the block.
+        activation: of the transitions.
+        pre_activation: whether a transition is normalisation, activation, convolution, as in DenseNet.
+        worked_part: `"last"` or `"first"`: which end of the channels goes through the block.
+
+    Input shape `(B, H, W, C)`, output shape `(B, H, W, filters)`.
+
+    Raises:
+        ValueError: on an unknown fusion, or a ratio that leaves one part empty.
+
+    >>> stage = CrossStage(keras.layers.Conv2D(24, 3, padding="same"), filters=48, part_ratio=0.25)
+    >>> tuple(stage(keras.ops.ones((1, 7, 5, 32))).shape)
+    (1, 7, 5, 48)
+    """
+
+    def __init__(
+        self,
+        block,
+        filters=None,
+        fusion="full",
+        part_ratio=0.5,
+        part_filters=None,
+        activation="relu",
+        pre_activation=False,
+        worked_part="last",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if fusion not in ("full", "first", "last"):
+            raise ValueError(f"`fusion` must be 'full', 'first' or 'last'. Received: fusion={fusion!r}")
+        if worked_part not in ("last", "first"):
+            raise ValueError(f"`worked_part` must be 'last' or 'first'. Received: worked_part={worked_part!r}")
+        if not 0.0 < part_ratio < 1.0:
+            raise ValueError(f"`part_ratio` must be between 0 and 1, both excluded. Received: part_ratio={part_ratio}")
+        self.block = block
+        self.filters = filters
+        self.fusion = fusion
+        self.part_ratio = part_ratio
+        self.part_filters = part_filters
+        self.activation = activation
+        self.pre_activation = pre_activation
+        self.worked_part = worked_part
+        self.part_transition = self.transition = None
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        bypass = self._bypass(channels)
+        shape = (*input_shape[:-1], channels - bypass)
+        if not self.block.built:
+            self.block.build(shape)
+        shape = tuple(self.block.compute_output_shape(shape))
+        if self.fusion != "first":
+            self.part_transition = self._transition("part_transition", self.part_filters or channels - bypass, shape)
+            shape = self.part_transition.compute_output_shape(shape)
+        if self.fusion != "last":
+            self.transition = self._transition("transition", self.filters or channels, (*shape[:-1], bypass + shape[-1]))
+
+    def _transition(self, name, filters, input_shape):
+        layer = Transition(filters, self.activation, self.pre_activation, name=name, dtype=self.dtype_policy)
+        layer.build(input_shape)
+        return layer
+
+    def _bypass(self, channels):
+        bypass = round(channels * self.part_ratio)
+        if not 0 < bypass < channels:
+            raise ValueError(
+                f"Layer {self.name!r}: part_ratio={self.part_ratio} of {channels} channels leaves one part empty; use at least "
+                "2 channels and a ratio nearer to 0.5."
+            )
+        return bypass
+
+    def call(self, x, training=None):
+        bypass, worked = self._parts(x)
+        worked = self.block(worked, training=training) if _takes_training(self.block) else self.block(worked)
+        if self.part_transition is not None:
+            worked = self.part_transition(worked, training=training)
+        x = ops.concatenate([bypass, worked], axis=-1)
+        return x if self.transition is None else self.transition(x, training=training)
+
+    def _parts(self, x):
+        bypass = self._bypass(x.shape[-1])
+        if self.worked_part == "last":
+            return x[..., :bypass], x[..., bypass:]
+        return x[..., -bypass:], x[..., :-bypass]
+
+    def compute_output_shape(self, input_shape):
+        bypass = self._bypass(input_shape[-1])
+        if self.fusion != "last":
+            filters = self.filters or input_shape[-1]
+        else:
+            filters = bypass + (self.part_filters or input_shape[-1] - bypass)
+        return (*input_shape[:-1], filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "block": keras.saving.serialize_keras_object(self.block),
+            "filters": self.filters,
+            "fusion": self.fusion,
+            "part_ratio": self.part_ratio,
+            "part_filters": self.part_filters,
+            "activation": self.activation,
+            "pre_activation": self.pre_activation,
+            "worked_part": self.worked_part,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "block": keras.saving.deserialize_keras_object(config["block"])})
+
+
+def _takes_training(layer):
+    return getattr(layer, "_call_has_training_arg", True)
+
+
+@keras.saving.register_keras_serializable(package="keras_detblocks")
+class Transition(keras.layers.Layer):
+    """1x1 convolution, normalisation, activation; or normalisation, activation, convolution (`pre_activation`).
+
+    Args:
+        filters, activation, pre_activation: see `CrossStage`.
+
+    Input shape `(B, H, W, C)`, output shape `(B, H, W, filters)`.
+    """
+
+    def __init__(self, filters, activation="relu", pre_activation=False, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.activation = activation
+        self.pre_activation = pre_activation
+        self.conv = Conv2D(filters, 1, use_bias=False, kernel_initializer="he_normal", name="conv", dtype=self.dtype_policy)
+        self.norm = normalization_layer("batch", name="norm", dtype=self.dtype_policy)
+        self.act = activation_layer(activation, name="act", dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        self.conv.build(input_shape)
+        self.norm.build(input_shape if self.pre_activation else self.conv.compute_output_shape(input_shape))
+
+    def call(self, x, training=None):
+        if self.pre_activation:
+            return self.conv(self.act(self.norm(x, training=training)))
+        return self.act(self.norm(self.conv(x), training=training))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "activation": self.activation,
+            "pre_activation": self.pre_activation,
+        }
