@@ -5,6 +5,7 @@ Everything geometric is one resampling: a window of each image, mirrored or turn
 (https://arxiv.org/abs/2004.10934), mixup that of https://arxiv.org/abs/1902.04103: the objects of both images count in full.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,22 +93,26 @@ class Augment:
         import tensorflow as tf
 
         canvas = tf.constant(size, "float32")
-        turned = (draw[:, 0] < 0.5) if self.rotate90 else tf.zeros(tf.shape(draw)[:1], "bool")
+        turned = (draw[:, 0] < 0.5) if self.rotate90 else None
         flipped = tf.stack([draw[:, 1] < self.vertical_flip, draw[:, 2] < self.horizontal_flip], 1)
         low, high = np.log(self.scale).astype("float32")
         zoom = tf.exp(low + (high - low) * draw[:, 3:4])
         extent = tf.cast(tf.shape(images)[1:3], "float32")
-        extent = tf.where(turned[:, None], extent[::-1], extent)  # (B, 2) height, width of the turned image
+        if self.rotate90:
+            extent = tf.where(turned[:, None], extent[::-1], extent)  # (B, 2) height, width of the turned image
+            boxes = tf.where(turned[:, None, None], tf.gather(boxes, [1, 0, 3, 2], axis=2), boxes)
         window = canvas / zoom
         corner = draw[:, 4:6] * (extent - window) + self.translate * (2 * draw[:, 6:8] - 1) * window
         images = _sample(images, corner, window, extent, turned, flipped, size)
-        boxes = tf.where(turned[:, None, None], tf.gather(boxes, [1, 0, 3, 2], axis=2), boxes)
         boxes = _move(boxes, corner[:, ::-1], zoom, flipped[:, ::-1], canvas[::-1])
         return images, *_keep_visible(boxes, labels, canvas[::-1], self.min_visible, count)
 
 
 def _sample(images, corner, window, extent, turned, flipped, size):
-    """Resamples windows (corner and window (B, 2): y, x and height, width in pixels of the turned image) to the size."""
+    """Resamples windows (corner and window (B, 2): y, x and height, width in pixels of the turned image) to the size.
+
+    `turned` (B,) says which images are transposed; None where none is.
+    """
     import tensorflow as tf
 
     # crop_and_resize takes the coordinates of the first and the last pixel's centre, as shares of the image's last index.
@@ -115,14 +120,13 @@ def _sample(images, corner, window, extent, turned, flipped, size):
     last = (corner + window - window / tf.constant(size, "float32") / 2 - 0.5) / (extent - 1)
     first, last = tf.where(flipped, last, first), tf.where(flipped, first, last)
     windows = tf.concat([first, last], 1)
-
-    def crop(source, chosen, rows):
-        return tf.image.crop_and_resize(source, tf.gather(windows, chosen), rows, size, extrapolation_value=FILL)
-
+    if turned is None:
+        return tf.image.crop_and_resize(images, windows, tf.range(tf.shape(images)[0]), size, extrapolation_value=FILL)
     straight, across = (tf.cast(tf.where(mask)[:, 0], "int32") for mask in (~turned, turned))
-    upright = crop(images, straight, straight)
-    transposed = crop(tf.transpose(tf.gather(images, across), (0, 2, 1, 3)), across, tf.range(tf.size(across)))
-    result = tf.dynamic_stitch([straight, across], [upright, transposed])
+    upright = tf.image.crop_and_resize(images, tf.gather(windows, straight), straight, size, extrapolation_value=FILL)
+    lying = tf.gather(tf.gather(windows, across), [1, 0, 3, 2], axis=1)  # x and y change places: the result is transposed
+    lying = tf.image.crop_and_resize(images, lying, across, size[::-1], extrapolation_value=FILL)
+    result = tf.dynamic_stitch([straight, across], [upright, tf.transpose(lying, (0, 2, 1, 3))])
     return tf.ensure_shape(result, (images.shape[0], *size, 3))
 
 
@@ -199,7 +203,9 @@ def _colour_change(draw, color):
 def _recolour(images, matrix, offset):
     import tensorflow as tf
 
-    shape = tf.shape(images)
-    pixels = tf.reshape(images, (shape[0], -1, 3))
-    changed = tf.clip_by_value(tf.matmul(pixels, matrix) + offset, 0.0, 255.0)
-    return tf.ensure_shape(tf.reshape(changed, shape), images.shape)
+    # A product with a 3x3 matrix is slow; with up to 16 neighbours as one row and a block-diagonal matrix it is 2.5 times faster.
+    group = math.gcd(images.shape[2], 16)
+    blocks = tf.reshape(tf.einsum("gh,bij->bgihj", tf.eye(group), matrix), (-1, 3 * group, 3 * group))
+    rows = tf.reshape(images, (tf.shape(images)[0], -1, 3 * group))
+    changed = tf.clip_by_value(tf.matmul(rows, blocks) + tf.tile(offset, (1, 1, group)), 0.0, 255.0)
+    return tf.ensure_shape(tf.reshape(changed, tf.shape(images)), images.shape)
