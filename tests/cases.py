@@ -21,7 +21,8 @@ class Case:
     size: height and width of the map, or of the image whose levels are taken.
     other_size: another size that the same layer must take.
     dynamic: whether height and width may be unknown when the layer is built into a model.
-    random: whether training is random (dropout), which two replicas cannot reproduce.
+    replicas: whether `test_distribute.py` trains it on two replicas: one case per kind of layer, each costs seconds. Not for
+        layers that are random in training (dropout), which replicas cannot reproduce.
     """
 
     name: str
@@ -31,7 +32,7 @@ class Case:
     size: tuple = (13, 10)
     other_size: tuple = (16, 19)
     dynamic: bool = True
-    random: bool = False
+    replicas: bool = False
 
     def build(self, **kwargs):
         return getattr(kdb, self.layer)(**{**self.arguments, **kwargs})
@@ -75,22 +76,27 @@ def randomize(model, seed=0):
 
 
 NARROW = {3: 6, 4: 8, 5: 10}
-IMAGE = (104, 77)  # odd levels, not square
-OTHER_IMAGE = (128, 96)
+PYRAMID = dict(size=(104, 77), other_size=(128, 96))  # odd levels, not square
 
 LAYERS = [
-    Case("conv_grouped", "Conv2D", dict(filters=12, kernel_size=(3, 3), strides=(2, 2), groups=4, padding="symmetric"), 8),
+    Case(
+        "conv_grouped",
+        "Conv2D",
+        dict(filters=12, kernel_size=(3, 3), strides=(2, 2), groups=4, padding="symmetric"),
+        8,
+        replicas=True,
+    ),
     Case("conv_dilated", "Conv2D", dict(filters=6, kernel_size=(3, 3), dilation_rate=(2, 2)), 8),
     Case("conv_depthwise", "Conv2D", dict(filters=8, kernel_size=(5, 5), groups=8, strides=(2, 2)), 8),
-    Case("conv_norm_act", "ConvNormAct", dict(filters=12, kernel_size=3, activation="silu", momentum=0.8), 8),
+    Case("conv_norm_act", "ConvNormAct", dict(filters=12, kernel_size=3, activation="silu", momentum=0.8), 8, replicas=True),
     Case("image_normalization", "ImageNormalization", dict(mean=(120.0, 110.0, 100.0), std=(60.0, 50.0, 40.0)), 3),
     Case("max_pool", "MaxPool2D", dict(pool_size=3, strides=2), 4),
-    Case("squeeze_excite", "SqueezeExcite", dict(filters=3, activation="silu", gate_activation="hard_sigmoid"), 8),
-    Case("stochastic_depth", "StochasticDepth", dict(rate=0.4, seed=1), 4, random=True),
+    Case("squeeze_excite", "SqueezeExcite", dict(filters=3, activation="silu", gate_activation="hard_sigmoid"), 8, replicas=True),
+    Case("stochastic_depth", "StochasticDepth", dict(rate=0.4, seed=1), 4),
 ]
 
 NECKS = [
-    Case("fpn", "FPN", dict(filters=8, levels=(3, 4, 5, 6)), NARROW, IMAGE, OTHER_IMAGE),
+    Case("fpn", "FPN", dict(filters=8, levels=(3, 4, 5, 6)), NARROW, **PYRAMID),
     Case(
         "fpn_options",
         "FPN",
@@ -104,17 +110,50 @@ NECKS = [
             upsampling="bilinear",
         ),
         NARROW,
-        IMAGE,
-        OTHER_IMAGE,
+        **PYRAMID,
     ),
     Case(
         "fpn_group",
         "FPN",
         dict(filters=32, levels=(3, 5), extra_levels="max_pool", normalization="group"),
         NARROW,
-        IMAGE,
-        OTHER_IMAGE,
+        **PYRAMID,
     ),
+    Case("panet", "PANet", dict(filters=8, levels=(3, 4, 5, 6), form="mmdetection", upsampling="bilinear"), NARROW, **PYRAMID),
+    Case("panet_group", "PANet", dict(filters=32, levels=(3, 4), normalization="group", activation="relu6"), NARROW, **PYRAMID),
+    Case("csp_panet", "CSPPANet", dict(filters=8, levels=(3, 5, 6), depth=2, activation="hard_silu"), NARROW, **PYRAMID),
+    Case("bifpn", "BiFPN", dict(filters=8, levels=(3, 4, 5, 6), num_repeats=2, fusion="softmax"), NARROW, **PYRAMID),
+    Case(
+        "bifpn_options",
+        "BiFPN",
+        dict(
+            filters=8,
+            levels=(3, 5),
+            num_repeats=1,
+            fusion="fast",
+            separable=False,
+            padding="symmetric",
+            use_bias=False,
+            normalization="batch",
+            activation="relu6",
+            upsampling="bilinear",
+        ),
+        NARROW,
+        **PYRAMID,
+        replicas=True,
+    ),
+    Case("efm", "EFM", dict(filters=8, levels=(3, 4), grouping="contiguous", activation="relu6"), {2: 4, **NARROW}, **PYRAMID),
+    Case("asff", "ASFF", dict(filters=8, levels=(3, 4, 5), compress_channels=4, activation="relu6"), NARROW, **PYRAMID),
+    Case(
+        "asff_same",
+        "ASFF",
+        dict(filters=8, levels=(3,), expand=False, upsampling="bilinear"),
+        {3: 6, 5: 6},
+        **PYRAMID,
+        replicas=True,
+    ),
+    Case("weighted_fusion", "WeightedFusion", dict(method="softmax", epsilon=0.01), [6, 6, 6]),
+    Case("cross_channel_pooling", "CrossChannelPooling", dict(pool_size=3, grouping="contiguous"), 12),
 ]
 
 HAND_MADE = (((1, (1, 1), (0, 1), False, True, False), (3, (2, 1), (1, 1), True, False, False)), ((3, (1, 2), (0, 3), True),))

@@ -4,6 +4,7 @@ from .activation import activation_layer
 from .attention import SqueezeExcite
 from .conv import Conv2D, ConvNormAct, conv_norm_act, fan_out_normal
 from .cross_stage import CrossStage, Transition
+from .fusion import CrossChannelPooling, WeightedFusion, concatenate
 from .normalization import BatchNormalization, ImageNormalization, normalization_layer
 from .regularization import StochasticDepth
 from .resampling import MaxPool2D, upsample_to
@@ -12,13 +13,16 @@ __all__ = [
     "BatchNormalization",
     "Conv2D",
     "ConvNormAct",
+    "CrossChannelPooling",
     "CrossStage",
     "ImageNormalization",
     "MaxPool2D",
     "SqueezeExcite",
     "StochasticDepth",
     "Transition",
+    "WeightedFusion",
     "activation_layer",
+    "concatenate",
     "conv_norm_act",
     "fan_out_normal",
     "normalization_layer",

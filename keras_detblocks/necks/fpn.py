@@ -73,8 +73,7 @@ class FPN(Neck):
         for level, shape in used.items():
             self.laterals[level] = self.unit(f"P{level}_lateral")
             self.laterals[level].build(shape)
-            # P5's output is also what conv_p5 and max_pool go on from, whether it is returned or not.
-            if level in self.levels or (level == max(used) < max(self.levels) and self.extra_levels in ("max_pool", "conv_p5")):
+            if self.has_output(level, used):
                 self.outs[level] = self.unit(f"P{level}_out", 3)
                 self.outs[level].build((*shape[:3], self.filters))
         channels = used[max(used)][-1] if self.extra_levels == "conv_c5" else self.filters
@@ -86,10 +85,18 @@ class FPN(Neck):
                 self.extras[level].build((batch, None, None, channels))
             channels = self.filters
 
+    def has_output(self, level, used):
+        """P5's output is also what conv_p5 and max_pool go on from, whether it is returned or not."""
+        return level in self.levels or (level == max(used) < max(self.levels) and self.extra_levels in ("max_pool", "conv_p5"))
+
     def call(self, features, training=None):
         features = self.inputs(features)
         merged = top_down(features, self.laterals, self.upsampling, training)
         outputs = {level: self.outs[level](x, training=training) for level, x in merged.items() if level in self.outs}
+        return self.with_extra_levels(features, merged, outputs, training)
+
+    def with_extra_levels(self, features, merged, outputs, training=None):
+        """The neck's dict: `outputs`, those above the coarsest input made, those not asked for left out."""
         top = max(features)
         x = {"conv_c5": features, "conv_lateral": merged}.get(self.extra_levels, outputs).get(top)
         for level, extra in self.extras.items():

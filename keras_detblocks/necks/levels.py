@@ -94,7 +94,7 @@ class Neck(keras.layers.Layer):
         if upsampling not in ("nearest", "bilinear"):
             raise ValueError(f"`upsampling` must be 'nearest' or 'bilinear'. Received: upsampling={upsampling!r}")
         self.filters = filters
-        self.levels = _checked_levels(levels)
+        self.levels = levels if levels is None else _checked_levels(levels)
         self.normalization = normalization
         self.activation = activation
         self.upsampling = upsampling
