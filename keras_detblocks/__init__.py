@@ -12,20 +12,21 @@ if "tensorflow" not in sys.modules:
     # fallback is slower. A user's own choice stays.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-from . import analysis, backbones, context, detection, layers, necks, weights
+from . import analysis, backbones, context, detection, layers, necks, plots, receptive_field, weights
 from .analysis import *
 from .backbones import *
 from .context import *
 from .detection import *
 from .layers import *
 from .necks import *
+from .receptive_field import *
 from .version import __version__
 
 _LAZY_ROOMS = ("data", "design", "export", "training")
 
 # Every room states its public names in its own `__all__`.
-__all__ = ["__version__", "weights"]
-for _room in (analysis, backbones, context, detection, layers, necks):
+__all__ = ["__version__", "plots", "weights"]
+for _room in (analysis, backbones, context, detection, layers, necks, receptive_field):
     __all__ += _room.__all__
 
 

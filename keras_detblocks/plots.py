@@ -1,4 +1,4 @@
-"""Pictures: boxes on images, grids of them, and the learning curve of a run."""
+"""Pictures: boxes on images, grids of them, the learning curve of a run, receptive fields."""
 
 import math
 import os
@@ -89,6 +89,31 @@ def learning_curve(history, path):
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     return pathlib.Path(path)
+
+
+def plot_receptive_fields(fields, path=None, columns=5):
+    """Draws effective receptive fields side by side, with their sizes in pixels.
+
+    Args:
+        fields: dict of `ReceptiveField`, or of arrays `(H, W)` with values of 0 to 1, by title.
+        path: of the image file to write, or `None`.
+        columns: at most, per row.
+
+    Returns:
+        The matplotlib figure.
+    """
+    columns = min(columns, len(fields))
+    rows = math.ceil(len(fields) / columns)
+    figure, axes = _subplots(rows, columns, figsize=(2.4 * columns, 2.7 * rows), layout="constrained")
+    axes = np.ravel(axes)
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, (title, field) in zip(axes, fields.items()):
+        axis.imshow(getattr(field, "map", field) ** 0.5, cmap="magma", vmin=0, vmax=1)  # the root shows the tails
+        axis.set_title(f"{title}, {field.size:.0f} px" if hasattr(field, "map") else title, fontsize=8)
+    if path is not None:
+        figure.savefig(path, dpi=120)
+    return figure
 
 
 def _subplots(rows, columns, **kwargs):

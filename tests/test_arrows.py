@@ -18,6 +18,7 @@ ROWS = [
     ["data"],
     ["detection"],
     ["analysis", "plots", "assemble"],
+    ["receptive_field"],
     ["design", "training"],
     ["export"],
     ["demo"],
