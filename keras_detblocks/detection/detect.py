@@ -1,8 +1,9 @@
 """Runs a detector on pictures of any size: letterbox, predict, and boxes back in each picture's own pixels."""
 
 import numpy as np
+from keras import ops
 
-from .decode import level_number
+from .decode import level_names, level_number
 
 
 def detect(detector, images, score_threshold, batch_size):
@@ -14,7 +15,7 @@ def detect(detector, images, score_threshold, batch_size):
     results = [None] * len(pictures)
     boxed = [letterbox(picture, detector.image_size or _fitting(detector, picture)) for picture in pictures]
     for batch in _batches([image.shape for image, _ in boxed], batch_size):
-        found = detector.predict(np.stack([boxed[i][0] for i in batch]).astype("float32"), verbose=0)
+        found = _found(detector, np.stack([boxed[i][0] for i in batch]).astype("float32"))
         for row, i in enumerate(batch):
             keep = found["scores"][row] >= max(score_threshold, 1e-9)
             labels = found["labels"][row][keep]
@@ -27,9 +28,17 @@ def detect(detector, images, score_threshold, batch_size):
     return results[0] if single else results
 
 
+def _found(detector, images):
+    if detector.image_size is not None:
+        return detector.predict(images, verbose=0)
+    # Eagerly: a graph that has met two sizes is traced for unknown ones, and the points of a map need its size.
+    outputs = detector.postprocess(detector(images, training=False), images.shape[1:3])
+    return {key: ops.convert_to_numpy(value) for key, value in outputs.items()}
+
+
 def _fitting(detector, picture):
     """The picture's own size, rounded up to the coarsest stride, for a detector of dynamic size."""
-    stride = 2 ** max(level_number(key.partition("_")[0]) for key in detector.output_names)
+    stride = 2 ** max(map(level_number, level_names(detector.output)))
     return tuple(-(-side // stride) * stride for side in picture.shape[:2])
 
 

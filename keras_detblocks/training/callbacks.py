@@ -11,7 +11,8 @@ from .schedule import cosine_with_warmup
 class Budget(keras.callbacks.Callback):
     """Ends training after `minutes` or `steps`, and sets the learning rate by the share of the budget that is used.
 
-    Minutes count training alone: the time of validation is taken out with `paused()`.
+    Minutes count training alone: the clock starts when the first step is done, since compiling it belongs to the machine, and
+    stands still within `paused()`, for validation.
     """
 
     def __init__(self, learning_rate, warmup_steps, minutes=None, steps=None, step=0, seconds=0.0):
@@ -40,7 +41,7 @@ class Budget(keras.callbacks.Callback):
         self._since = now
 
     def on_train_begin(self, logs=None):
-        self._since = time.monotonic()
+        self._since = None
         self.model.stop_training = self.progress >= 1.0
 
     def on_train_batch_begin(self, batch, logs=None):

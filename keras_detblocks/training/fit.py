@@ -102,6 +102,7 @@ def train(
         epochs=10**6,
         steps_per_epoch=steps_per_epoch,
         verbose=0,
+        shuffle=False,
         callbacks=[
             budget,
             StepLog(budget, history, writer),

@@ -1,0 +1,159 @@
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from toy import toy_backbone, toy_batch, toy_detector
+
+import keras_detblocks as kdb
+
+
+@pytest.fixture(scope="module")
+def trained():
+    detector = toy_detector()
+    detector.compile(keras.optimizers.AdamW(0.01))
+    x, y = toy_batch(48)
+    history = detector.fit(x, y, batch_size=8, epochs=25, verbose=0).history
+    return detector, history, (x, y)
+
+
+def test_raw_outputs_and_names(trained):
+    detector = trained[0]
+    shapes = {key: tuple(value.shape) for key, value in detector(np.zeros((2, 64, 96, 3), "float32")).items()}
+    assert shapes == {
+        "P3_logits": (2, 8, 12, 3),
+        "P3_distances": (2, 8, 12, 4),
+        "P4_logits": (2, 4, 6, 3),
+        "P4_distances": (2, 4, 6, 4),
+    }
+    assert detector.image_size == (64, 96) and detector.class_names == ("circle", "square", "star")
+
+
+@pytest.mark.slow
+def test_training_finds_the_rectangles(trained):
+    detector, history, (x, y) = trained
+    assert history["loss"][-1] < 0.5 * history["loss"][0]
+    assert {"loss", "classification_loss", "box_loss"} <= set(history)
+    found = detector.detect([image.astype("uint8") for image in x[:8]])
+    hits = total = 0
+    for each, boxes, labels in zip(found, y["boxes"], y["labels"]):
+        overlaps = np.asarray(kdb.detection.boxes.iou_matrix(boxes[labels >= 0], each["boxes"].reshape(-1, 4)))
+        total += (labels >= 0).sum()
+        hits += sum(
+            bool(row.size) and each["labels"][row.argmax()] == label and row.max() > 0.5 for row, label in zip(overlaps, labels)
+        )
+    assert hits >= 0.7 * total
+
+
+@pytest.mark.slow
+def test_thresholds_can_be_changed_after_training(trained):
+    detector, _, (x, _) = trained
+    many = detector.predict(x[:4], verbose=0)["count"].sum()
+    detector.score_threshold = 0.3
+    few = detector.predict(x[:4], verbose=0)
+    assert few["count"].sum() < many and few["boxes"].shape == (4, 100, 4)
+    detector.max_detections = 1
+    assert detector.predict(x[:4], verbose=0)["boxes"].shape == (4, 1, 4)
+    detector.score_threshold, detector.max_detections = 0.01, 100
+
+
+@pytest.mark.parametrize(
+    "name, value", [("score_threshold", 1.5), ("iou_threshold", 0.0), ("max_detections", 0), ("class_agnostic", "yes")]
+)
+def test_bad_thresholds_are_refused(trained, name, value):
+    with pytest.raises(ValueError, match=name):
+        setattr(trained[0], name, value)
+
+
+@pytest.mark.slow
+def test_detect_returns_boxes_in_the_pictures_own_pixels(trained):
+    detector, _, (x, y) = trained
+    picture = x[2].astype("uint8")
+    large = np.kron(picture, np.ones((3, 3, 1), "uint8"))
+    small, big = detector.detect(picture), detector.detect(large)
+    assert len(small["boxes"]) == len(big["boxes"]) == len(big["class_names"]) > 0
+    np.testing.assert_allclose(big["boxes"][0], small["boxes"][0] * 3, atol=4)
+
+
+@pytest.mark.slow
+def test_keras_file_opens_in_a_fresh_process(trained, tmp_path):
+    detector, _, (x, _) = trained
+    detector.iou_threshold = 0.5
+    detector.save(tmp_path / "detector.keras")
+    detector.iou_threshold = 0.6
+    np.save(tmp_path / "x.npy", x[:2])
+    code = (
+        "import keras, numpy as np, keras_detblocks, sys\n"
+        "model = keras.models.load_model('detector.keras')\n"
+        "assert model.iou_threshold == 0.5 and model.class_names == ('circle', 'square', 'star') and model.optimizer is not None\n"
+        "np.savez('out.npz', **{k: np.asarray(v) for k, v in model(np.load('x.npy')).items()})\n"
+    )
+    env = {**__import__("os").environ, "PYTHONPATH": str(kdb.__path__[0]) + "/.."}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=env)
+    out = np.load(tmp_path / "out.npz")
+    for key, value in detector(x[:2]).items():
+        np.testing.assert_allclose(out[key], value, atol=1e-4)
+
+
+def test_dynamic_sizes_and_one_neck_after_another():
+    detector = kdb.Detector(toy_backbone((None, None, 3)), [kdb.FPN(16, levels=(3, 4)), kdb.FPN(8, levels=(3, 4))], 2)
+    assert detector.image_size is None and detector.class_names == ("0", "1")
+    found = detector.detect([np.zeros((50, 70), "uint8"), np.zeros((64, 64, 3), "uint8")])
+    assert [set(each) for each in found] == [{"boxes", "scores", "labels", "class_names"}] * 2
+
+
+def test_context_for_one_level_or_the_deepest():
+    block = kdb.SPPF(24)
+    assert kdb.Detector(toy_backbone(), kdb.FPN(8, levels=(3, 4)), 2, context=block).get_config()["context"] is not None
+    detector = kdb.Detector(toy_backbone(), kdb.FPN(8, levels=(3, 4)), 2, context={"P3": kdb.SPPF(24)})
+    assert kdb.Detector.from_config(detector.get_config()).count_params() == detector.count_params()
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: kdb.Detector(toy_backbone(), kdb.FPN(8, levels=(3, 4))), "num_classes"),
+        (lambda: kdb.Detector(toy_backbone(), kdb.FPN(8, levels=(3, 4)), 3, class_names=["a"]), "3 classes, but 1"),
+        (lambda: kdb.Detector(toy_backbone(), kdb.FPN(8, levels=(3, 4)), class_names=["a", "a"]), "different"),
+        (lambda: kdb.Detector(toy_backbone(), None, 2, context={"P9": kdb.SPPF(8)}), "P9"),
+        (lambda: kdb.Detector(toy_backbone(), kdb.FPN(8, levels=(3, 4)), 2, head=kdb.AnchorFreeHead(5)), "5 classes"),
+        (lambda: kdb.Detector(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()]), None, 2), "dict of levels"),
+        (lambda: toy_detector().compile(loss="mse"), "own loss"),
+        (lambda: toy_detector().compile(box_loss="l1"), "box_loss"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.slow
+def test_two_replicas_train_like_one_device():
+    """Unequal numbers of objects per replica; synchronised batch norm, since each replica sees half of the batch."""
+    code = """
+import sys; sys.path[:0] = sys.argv[1:]
+import keras_detblocks as kdb, keras, numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from toy import toy_batch, toy_detector
+x, y = toy_batch(8)
+y["labels"][4:, 1:] = -1  # the second replica has fewer objects
+results = []
+for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
+    with strategy.scope():
+        keras.utils.set_random_seed(0)
+        model = kdb.training.synchronize_batch_norm(toy_detector())
+        model.compile(keras.optimizers.SGD(0.05))
+    history = model.fit(tf.data.Dataset.from_tensor_slices((x, y)).batch(8), epochs=3, verbose=0).history
+    results.append((history["loss"], [w.numpy() for w in model.trainable_variables]))
+np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-3)
+for a, b in zip(results[0][1], results[1][1]):
+    np.testing.assert_allclose(a, b, atol=1e-4)
+print("equal")
+"""
+    import pathlib
+
+    here = pathlib.Path(__file__).parent
+    run = subprocess.run([sys.executable, "-c", code, str(here), str(here.parent.parent)], capture_output=True, text=True)
+    assert run.stdout.strip().endswith("equal"), run.stderr[-3000:]

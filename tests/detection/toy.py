@@ -1,0 +1,36 @@
+"""A backbone and a detector small enough to train in a test."""
+
+import keras
+import numpy as np
+
+import keras_detblocks as kdb
+from keras_detblocks.layers import conv_norm_act
+
+
+def toy_backbone(shape=(64, 96, 3), levels=(3, 4)):
+    image = keras.Input(shape)
+    x = conv_norm_act(kdb.ImageNormalization(127.5, 127.5)(image), 16, 3, 2, name="stem")
+    features = {}
+    for level in range(2, max(levels) + 1):
+        x = conv_norm_act(x, 16, 3, 2, name=f"stage{level}")
+        features[f"P{level}"] = x
+    return keras.Model(image, {f"P{level}": features[f"P{level}"] for level in levels}, name="toy_backbone")
+
+
+def toy_detector(shape=(64, 96, 3), levels=(3, 4), **options):
+    options.setdefault("class_names", ["circle", "square", "star"])
+    return kdb.Detector(toy_backbone(shape, levels), kdb.FPN(16, levels=levels), **options)
+
+
+def toy_batch(count=8, size=(64, 96), seed=0):
+    """Bright rectangles on noise: images and padded ground truth; the first image has no object."""
+    rng = np.random.default_rng(seed)
+    images = rng.uniform(0, 60, (count, *size, 3)).astype("float32")
+    boxes, labels = np.zeros((count, 3, 4), "float32"), np.full((count, 3), -1, "int32")
+    for i in range(1, count):
+        for j in range(rng.integers(1, 4)):
+            label, w, h = rng.integers(3), *rng.integers(12, 30, 2)
+            x, y = rng.integers(0, size[1] - w), rng.integers(0, size[0] - h)
+            images[i, y : y + h, x : x + w, label] = 220.0
+            boxes[i, j], labels[i, j] = (x, y, x + w, y + h), label
+    return images, {"boxes": boxes, "labels": labels}
