@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image
@@ -84,9 +85,18 @@ def _write_all(folder, settings):
     (folder / "annotations").mkdir(parents=True)
     for number, (split, part) in enumerate(parts.items()):
         (folder / split).mkdir()
-        rngs = [np.random.default_rng([settings["seed"], number, i]) for i in range(settings[f"{split}_images"])]
-        drawings = (_draw(rng, scans[part], labels[part], settings["image_size"]) for rng in rngs)
-        _write_split(folder, split, drawings, settings["image_size"])
+
+        def draw_and_save(i, seed=(settings["seed"], number), split=split, part=part):
+            rng = np.random.default_rng([*seed, i])  # each image has its own: the order of the threads is of no matter
+            pixels, boxes, digits = _draw(rng, scans[part], labels[part], settings["image_size"])
+            path = folder / split / f"{i + 1:06d}.png"
+            Image.fromarray(pixels).save(path, compress_level=1, compress_type=_HUFFMAN_ONLY)
+            return path.name, boxes, digits
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            drawn = list(pool.map(draw_and_save, range(settings[f"{split}_images"])))
+        coco = _coco(drawn, settings["image_size"])
+        (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(coco))
     (folder / "digits.json").write_text(json.dumps(settings))
 
 
@@ -101,17 +111,15 @@ def _scans(seed):
     return (digits.images[order] / 16.0).astype("float32"), digits.target[order]
 
 
-def _write_split(folder, split, drawings, size):
+def _coco(drawn, size):
+    """COCO's tables of the images, each as (file name, boxes, digits)."""
     images, annotations = [], []
-    for i, (pixels, boxes, labels) in enumerate(drawings, start=1):
-        name = f"{i:06d}.png"
-        Image.fromarray(pixels).save(folder / split / name, compress_level=1, compress_type=_HUFFMAN_ONLY)
+    for i, (name, boxes, digits) in enumerate(drawn, start=1):
         images.append({"id": i, "file_name": name, "width": size, "height": size})
-        for box, label in zip(boxes, labels):
-            annotations.append(_annotation(len(annotations) + 1, i, box, label))
+        for box, digit in zip(boxes, digits):
+            annotations.append(_annotation(len(annotations) + 1, i, box, digit))
     categories = [{"id": digit + 1, "name": str(digit)} for digit in range(10)]
-    coco = {"images": images, "annotations": annotations, "categories": categories}
-    (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(coco))
+    return {"images": images, "annotations": annotations, "categories": categories}
 
 
 def _annotation(id_, image_id, box, label):
@@ -128,7 +136,7 @@ def _annotation(id_, image_id, box, label):
 
 def _draw(rng, scans, labels, size):
     """One canvas uint8 (size, size, 3), its boxes (n, 4) xyxy and labels (n,)."""
-    canvas = _background(rng, size)
+    canvas = _background(rng, size)  # colour planes first, (3, size, size): several times faster in NumPy than colours last
     boxes, drawn = [], []
     for _ in range(rng.integers(1, _MAX_DIGITS + 1)):
         index = rng.integers(len(scans))
@@ -137,20 +145,21 @@ def _draw(rng, scans, labels, size):
         if box is None:
             continue
         colour = rng.choice([-1, 1]) * rng.uniform(*_CONTRAST) * rng.uniform(0.7, 1.0, 3)
-        canvas[box[1] : box[3], box[0] : box[2]] += alpha[:, :, None] * colour.astype("float32")
+        canvas[:, box[1] : box[3], box[0] : box[2]] += colour.astype("float32")[:, None, None] * alpha
         boxes.append(box)
         drawn.append(labels[index])
-    noise = rng.standard_normal((size, size, 1), "float32") * np.float32(rng.uniform(*_NOISE_SIGMA))
-    return np.clip(canvas + noise, 0, 255).astype("uint8"), np.array(boxes), np.array(drawn)
+    canvas += rng.standard_normal((size, size), "float32") * np.float32(rng.uniform(*_NOISE_SIGMA))
+    pixels = np.clip(canvas, 0, 255, out=canvas).astype("uint8").transpose(1, 2, 0)
+    return np.ascontiguousarray(pixels), np.array(boxes), np.array(drawn)
 
 
 def _background(rng, size):
-    """A tinted grey with a smooth random texture, float32 (size, size, 3)."""
+    """A tinted grey with a smooth random texture, float32 (3, size, size)."""
     cells = rng.integers(4, 17)
     coarse = rng.standard_normal((cells, cells), "float32") * np.float32(rng.uniform(*_TEXTURE))
     texture = np.asarray(Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC))
     tint = rng.uniform(90, 165) + rng.uniform(-15, 15, 3)
-    return texture[:, :, None] + tint.astype("float32")
+    return texture + tint.astype("float32")[:, None, None]
 
 
 def _enlarge(scan, side):
