@@ -7,7 +7,7 @@ from .cross_stage import CrossStage, Transition
 from .fusion import CrossChannelPooling, WeightedFusion, concatenate
 from .normalization import BatchNormalization, ImageNormalization, normalization_layer
 from .regularization import StochasticDepth
-from .resampling import MaxPool2D, upsample_to
+from .resampling import MaxPool2D, resize_to, upsample_to
 
 __all__ = [
     "BatchNormalization",
@@ -26,5 +26,6 @@ __all__ = [
     "conv_norm_act",
     "fan_out_normal",
     "normalization_layer",
+    "resize_to",
     "upsample_to",
 ]

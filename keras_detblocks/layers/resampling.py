@@ -35,6 +35,36 @@ def upsample_to(x, like, method="nearest", factor=None):
     return y[:, :height, :width]
 
 
+def resize_to(x, like, method="nearest"):
+    """Resizes `x` to the height and width of `like`, whatever their ratio.
+
+    `"nearest"` takes source index floor(i * a / b), as PyTorch's size-based nearest interpolation; `"bilinear"` has half-pixel
+    centres and repeated edges. For exact powers of two `upsample_to` is the shorter graph.
+
+    Args:
+        x: `(B, h, w, C)`. like: `(B, H, W, C')`.
+
+    Returns:
+        `(B, H, W, C)`.
+    """
+    for axis in (1, 2):
+        here = x.shape[axis] if x.shape[axis] is not None else ops.shape(x)[axis]
+        there = like.shape[axis] if like.shape[axis] is not None else ops.shape(like)[axis]
+        if isinstance(here, int) and isinstance(there, int) and here == there:
+            continue
+        steps = ops.arange(there, dtype="int32")
+        if method == "nearest":
+            x = ops.take(x, steps * here // there, axis=axis)
+            continue
+        source = (ops.cast(steps, "float32") + 0.5) * ops.cast(here, "float32") / ops.cast(there, "float32") - 0.5
+        source = ops.clip(source, 0.0, ops.cast(here - 1, "float32"))
+        low = ops.cast(ops.floor(source), "int32")
+        weight = ops.cast(ops.reshape(source - ops.floor(source), (-1, 1, 1) if axis == 1 else (-1, 1)), x.dtype)
+        below, above = ops.take(x, low, axis=axis), ops.take(x, ops.minimum(low + 1, here - 1), axis=axis)
+        x = below * (1 - weight) + above * weight
+    return x
+
+
 def _linear(x, factor, axis):
     """Linear interpolation along one axis of unknown length, half-pixel centres, edges repeated: one phase per offset."""
     first, last = (slice(None),) * axis + (slice(None, 1),), (slice(None),) * axis + (slice(-1, None),)

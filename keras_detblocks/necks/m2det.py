@@ -1,0 +1,290 @@
+"""The parts of M2Det's multi-level pyramid (https://arxiv.org/abs/1811.04533): FFMv1, FFMv2, TUM, SFAM.
+
+As in the authors' code where it differs from the paper: nearest upsampling where figure 4 draws bilinear; in a TUM the 3x3
+convolution stands on the skip, and a 1x1 convolution smooths each output; its last encoder convolution is unpadded with stride 1.
+"""
+
+import keras
+from keras import ops
+
+from ..layers import ConvNormAct, SqueezeExcite, resize_to, upsample_to
+from ..weights import Layout, torch_key
+
+_UNIT_NAMES = {"conv": "conv", "norm": "bn"}
+
+
+class _Part(keras.layers.Layer):
+    """What the parts share: a convolution unit and PyTorch's names of one. Not public."""
+
+    def __init__(self, normalization, activation, upsampling, **kwargs):
+        super().__init__(**kwargs)
+        if upsampling not in ("nearest", "bilinear"):
+            raise ValueError(f"`upsampling` must be 'nearest' or 'bilinear'. Received: upsampling={upsampling!r}")
+        self.normalization = normalization
+        self.activation = activation
+        self.upsampling = upsampling
+
+    def unit(self, filters, kernel_size, strides=1, name=None, **kwargs):
+        if not isinstance(filters, int) or filters < 1:
+            raise ValueError(f"{type(self).__name__}: filters must be ints of at least 1. Received: {filters!r}")
+        options = {"normalization": self.normalization, "activation": self.activation, "kernel_initializer": "he_normal"}
+        return ConvNormAct(filters, kernel_size, strides, name=name, dtype=self.dtype_policy, **options, **kwargs)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "normalization": self.normalization,
+            "activation": self.activation,
+            "upsampling": self.upsampling,
+        }
+
+    def weight_layouts(self):
+        return [Layout("qijiezhao/M2Det", torch_key(*self.rules("^", "")))]
+
+
+def unit_rules(ours, theirs):
+    """Rules for one `ConvNormAct` that M2Det calls `theirs`."""
+    return [(f"{ours}/{part}/", f"{theirs}.{their_part}/") for part, their_part in _UNIT_NAMES.items()]
+
+
+@keras.saving.register_keras_serializable(package="keras_detblocks")
+class FFMv1(_Part):
+    """Base feature: a shallow map (3x3 convolution) and a deep one (1x1 convolution, upsampled), concatenated.
+
+    Paper: https://arxiv.org/abs/1811.04533
+
+    Args:
+        shallow_filters, deep_filters: widths of the two convolutions.
+        normalization, activation, upsampling: as in `MLFPN`.
+
+    Input: list of two maps, `(B, H, W, C)` and the deep one of half that size or less, rounded up.
+    Output: `(B, H, W, shallow_filters + deep_filters)`.
+
+    >>> shallow, deep = keras.ops.ones((1, 9, 6, 8)), keras.ops.ones((1, 5, 3, 16))
+    >>> tuple(FFMv1(4, 6)([shallow, deep]).shape)
+    (1, 9, 6, 10)
+    """
+
+    def __init__(
+        self,
+        shallow_filters=256,
+        deep_filters=512,
+        normalization="batch",
+        activation="relu",
+        upsampling="nearest",
+        **kwargs,
+    ):
+        super().__init__(normalization, activation, upsampling, **kwargs)
+        self.shallow_filters = shallow_filters
+        self.deep_filters = deep_filters
+        self.shallow = self.unit(shallow_filters, 3, name="shallow")
+        self.deep = self.unit(deep_filters, 1, name="deep")
+
+    def build(self, input_shape):
+        shallow, deep = _two_maps(self, input_shape)
+        self.shallow.build(shallow)
+        self.deep.build(deep)
+
+    def call(self, maps, training=None):
+        shallow = self.shallow(maps[0], training=training)
+        deep = upsample_to(self.deep(maps[1], training=training), shallow, self.upsampling)
+        return ops.concatenate([shallow, deep], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[0][:3], self.shallow_filters + self.deep_filters)
+
+    def get_config(self):
+        return {**super().get_config(), "shallow_filters": self.shallow_filters, "deep_filters": self.deep_filters}
+
+    def rules(self, ours, theirs):
+        return unit_rules(f"{ours}shallow", f"{theirs}reduce") + unit_rules(f"{ours}deep", f"{theirs}up_reduce")
+
+
+@keras.saving.register_keras_serializable(package="keras_detblocks")
+class FFMv2(_Part):
+    """The base feature, thinned by a 1x1 convolution, concatenated with the largest output of the TUM before.
+
+    Paper: https://arxiv.org/abs/1811.04533
+
+    Args:
+        filters: width of the thinned base feature.
+        normalization, activation: as in `MLFPN`.
+
+    Input: list of two maps of one size, `(B, H, W, C)` and `(B, H, W, C')`. Output: `(B, H, W, filters + C')`.
+
+    >>> tuple(FFMv2(4)([keras.ops.ones((1, 9, 6, 8)), keras.ops.ones((1, 9, 6, 16))]).shape)
+    (1, 9, 6, 20)
+    """
+
+    def __init__(self, filters=128, normalization="batch", activation="relu", **kwargs):
+        super().__init__(normalization, activation, "nearest", **kwargs)
+        self.filters = filters
+        self.leach = self.unit(filters, 1, name="leach")
+
+    def build(self, input_shape):
+        base, _ = _two_maps(self, input_shape)
+        self.leach.build(base)
+
+    def call(self, maps, training=None):
+        return ops.concatenate([self.leach(maps[0], training=training), maps[1]], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[0][:3], self.filters + input_shape[1][-1])
+
+    def get_config(self):
+        config = {**super().get_config(), "filters": self.filters}
+        del config["upsampling"]  # nothing is resized here
+        return config
+
+    def rules(self, ours, theirs):
+        return unit_rules(f"{ours}leach", f"{theirs}leach.0")
+
+
+@keras.saving.register_keras_serializable(package="keras_detblocks")
+class TUM(_Part):
+    """Thinned U-shape module: an encoder of stride-2 convolutions and a decoder of sums, one output per scale.
+
+    Paper: https://arxiv.org/abs/1811.04533
+
+    Args:
+        filters: width of every scale.
+        num_scales: number of outputs, at least 2. The map that enters the last (unpadded) encoder convolution must be at least
+            3 x 3: with 6 scales the input must be at least 33 x 33.
+        normalization, activation, upsampling: as in `MLFPN`.
+
+    Input: `(B, H, W, C)`. Output: list of `num_scales` maps, largest first: `(B, H, W, filters)`, then halved, rounded up; the
+    last is two rows and columns smaller than the one before.
+
+    Raises:
+        ValueError: on too few scales, or a map too small for them.
+
+    >>> [tuple(x.shape[1:3]) for x in TUM(4, num_scales=4)(keras.ops.ones((1, 25, 21, 8)))]
+    [(25, 21), (13, 11), (7, 6), (5, 4)]
+    """
+
+    def __init__(self, filters=256, num_scales=6, normalization="batch", activation="relu", upsampling="nearest", **kwargs):
+        super().__init__(normalization, activation, upsampling, **kwargs)
+        if not isinstance(num_scales, int) or num_scales < 2:
+            raise ValueError(f"`num_scales` must be an int of at least 2. Received: num_scales={num_scales!r}")
+        self.filters = filters
+        self.num_scales = num_scales
+        scales = range(1, num_scales)  # of all maps but the smallest; scale 1 is the input's
+        self.encoders = [self.unit(filters, 3, strides=2, name=f"encoder_{scale + 1}") for scale in scales[:-1]]
+        self.encoders.append(self.unit(filters, 3, name=f"encoder_{num_scales}", padding="valid"))
+        self.top = self.unit(filters, 1, name="top")
+        self.laterals = [self.unit(filters, 3, name=f"lateral_{scale}") for scale in scales]
+        self.smooths = [self.unit(filters, 1, name=f"smooth_{scale}") for scale in scales]
+
+    def build(self, input_shape):
+        self.compute_output_shape(input_shape)
+        narrow = (input_shape[0], None, None, self.filters)
+        for i, encoder in enumerate(self.encoders):
+            encoder.build(input_shape if i == 0 else narrow)
+        self.top.build(narrow)
+        for i, (lateral, smooth) in enumerate(zip(self.laterals, self.smooths)):
+            lateral.build(input_shape if i == 0 else narrow)
+            smooth.build(narrow)
+
+    def call(self, x, training=None):
+        self.compute_output_shape(x.shape)
+        encoded = [x]
+        for encoder in self.encoders:
+            encoded.append(encoder(encoded[-1], training=training))
+        decoded = self.top(encoded.pop(), training=training)
+        outputs = [decoded]
+        for lateral, smooth, skip in reversed(list(zip(self.laterals, self.smooths, encoded))):
+            skip = lateral(skip, training=training)
+            decoded = resize_to(decoded, skip, self.upsampling) + skip
+            outputs.insert(0, smooth(decoded, training=training))
+        return outputs
+
+    def compute_output_shape(self, input_shape):
+        sizes = scale_sizes(input_shape[1:3], self.num_scales)
+        if any(n is not None and n < 1 for n in sizes[-1]):
+            raise ValueError(
+                f"TUM {self.name!r}: {self.num_scales} scales need a map of at least {2 ** (self.num_scales - 1) + 1} pixels a "
+                f"side; use a larger image or fewer scales. Received: {tuple(input_shape)}"
+            )
+        return [(input_shape[0], *size, self.filters) for size in sizes]
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters, "num_scales": self.num_scales}
+
+    def rules(self, ours, theirs):
+        last = self.num_scales - 1
+        rules = unit_rules(f"{ours}top", f"{theirs}toplayer.0")
+        for scale in range(1, self.num_scales):
+            rules += unit_rules(f"{ours}encoder_{scale + 1}", f"{theirs}layers.{scale - 1}")
+            rules += unit_rules(f"{ours}lateral_{scale}", f"{theirs}latlayer.{last - scale}")
+            rules += unit_rules(f"{ours}smooth_{scale}", f"{theirs}smooth.{last - scale}")
+        return rules
+
+
+def scale_sizes(size, num_scales):
+    """Height and width of every scale of a TUM, largest first: halved and rounded up, the last two less than the one before."""
+    sizes = [tuple(size)]
+    for _ in range(num_scales - 2):
+        sizes.append(tuple(None if n is None else -(-n // 2) for n in sizes[-1]))
+    return [*sizes, tuple(None if n is None else n - 2 for n in sizes[-1])]
+
+
+@keras.saving.register_keras_serializable(package="keras_detblocks")
+class SFAM(keras.layers.Layer):
+    """Scale-wise feature aggregation: squeeze-and-excitation of each scale's concatenated levels.
+
+    Paper: https://arxiv.org/abs/1811.04533. The concatenation itself is `MLFPN`'s.
+
+    Args:
+        reduction: channels over width of the squeezed vector.
+        shared: one pair of fully connected layers for all scales (the authors' code) in place of one per scale (the paper).
+
+    Input: list of maps `(B, H_i, W_i, C)`. Output: the same. In int8 the gate has steps of 1/256.
+
+    Raises:
+        ValueError: if `shared` and the scales have different widths.
+
+    >>> [tuple(x.shape) for x in SFAM(4)([keras.ops.ones((1, 8, 6, 16)), keras.ops.ones((1, 4, 3, 16))])]
+    [(1, 8, 6, 16), (1, 4, 3, 16)]
+    """
+
+    def __init__(self, reduction=16, shared=False, **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(reduction, int) or reduction < 1:
+            raise ValueError(f"`reduction` must be an int of at least 1. Received: reduction={reduction!r}")
+        self.reduction = reduction
+        self.shared = shared
+        self.gates = []
+
+    def build(self, input_shape):
+        widths = [shape[-1] for shape in input_shape]
+        if self.shared and len(set(widths)) > 1:
+            raise ValueError(f"SFAM {self.name!r}: shared layers need scales of one width. Received: widths {widths}")
+        for i, shape in enumerate(input_shape[:1] if self.shared else input_shape):
+            filters = max(shape[-1] // self.reduction, 1)
+            self.gates.append(SqueezeExcite(filters, name=f"scale_{i + 1}", dtype=self.dtype_policy))
+            self.gates[-1].build(shape)
+
+    def call(self, maps):
+        gates = self.gates * len(maps) if self.shared else self.gates
+        return [gate(x) for gate, x in zip(gates, maps)]
+
+    def compute_output_shape(self, input_shape):
+        return [tuple(shape) for shape in input_shape]
+
+    def get_config(self):
+        return {**super().get_config(), "reduction": self.reduction, "shared": self.shared}
+
+    def rules(self, ours, theirs):
+        return [(f"{ours}scale_{i + 1}/{fc}/", f"{theirs}{fc}.{i}/") for i in range(len(self.gates)) for fc in ("fc1", "fc2")]
+
+    def weight_layouts(self):
+        return [Layout("qijiezhao/M2Det", torch_key(*self.rules("^", "")))]
+
+
+def _two_maps(layer, input_shape):
+    if len(input_shape) != 2 or any(len(shape) != 4 for shape in input_shape):
+        raise ValueError(
+            f"{type(layer).__name__} {layer.name!r} expects a list of two maps (batch, height, width, channels). "
+            f"Received: {input_shape}"
+        )
+    return input_shape

@@ -1,0 +1,169 @@
+"""M2Det's multi-level feature pyramid (https://arxiv.org/abs/1811.04533): alternating FFMs and TUMs, then SFAM."""
+
+import keras
+
+from ..layers import ConvNormAct, concatenate, normalization_layer
+from ..weights import Layout, torch_key
+from .levels import Neck, check_pyramid, level_name
+from .m2det import SFAM, TUM, FFMv1, FFMv2, scale_sizes, unit_rules
+
+_SIX = (3, 4, 5, 6, 7, 8)
+# The published models, all of six scales, and the paper's narrower and shallower ones (table 3).
+VARIANTS = {
+    "m2det_320": dict(filters=256, levels=_SIX, num_tums=8),
+    "m2det_512": dict(filters=256, levels=_SIX, num_tums=8),
+    "m2det_800": dict(filters=256, levels=_SIX, num_tums=8),
+    "4x256": dict(filters=256, levels=_SIX, num_tums=4),
+    "16x128": dict(filters=128, levels=_SIX, num_tums=16),
+}
+
+
+@keras.saving.register_keras_serializable(package="keras_detblocks")
+class MLFPN(Neck):
+    """Multi-Level Feature Pyramid Network: `num_tums` U-shaped modules in a row, whose maps of one scale are concatenated.
+
+    Paper: https://arxiv.org/abs/1811.04533. `MLFPN.from_variant("m2det_320")` (512, 800) gives M2Det's settings.
+
+    Args:
+        filters: width of every TUM's maps (the paper's planes); the outputs have `filters * num_tums` channels.
+        levels: the output levels; the number of scales is that from the lowest to the highest, the lowest has the size of the
+            input of that level. The last scale is not half of the one before but two pixels smaller (M2Det-320: 40, 20, 10, 5,
+            3, 1), so that its spacing is image size over map size.
+        num_tums: number of TUMs.
+        base_levels: the two input levels that FFMv1 fuses; `None` means the lowest output level and the next. Other inputs are
+            not used.
+        reduction: of SFAM; `None` leaves SFAM out, as in the released models.
+        shared: one thinning convolution for all FFMv2 and one pair of SFAM layers for all scales, as in the authors' code; the
+            paper has them separate.
+        final_norm: batch normalisation of the largest output, in the authors' code and not in the paper.
+        normalization, activation: after each convolution; `"group"` needs filters divisible by 64.
+        upsampling: `"nearest"` (the code's) or `"bilinear"` (drawn in figure 4).
+
+    Input: dict of `(B, H, W, C)` by level. With S scales, the map of the lowest level has at least 2 ** (S - 1) + 1 pixels a
+    side: 33 for six, an image of more than 256.
+
+    Output: dict of `(B, H, W, filters * num_tums)` by level.
+
+    Raises:
+        ValueError: on arguments out of range, missing levels, sizes that form no pyramid, or maps too small for the scales.
+
+    Example:
+
+    >>> features = {"P3": keras.ops.ones((1, 25, 21, 8)), "P4": keras.ops.ones((1, 13, 11, 16))}
+    >>> outputs = MLFPN(8, levels=(3, 4, 5, 6), num_tums=2)(features)
+    >>> {level: tuple(x.shape) for level, x in outputs.items()}
+    {'P3': (1, 25, 21, 16), 'P4': (1, 13, 11, 16), 'P5': (1, 7, 6, 16), 'P6': (1, 5, 4, 16)}
+    """
+
+    def __init__(
+        self,
+        filters=256,
+        levels=(3, 4, 5, 6, 7, 8),
+        num_tums=8,
+        base_levels=None,
+        reduction=16,
+        shared=False,
+        final_norm=False,
+        normalization="batch",
+        activation="relu",
+        upsampling="nearest",
+        **kwargs,
+    ):
+        super().__init__(filters, levels, normalization, activation, upsampling, **kwargs)
+        if max(self.levels) == min(self.levels) or filters < 2:
+            raise ValueError(f"MLFPN has at least two scales and two filters. Received: levels={levels}, filters={filters}")
+        if not isinstance(num_tums, int) or num_tums < 1:
+            raise ValueError(f"`num_tums` must be an int of at least 1. Received: num_tums={num_tums!r}")
+        self.num_tums = num_tums
+        self.base_levels = base_levels if base_levels is None else tuple(base_levels)
+        self.reduction = reduction
+        self.shared = shared
+        self.final_norm = final_norm
+        self.num_scales = max(self.levels) - min(self.levels) + 1
+        self._make_parts()
+
+    def _make_parts(self):
+        options = {"normalization": self.normalization, "activation": self.activation, "dtype": self.dtype_policy}
+        resize = {"upsampling": self.upsampling}
+        self.ffmv1 = FFMv1(**options, **resize, name="ffmv1")
+        self.tums = [TUM(self.filters, self.num_scales, **options, **resize, name=f"tum_{i + 1}") for i in range(self.num_tums)]
+        # TUM 1 gets the thinned base feature alone, through `leach`; the others through an FFMv2 each, or `leach` if shared.
+        self.leach = ConvNormAct(self.filters // 2, kernel_initializer="he_normal", **options, name="leach")
+        count = 0 if self.shared else self.num_tums - 1
+        self.ffmv2s = [FFMv2(self.filters // 2, **options, name=f"ffmv2_{i + 2}") for i in range(count)]
+        self.sfam = self.norm = None
+        if self.reduction is not None:
+            self.sfam = SFAM(self.reduction, self.shared, name="sfam", dtype=self.dtype_policy)
+        if self.final_norm:
+            self.norm = normalization_layer("batch", name="final_norm", dtype=self.dtype_policy)
+
+    @classmethod
+    def from_variant(cls, variant, **kwargs):
+        """An MLFPN of M2Det ("m2det_320", "m2det_512", "m2det_800") or its ablations; `kwargs` override its arguments."""
+        if variant not in VARIANTS:
+            raise ValueError(f"`variant` must be one of {sorted(VARIANTS)}. Received: variant={variant!r}")
+        return cls(**{**VARIANTS[variant], **kwargs})
+
+    def required_levels(self, shapes):
+        lowest = min(self.levels)
+        return list(self.base_levels or (lowest, min([level for level in shapes if level > lowest], default=lowest + 1)))
+
+    def build_levels(self, shapes):
+        base = [shapes[level] for level in self.required_levels(shapes)]
+        self.ffmv1.build(base)
+        base = self.ffmv1.compute_output_shape(base)
+        self.leach.build(base)
+        thin = (*base[:3], self.filters // 2)
+        for ffm in self.ffmv2s:
+            ffm.build([base, (*base[:3], self.filters)])
+        for i, tum in enumerate(self.tums):
+            tum.build(thin if i == 0 else (*base[:3], self.filters // 2 + self.filters))
+        width = self.filters * self.num_tums
+        if self.sfam is not None:
+            self.sfam.build([(*base[:1], None, None, width)] * self.num_scales)
+        if self.norm is not None:
+            self.norm.build((*base[:3], width))
+
+    def call(self, features, training=None):
+        shapes = check_pyramid({key: x.shape for key, x in features.items()}, self)
+        base = self.ffmv1([features[level_name(level)] for level in self.required_levels(shapes)], training=training)
+        thin = self.leach(base, training=training)
+        levels = [self.tums[0](thin, training=training)]
+        for i, tum in enumerate(self.tums[1:]):
+            previous = levels[-1][0]
+            x = concatenate([thin, previous]) if self.shared else self.ffmv2s[i]([base, previous], training=training)
+            levels.append(tum(x, training=training))
+        scales = [concatenate(maps) for maps in zip(*levels)]
+        if self.sfam is not None:
+            scales = self.sfam(scales)
+        if self.norm is not None:
+            scales[0] = self.norm(scales[0], training=training)
+        return {level_name(level): scales[level - min(self.levels)] for level in self.levels}
+
+    def compute_output_shape(self, input_shape):
+        shapes = check_pyramid(input_shape, self)
+        base = shapes[self.required_levels(shapes)[0]]
+        sizes = scale_sizes(base[1:3], self.num_scales)
+        width = self.filters * self.num_tums
+        return {level_name(level): (base[0], *sizes[level - min(self.levels)], width) for level in self.levels}
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_tums": self.num_tums,
+            "base_levels": self.base_levels,
+            "reduction": self.reduction,
+            "shared": self.shared,
+            "final_norm": self.final_norm,
+        }
+
+    def weight_layouts(self):
+        rules = self.ffmv1.rules("^ffmv1/", "") + unit_rules("^leach", "leach.0")
+        for i in range(len(self.ffmv2s)):
+            rules += unit_rules(f"^ffmv2_{i + 2}/leach", f"leach.{i + 1}")
+        for i, tum in enumerate(self.tums):
+            rules += tum.rules(f"^tum_{i + 1}/", f"unet{i + 1}.")
+        if self.sfam is not None:
+            rules += self.sfam.rules("^sfam/", "sfam_module.")
+        rules.append(("^final_norm/", "Norm/"))
+        return [Layout("qijiezhao/M2Det", torch_key(*rules))]
