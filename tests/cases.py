@@ -21,8 +21,8 @@ class Case:
     size: height and width of the map, or of the image whose levels are taken.
     other_size: another size that the same layer must take.
     dynamic: whether height and width may be unknown when the layer is built into a model.
-    replicas: whether `test_distribute.py` trains it on two replicas: one case per kind of layer, each costs seconds. Not for
-        layers that are random in training (dropout), which replicas cannot reproduce.
+    replicas: whether `test_distribute.py` trains it on two replicas: one case per kind of layer, each costs seconds.
+    random: whether training is random (dropout), which replicas cannot reproduce.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Case:
     other_size: tuple = (16, 19)
     dynamic: bool = True
     replicas: bool = False
+    random: bool = False
 
     def build(self, **kwargs):
         return getattr(kdb, self.layer)(**{**self.arguments, **kwargs})
@@ -92,7 +93,7 @@ LAYERS = [
     Case("image_normalization", "ImageNormalization", dict(mean=(120.0, 110.0, 100.0), std=(60.0, 50.0, 40.0)), 3),
     Case("max_pool", "MaxPool2D", dict(pool_size=3, strides=2), 4),
     Case("squeeze_excite", "SqueezeExcite", dict(filters=3, activation="silu", gate_activation="hard_sigmoid"), 8, replicas=True),
-    Case("stochastic_depth", "StochasticDepth", dict(rate=0.4, seed=1), 4),
+    Case("stochastic_depth", "StochasticDepth", dict(rate=0.4, seed=1), 4, random=True),
 ]
 
 NECKS = [
@@ -158,7 +159,7 @@ NECKS = [
         "MLFPN",
         dict(
             filters=4,
-            levels=(3, 5),
+            levels=(3, 4, 5),
             num_tums=2,
             base_levels=(3, 5),
             reduction=None,
