@@ -1,6 +1,6 @@
 """Data sets: reading COCO and Pascal VOC folders and image files, letterboxing, augmentation, and `tf.data` pipelines."""
 
-from .augment import Augment
+from .augment import AUGMENTATIONS, Augment
 from .coco import read_coco
 from .dataset import Dataset, DatasetError, Record, Skipped, merge
 from .digits import write_digits
@@ -11,6 +11,7 @@ from .pipeline import pipeline
 from .voc import read_voc
 
 __all__ = [
+    "AUGMENTATIONS",
     "Augment",
     "Dataset",
     "DatasetError",

@@ -209,3 +209,13 @@ def _recolour(images, matrix, offset):
     rows = tf.reshape(images, (tf.shape(images)[0], -1, 3 * group))
     changed = tf.clip_by_value(tf.matmul(rows, blocks) + tf.tile(offset, (1, 1, group)), 0.0, 255.0)
     return tf.ensure_shape(tf.reshape(changed, tf.shape(images)), images.shape)
+
+
+# By the names that the command line takes.
+AUGMENTATIONS = {
+    "none": None,
+    "color": Augment(horizontal_flip=0.0, scale=(1.0, 1.0), translate=0.0),
+    "flip": Augment(),
+    "dihedral": Augment(vertical_flip=0.5, rotate90=True),
+    "mosaic": Augment(mosaic=0.5, scale=(0.6, 1.4)),
+}

@@ -86,6 +86,7 @@ class Dataset:
         category_ids: tuple of C ids, the data set's own numbers of the classes.
         skipped: `Skipped`, the account of what reading left out.
         source: where it was read from, for messages.
+        decoded: the pipeline's letterboxed images of one size, where they fit in memory; `take` and the like start without.
     """
 
     records: list
@@ -93,6 +94,7 @@ class Dataset:
     category_ids: tuple
     skipped: Skipped = field(default_factory=Skipped)
     source: str = ""
+    decoded: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self):
         return len(self.records)

@@ -7,6 +7,7 @@ each time. What remains per batch is cheap: a gather, the augmentation, a cast.
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 
@@ -29,7 +30,8 @@ def pipeline(dataset, image_size, batch_size, training=False, augment=None, seed
             `(images uint8 or float (B, H, W, 3), boxes (B, M, 4), labels (B, M), seed (2,))` -> images, boxes, labels.
         seed: of the order and of the augmentation.
         skip: batches to leave out at the start, so that a resumed run sees what it would have seen.
-        memory_budget: keep the letterboxed images in memory where they fit in this many bytes.
+        memory_budget: keep the letterboxed images in memory, with the data set, where they fit in this many bytes (twice as much is
+            taken for a moment while they are read).
 
     Returns:
         A `tf.data.Dataset` of `(images float32 (B, H, W, 3) 0..255, {"boxes": float32 (B, M, 4) xyxy in pixels of the
@@ -38,13 +40,13 @@ def pipeline(dataset, image_size, batch_size, training=False, augment=None, seed
     """
     import tensorflow as tf
 
-    size = (image_size, image_size) if np.ndim(image_size) == 0 else tuple(image_size)
+    size = (int(image_size),) * 2 if np.ndim(image_size) == 0 else tuple(int(side) for side in image_size)
     records = dataset.records
     if len(records) * size[0] * size[1] * 3 <= memory_budget:
-        canvases, readable = _decode_all(records, size)
+        canvases, readable = _decoded(dataset, size)
         _report_unreadable(records, readable, training)
         chosen = np.nonzero(readable)[0] if training else np.arange(len(records))
-        images_of = _gather_from(canvases)
+        images_of = partial(tf.gather, canvases)
     else:
         chosen, images_of = np.arange(len(records)), _read_from(records, size)
     if len(chosen) == 0:
@@ -119,12 +121,16 @@ def _report_unreadable(records, readable, training):
         )
 
 
-def _gather_from(canvases):
+def _decoded(dataset, size):
+    """`(images (N, H, W, 3) uint8 tensor, readable (N,) bool)`, kept with the data set for the next pipeline of the same size."""
     import tensorflow as tf
 
-    with tf.device("CPU:0"):
-        canvases = tf.constant(canvases)
-    return lambda indices: tf.gather(canvases, indices)
+    if size not in dataset.decoded:
+        canvases, readable = _decode_all(dataset.records, size)
+        dataset.decoded.clear()
+        with tf.device("CPU:0"):
+            dataset.decoded[size] = tf.constant(canvases), readable
+    return dataset.decoded[size]
 
 
 def _read_from(records, size):

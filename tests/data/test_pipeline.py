@@ -1,7 +1,10 @@
 """The tf.data pipeline: order, shuffling, padding, letterboxing, unreadable files, both ways of holding images."""
 
+import os
+
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from keras_detblocks import data
@@ -48,6 +51,28 @@ def test_training_shuffles_anew_and_repeats(dataset, budget):
     assert all(sorted(third) == [0, 10, 20, 30, 40, 50, 60] for third in thirds)
     assert thirds[0] != thirds[1] != thirds[2]
     assert passes(0) == seen and passes(1) != seen
+
+
+def test_resumed_run_sees_what_it_would_have_seen(dataset):
+    """The order and the seeds of the augmentation too."""
+
+    def augment(images, boxes, labels, seed):
+        return images + tf.cast(seed[0] % 100, "uint8"), boxes, labels
+
+    whole = [x.numpy() for x, _ in data.pipeline(dataset, 32, 3, training=True, augment=augment).take(6)]
+    rest = [x.numpy() for x, _ in data.pipeline(dataset, 32, 3, training=True, augment=augment, skip=4).take(2)]
+    np.testing.assert_array_equal(whole[4:], rest)
+
+
+def test_decoded_once_for_each_size(dataset):
+    first = next(iter(data.pipeline(dataset, 32, 7)))[0]
+    for record in dataset.records:
+        os.remove(record.path)
+    np.testing.assert_array_equal(next(iter(data.pipeline(dataset, (32, 32), 7)))[0], first)
+    assert list(dataset.decoded) == [(32, 32)] and dataset.take(2).decoded == {}
+    with pytest.warns(UserWarning, match="7 of 7"):
+        data.pipeline(dataset, 48, 7)
+    assert list(dataset.decoded) == [(48, 48)]
 
 
 def test_set_smaller_than_a_batch_fills_it(dataset):
