@@ -59,6 +59,34 @@ def custom_operators(content):
     return sorted({code.customCode.decode() for code in parse(content).operatorCodes if code.customCode})
 
 
+def join(body, tail):
+    """One file of two: the outputs of `body` become the inputs of `tail`, by their names; quantisation stays as it is in each.
+
+    Both have one subgraph and one signature. Inputs are the body's, outputs the tail's.
+    """
+    first, second = parse(body), parse(tail)
+    graph, rest = first.subgraphs[0], second.subgraphs[0]
+    ends = {tensor.name: tensor.tensorIndex for tensor in first.signatureDefs[0].outputs}
+    place = {tensor.tensorIndex: ends[tensor.name] for tensor in second.signatureDefs[0].inputs}
+    for index, tensor in enumerate(rest.tensors):
+        if index not in place:
+            place[index] = len(graph.tensors)
+            tensor.buffer += len(first.buffers)
+            graph.tensors.append(tensor)
+    for operator in rest.operators:
+        operator.opcodeIndex += len(first.operatorCodes)
+        operator.inputs = [place.get(int(i), -1) for i in operator.inputs]
+        operator.outputs = [place[int(i)] for i in operator.outputs]
+    for tensor in second.signatureDefs[0].outputs:
+        tensor.tensorIndex = place[tensor.tensorIndex]
+    graph.operators += rest.operators
+    graph.outputs = [place[int(i)] for i in rest.outputs]
+    first.buffers += second.buffers
+    first.operatorCodes += second.operatorCodes
+    first.signatureDefs[0].outputs = second.signatureDefs[0].outputs
+    return serialise(first)
+
+
 def mend_dead_tensors(content):
     """Widens the ranges of int8 tensors that were (almost) constant over the calibration data.
 

@@ -131,7 +131,7 @@ def freeze(signature, unfused=False):
         concrete = tf.function(lambda *values: [signature.call(*values)[n] for n in signature.outputs]).get_concrete_function(
             *specs
         )
-    frozen = convert_variables_to_constants_v2(concrete)
+    frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
 
     def run(*values):
         return dict(zip(signature.outputs, frozen(*values)))
@@ -149,13 +149,14 @@ def sample_inputs(signature, seed=0):
     """Inputs to compare two implementations on: pictures from 0 to 255 for `image`, normal numbers for others."""
     rng = np.random.default_rng(seed)
     return {
-        name: (_picture(rng, shape) if name == "image" else rng.normal(size=[s or 2 for s in shape])).astype(dtype)
+        name: (picture_like(shape, seed) if name == "image" else rng.normal(size=[s or 2 for s in shape])).astype(dtype)
         for name, (shape, dtype) in signature.inputs.items()
     }
 
 
-def _picture(rng, shape):
+def picture_like(shape, seed=0):
     """Soft random shapes and noise: nearer to a photograph than noise alone, so that activations are ordinary."""
+    rng = np.random.default_rng(seed)
     batch, height, width, channels = (s or 2 for s in shape)
     coarse = rng.uniform(0, 255, (batch, -(-height // 8), -(-width // 8), channels)).repeat(8, 1).repeat(8, 2)
     return np.clip(np.rint(coarse[:, :height, :width] + rng.normal(0, 10, (batch, height, width, channels))), 0, 255)

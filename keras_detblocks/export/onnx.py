@@ -2,16 +2,19 @@
 
 import collections
 import contextlib
+import json
 import logging
 import warnings
 
+from .detector import METADATA_KEY, compare_detections, is_detector, metadata, raw_signature, with_detections
 from .graph import as_float32, freeze, nodes_of, signature_of
+from .samples import comparison_samples
 from .verify import ExportError, ExportReport, compare, size_of, staged
 
 OPSET = 18
 
 
-def to_onnx(model, path, image_size=None, batch_size=1, opset=OPSET):
+def to_onnx(model, path, image_size=None, batch_size=1, opset=OPSET, representative_data=None):
     """Exports a model as an ONNX file.
 
     Args:
@@ -20,6 +23,10 @@ def to_onnx(model, path, image_size=None, batch_size=1, opset=OPSET):
         image_size: `(height, width)`, needed where the model's are dynamic.
         batch_size: of the file; 1 by default.
         opset: ONNX operator set.
+        representative_data: inputs to compare on, as in `to_tflite`; random ones by default.
+
+    A `Detector` (batch 1) gets decoding and suppression inside: `image` in; `boxes, scores, labels, count` out; image size,
+    class names and letterboxing are in the file's metadata under `keras_detblocks`.
 
     Returns:
         An `ExportReport`, after onnxruntime opened the file and its outputs were compared with Keras.
@@ -28,12 +35,25 @@ def to_onnx(model, path, image_size=None, batch_size=1, opset=OPSET):
         ExportError: naming the operators and layers if something has no ONNX form, or if the outputs differ.
         ImportError: without the extra `keras_detblocks[export]`.
     """
+    if is_detector(model):
+        return _detector(model, path, image_size, batch_size, opset, representative_data)
     signature = signature_of(as_float32(model), image_size, batch_size)
     with staged(path) as target:
         operators = write_onnx(signature, target, opset)
-        errors, _ = compare(target, signature)
+        errors, _ = compare(target, signature, samples=comparison_samples(signature, representative_data))
         size = size_of(target)
     return ExportReport(str(path), size, errors, operators)
+
+
+def _detector(detector, path, image_size, batch_size, opset, representative_data):
+    if batch_size != 1:
+        raise ValueError(f"A detector's ONNX file takes one image, for its suppression does. Received: batch_size={batch_size}")
+    signature = with_detections(raw_signature(detector, image_size), detector, one_image=True)
+    with staged(path) as target:
+        operators = write_onnx(signature, target, opset, {METADATA_KEY: json.dumps(metadata(detector, image_size))})
+        errors, found, _ = compare_detections(target, signature, samples=comparison_samples(signature, representative_data))
+        size = size_of(target)
+    return ExportReport(str(path), size, errors, operators, detections=found)
 
 
 def write_onnx(signature, path, opset=OPSET, metadata=None):

@@ -2,11 +2,13 @@
 
 import logging
 
+from .detector import compare_detections, is_detector, metadata, raw_signature, with_detections, write_beside
 from .graph import as_float32, freeze, signature_of
+from .samples import comparison_samples
 from .verify import ExportReport, compare, size_of, staged
 
 
-def to_saved_model(model, path, image_size=None, batch_size=None):
+def to_saved_model(model, path, image_size=None, batch_size=None, representative_data=None):
     """Exports a model as a SavedModel folder with one signature, `serving_default`.
 
     Variables are constants in it (batch normalisation folds into convolutions when it is loaded), it computes in float32
@@ -17,6 +19,10 @@ def to_saved_model(model, path, image_size=None, batch_size=None):
         path: of the folder. One that already holds a SavedModel is replaced.
         image_size: `(height, width)`, needed where the model's are dynamic.
         batch_size: `None` for any.
+        representative_data: inputs to compare on, as in `to_tflite`; random ones by default.
+
+    A `Detector` gets decoding and suppression inside: `image` in; `boxes, scores, labels, count` out, as `Detector.predict`
+    returns them; class names and letterboxing lie beside, in `keras_detblocks.json`.
 
     Returns:
         An `ExportReport`, after the folder was loaded in another process and its outputs compared with Keras.
@@ -24,12 +30,24 @@ def to_saved_model(model, path, image_size=None, batch_size=None):
     Raises:
         ExportError: if it does not load or differs; no folder is left then.
     """
+    if is_detector(model):
+        return _detector(model, path, image_size, batch_size, representative_data)
     signature = signature_of(as_float32(model), image_size, batch_size)
     with staged(path) as target:
         write_saved_model(signature, target)
-        errors, _ = compare(target, signature)
+        errors, _ = compare(target, signature, samples=comparison_samples(signature, representative_data))
         size = size_of(target)
     return ExportReport(str(path), size, errors)
+
+
+def _detector(detector, path, image_size, batch_size, representative_data):
+    signature = with_detections(raw_signature(detector, image_size, batch_size), detector, one_image=False)
+    with staged(path) as target:
+        write_saved_model(signature, target)
+        write_beside(target, metadata(detector, image_size))
+        errors, found, _ = compare_detections(target, signature, samples=comparison_samples(signature, representative_data))
+        size = size_of(target)
+    return ExportReport(str(path), size, errors, detections=found)
 
 
 def write_saved_model(signature, path, unfused=True):

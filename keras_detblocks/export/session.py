@@ -1,5 +1,6 @@
 """Opens an exported file in a process of its own and runs it: one interface to SavedModel, ONNX and TFLite files."""
 
+import os
 import pathlib
 import pickle
 import subprocess
@@ -7,11 +8,11 @@ import sys
 import tempfile
 
 _WORKER = pathlib.Path(__file__).with_name("worker.py")
-_RUNTIMES = {"tflite": "ai_edge_litert", "onnx": "onnxruntime", "saved_model": "tensorflow"}
+_RUNTIMES = {"tflite": "ai_edge_litert", "onnx": "onnxruntime", "saved_model": "tensorflow", "keras": "tensorflow"}
 
 
 def kind_of(path):
-    """`"saved_model"`, `"onnx"` or `"tflite"`, by what is at `path`."""
+    """`"saved_model"`, `"onnx"`, `"tflite"` or `"keras"` (a detector), by what is at `path`."""
     path = pathlib.Path(path)
     if (path / "saved_model.pb").is_file():
         return "saved_model"
@@ -20,14 +21,18 @@ def kind_of(path):
             head = file.read(8)
         if head[4:] == b"TFL3":
             return "tflite"
-        if path.suffix == ".onnx":
-            return "onnx"
+        if path.suffix in (".onnx", ".keras"):
+            return path.suffix[1:]
     what = "nothing is there" if not path.exists() else "it is neither"
     raise ValueError(f"Expected a SavedModel folder, an .onnx file or a .tflite file at {path}, but {what}.")
 
 
+class SessionError(ValueError):
+    """An exported file that its runtime cannot open or run."""
+
+
 class Session:
-    """A running copy of an exported file: call it with a dict of arrays, get a dict of arrays.
+    """A running copy of an exported file (or of a saved detector): call it with a dict of arrays, get a dict of arrays.
 
     The file runs in a child process, where it cannot harm this one, on `num_threads` threads. `seconds` is what the last call
     took there, transfers excluded. Close it, or use it in a `with` statement.
@@ -44,7 +49,14 @@ class Session:
         self._errors = tempfile.TemporaryFile()
         # -P: the folder of the script, with our onnx.py in it, must not shadow packages.
         command = [sys.executable, "-P", str(_WORKER), self.path, self.kind, str(num_threads)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors)
+        folders = [str(_WORKER.parent.parent.parent), os.environ.get("PYTHONPATH", "")]  # of this package, for a .keras file
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))},
+        )
         about = self._receive("opened")
         self.inputs, self.outputs = about["inputs"], about["outputs"]
         self.partitions = about.get("partitions")
@@ -69,7 +81,7 @@ class Session:
             missing = _RUNTIMES[self.kind]
             if f"No module named '{missing}" in value:
                 raise ImportError(f"Running {self.path} needs {missing}: pip install 'keras_detblocks[export]'")
-            raise RuntimeError(f"{self.path} could not be {what}: {value}")
+            raise SessionError(f"{self.path} could not be {what}: {value}")
         return value
 
     def _last_words(self):

@@ -6,15 +6,15 @@ import re
 import tempfile
 import warnings
 
-import numpy as np
-
+from .detector import compare_detections, is_detector, metadata, raw_signature, tail, with_detections
+from .flatbuffer import custom_operators, join, mend_dead_tensors, operators
 from .graph import as_float32, nodes_of, signature_of
+from .metadata import packed, with_files
+from .samples import COMPARED, calibration_samples
 from .saved_model import write_saved_model
 from .verify import ExportError, ExportReport, compare, size_of, staged
 
 QUANTIZATIONS = (None, "fp16", "int8")
-# Samples of the calibration data that the written file is compared on.
-_COMPARED = 4
 
 
 def to_tflite(model, path, quantization=None, representative_data=None, image_size=None, input_dtype="float32", tolerance=None):
@@ -24,11 +24,15 @@ def to_tflite(model, path, quantization=None, representative_data=None, image_si
         model: a functional or Sequential Keras model.
         path: of the file.
         quantization: `None` (float32), `"fp16"` (weights in half the size) or `"int8"` (weights and activations).
-        representative_data: for int8: an iterable of inputs such as the model will meet: batches of images `(B, H, W, 3)` for a
-            model of one input, else dicts of arrays by input name. A hundred images do.
+        representative_data: an iterable of inputs such as the model will meet: batches of images `(B, H, W, 3)`, alone or with
+            targets behind them, for a model of one input, else dicts of arrays by input name. int8 finds its ranges on them
+            (a hundred images do); every file is compared on a few of them, by default on random ones.
         image_size: `(height, width)`, needed where the model's are dynamic.
         input_dtype: `"float32"`, or `"uint8"` for inputs that take a camera's bytes.
         tolerance: of the comparison with Keras (`verify.TOLERANCES`).
+
+    A `Detector` gets decoding and suppression inside: `image` in; `boxes, scores, labels, count` out. With int8 these two stay
+    in float. Image size, class names and letterboxing are packed into the file, as `labels.txt` and `keras_detblocks.json`.
 
     Returns:
         An `ExportReport`, after the file was opened in another process and its outputs compared with Keras.
@@ -39,10 +43,42 @@ def to_tflite(model, path, quantization=None, representative_data=None, image_si
         ValueError: on another quantization or input dtype, or int8 without representative data.
     """
     check_arguments(quantization, representative_data, input_dtype)
+    if is_detector(model):
+        return _detector(model, path, quantization, representative_data, image_size, input_dtype, tolerance)
     signature = signature_of(as_float32(model), image_size)
-    samples = calibration_samples(signature, representative_data) if quantization == "int8" else None
+    samples = _samples(signature, quantization, representative_data)
     content, mended = convert(signature, quantization, samples, input_dtype)
-    return write_tflite(content, path, signature, quantization, samples and samples[:_COMPARED], tolerance, mended)
+    with staged(path) as target:
+        target.write_bytes(content)
+        errors, partitions = compare(target, signature, quantization, samples and samples[:COMPARED], tolerance)
+        size = size_of(target)
+    return ExportReport(str(path), size, errors, operators(content), partitions, tuple(mended))
+
+
+def _samples(signature, quantization, representative_data):
+    """All representative inputs for int8, a few to compare on otherwise, `None` without any."""
+    most = None if quantization == "int8" else COMPARED
+    return None if representative_data is None else calibration_samples(signature, representative_data, most)
+
+
+def _detector(detector, path, quantization, representative_data, image_size, input_dtype, tolerance):
+    raw = raw_signature(detector, image_size)
+    signature = with_detections(raw, detector, one_image=True)
+    samples = _samples(raw, quantization, representative_data)
+    compared = samples and samples[:COMPARED]
+    with staged(path) as target:
+        if quantization == "int8":
+            # Boxes and scores would lose too much in eight bits: the network is int8, decoding and suppression float.
+            body, mended = convert(raw, quantization, samples, input_dtype)
+            target.write_bytes(body)
+            compare(target, raw, quantization, compared, tolerance)
+            content = join(body, convert(tail(raw, detector))[0])
+        else:
+            content, mended = convert(signature, quantization, None, input_dtype)
+        target.write_bytes(with_files(content, packed(metadata(detector, image_size))))
+        errors, found, partitions = compare_detections(target, signature, quantization, compared)
+        size = size_of(target)
+    return ExportReport(str(path), size, errors, operators(content), partitions, tuple(mended), found)
 
 
 def check_arguments(quantization, representative_data, input_dtype):
@@ -55,43 +91,8 @@ def check_arguments(quantization, representative_data, input_dtype):
     _tools()
 
 
-def write_tflite(content, path, signature, quantization=None, samples=None, tolerance=None, mended=()):
-    """Writes a converted file beside `path`, compares it with Keras and moves it there; returns its `ExportReport`."""
-    from .flatbuffer import operators
-
-    with staged(path) as target:
-        target.write_bytes(content)
-        errors, partitions = compare(target, signature, quantization, samples, tolerance)
-        size = size_of(target)
-    return ExportReport(str(path), size, errors, operators(content), partitions, tuple(mended))
-
-
-def calibration_samples(signature, representative_data):
-    """Representative batches as a list of dicts of single inputs `(1, ...)`."""
-    samples = []
-    for batch in representative_data:
-        if not isinstance(batch, dict):
-            parts = batch[: len(signature.inputs)] if isinstance(batch, (list, tuple)) else [batch]
-            batch = dict(zip(signature.inputs, parts))
-        if set(batch) != set(signature.inputs):
-            raise ValueError(f"Representative data must have the inputs {list(signature.inputs)}. Received: {list(batch)}")
-        rows = {name: np.asarray(value) for name, value in batch.items()}
-        for name, (shape, _) in signature.inputs.items():
-            if rows[name].shape[1:] != shape[1:]:
-                raise ValueError(
-                    f"Representative data for {name!r} must be batches {(None, *shape[1:])}. Received: {rows[name].shape}"
-                )
-        for i in range(len(next(iter(rows.values())))):
-            samples.append({n: rows[n][i : i + 1].astype(dtype) for n, (_, dtype) in signature.inputs.items()})
-    if not samples:
-        raise ValueError("`representative_data` is empty; int8 needs a few dozen inputs to find the ranges of activations.")
-    return samples
-
-
 def convert(signature, quantization=None, samples=None, input_dtype="float32"):
     """The bytes of a TFLite file, and the names of the tensors mended for int8."""
-    from .flatbuffer import custom_operators, mend_dead_tensors
-
     if quantization != "int8" and input_dtype == "uint8":
         signature = _from_bytes(signature)
     with tempfile.TemporaryDirectory() as folder:

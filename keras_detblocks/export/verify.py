@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .graph import sample_inputs
-from .session import Session
+from .session import Session, SessionError
 
 # Largest error allowed, as a share of the output's range: float32 differs by the order of sums, float16 by its 11 bits.
 # int8 is judged by its mean error, since single values may saturate.
@@ -37,8 +37,20 @@ class ExportReport:
     mended: tuple = ()
     detections: tuple | None = None
 
+    def __str__(self):
+        parts = [f"{self.path}: {self.size / 1024:,.0f} kB"]
+        if self.detections is not None:
+            parts.append(f"{self.detections[0]} of {self.detections[1]} detections of Keras found")
+        worst = max(self.max_error.values(), default=0.0)
+        parts.append(f"largest difference {worst:.2g}")
+        if self.partitions is not None:
+            parts.append(f"{self.partitions} CPU partition{'s' * (self.partitions != 1)}")
+        if self.mended:
+            parts.append(f"{len(self.mended)} dead tensor{'s' * (len(self.mended) != 1)} mended")
+        return ", ".join(parts)
 
-class ExportError(RuntimeError):
+
+class ExportError(ValueError):
     """An export that does not open, does not run or does not agree with Keras; no file is left behind."""
 
 
@@ -95,9 +107,9 @@ def compare(path, signature, precision=None, samples=None, tolerance=None):
     expected = [keras_outputs(signature, arrays) for arrays in samples]
     try:
         with Session(path) as session:
-            got = [session(**_cast(arrays, session.inputs)) for arrays in samples]
+            got = [session(**cast_inputs(arrays, session.inputs)) for arrays in samples]
             partitions = session.partitions
-    except RuntimeError as error:
+    except SessionError as error:
         raise ExportError(f"The exported file was written but is unusable, and was removed: {error}") from error
     tolerance = TOLERANCES[precision] if tolerance is None else tolerance
     errors = {}
@@ -107,7 +119,8 @@ def compare(path, signature, precision=None, samples=None, tolerance=None):
     return errors, partitions
 
 
-def _cast(arrays, inputs):
+def cast_inputs(arrays, inputs):
+    """Arrays by input name in the dtypes that a session asks for."""
     if set(arrays) != set(inputs):
         raise ExportError(f"The file has inputs {sorted(inputs)}; the model has {sorted(arrays)}.")
     return {name: np.asarray(value).astype(inputs[name][1]) for name, value in arrays.items()}

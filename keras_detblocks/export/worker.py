@@ -51,7 +51,27 @@ def open_saved_model(path, threads):
         found = serve(**{name: tf.constant(value) for name, value in arrays.items()})
         return {name: value.numpy() for name, value in found.items()}
 
-    return {"inputs": inputs, "outputs": sorted(serve.structured_outputs), "keep": None}, run
+    return {"inputs": inputs, "outputs": sorted(serve.structured_outputs)}, run
+
+
+def open_keras(path, threads):
+    import keras
+    import tensorflow as tf
+
+    import keras_detblocks  # noqa: F401  (registers the layers)
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    model = keras.models.load_model(path, compile=False)
+    serve = tf.function(lambda image: model.postprocess(model(image, training=False), tuple(image.shape[1:3])))
+
+    def run(arrays):
+        return {name: value.numpy() for name, value in serve(tf.constant(arrays["image"])).items()}
+
+    return {"inputs": {"image": (tuple(model.input_shape), "float32")}, "outputs": ["boxes", "scores", "labels", "count"]}, run
+
+
+OPENERS = {"tflite": open_tflite, "onnx": open_onnx, "saved_model": open_saved_model, "keras": open_keras}
 
 
 def main():
@@ -65,7 +85,7 @@ def main():
         answers.flush()
 
     try:
-        about, run = {"tflite": open_tflite, "onnx": open_onnx, "saved_model": open_saved_model}[kind](path, threads)
+        about, run = OPENERS[kind](path, threads)
     except Exception as error:  # whatever it is, the parent says it with the file's name
         return answer(f"{type(error).__name__}: {error}")
     answer(about)

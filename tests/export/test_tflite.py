@@ -8,7 +8,8 @@ from export_models import grouped_model, neck_model, pictures
 from keras_detblocks.export import ExportError, Session, to_tflite
 from keras_detblocks.export.flatbuffer import mend_dead_tensors, parse, serialise
 from keras_detblocks.export.graph import signature_of
-from keras_detblocks.export.tflite import calibration_samples, convert
+from keras_detblocks.export.samples import calibration_samples
+from keras_detblocks.export.tflite import convert
 
 
 def test_grouped_and_dilated_convolutions_are_one_operator_each_in_one_partition(tmp_path):

@@ -1,0 +1,160 @@
+"""Runs exported detectors as `Detector.predict` runs, and times them: what comparisons and the command line use."""
+
+import pathlib
+import tempfile
+
+import numpy as np
+
+from .graph import picture_like
+from .metadata import read_metadata
+from .onnx import to_onnx
+from .saved_model import to_saved_model
+from .session import Session
+from .tflite import to_tflite
+from .verify import size_of
+
+FORMATS = {
+    "saved_model": "saved_model",
+    "onnx": "detector.onnx",
+    "tflite": "detector.tflite",
+    "tflite-fp16": "detector_fp16.tflite",
+    "tflite-int8": "detector_int8.tflite",
+}
+
+
+def exported_path(folder, format):
+    """Where `export_all` puts a format."""
+    if format not in FORMATS:
+        raise ValueError(f"Formats are {', '.join(FORMATS)}. Received: {format!r}")
+    return pathlib.Path(folder) / FORMATS[format]
+
+
+def export_all(detector, folder, formats=tuple(FORMATS), calibration=None, image_size=None):
+    """Exports a detector in several formats.
+
+    Args:
+        detector: a `Detector`.
+        folder: where the files come to lie, under the names of `FORMATS`.
+        formats: keys of `FORMATS`.
+        calibration: for int8: batches of letterboxed pictures (`data.pipeline`), about a hundred.
+        image_size: `(height, width)`, for a detector of dynamic size.
+
+    Returns:
+        A list of `ExportReport`.
+    """
+    paths = {each: exported_path(folder, each) for each in formats}
+    if "tflite-int8" in paths and calibration is None:
+        raise ValueError("int8 needs `calibration`: batches of letterboxed pictures, about a hundred.")
+    return [_export(detector, each, path, calibration, image_size) for each, path in paths.items()]
+
+
+def _export(detector, format, path, calibration, image_size):
+    if format == "saved_model":
+        return to_saved_model(detector, path, image_size, representative_data=calibration)
+    if format == "onnx":
+        return to_onnx(detector, path, image_size, representative_data=calibration)
+    quantization = format.partition("-")[2] or None
+    return to_tflite(detector, path, quantization, calibration, image_size)
+
+
+def file_size(path):
+    """Bytes of a file or of all files in a folder."""
+    return size_of(path)
+
+
+def open_exported(path, num_threads=1):
+    """Opens an exported detector (SavedModel, ONNX, TFLite) as an `ExportedDetector`."""
+    return ExportedDetector(path, num_threads)
+
+
+class ExportedDetector:
+    """An exported file with what evaluation and drawing ask of a `Detector`.
+
+    It runs in a process of its own, on `num_threads` threads.
+
+    Attributes:
+        image_size: `(height, width)`. class_names, num_classes, max_detections: as in `Detector`.
+        metadata: all that travels in the file. seconds: what the last image (batch, for a SavedModel) took.
+    """
+
+    def __init__(self, path, num_threads=1):
+        self.path = pathlib.Path(path)
+        self.session = Session(path, num_threads)
+        try:
+            self.metadata = read_metadata(path, self.session)
+        except ValueError:
+            self.session.close()
+            raise
+        self.image_size = tuple(self.metadata["image_size"])
+        self.class_names = tuple(self.metadata["class_names"])
+        self.num_classes = len(self.class_names)
+        self.max_detections = self.metadata["max_detections"]
+
+    @property
+    def seconds(self):
+        return self.session.seconds
+
+    def predict(self, x, batch_size=None, verbose=0):
+        """Detections of letterboxed images.
+
+        Args:
+            x: `(B, H, W, 3)`, 0 to 255, or an iterable of such batches, alone or with targets behind them (a `tf.data`
+                pipeline).
+            batch_size, verbose: taken for the sake of `keras.Model.predict`; not used.
+
+        Returns:
+            As `Detector.predict`: a dict of `boxes` `(B, M, 4)`, `scores`, `labels` and `count`.
+        """
+        batches = [x] if hasattr(x, "shape") else x
+        found = [each for batch in batches for each in self._batch(batch[0] if isinstance(batch, (tuple, list)) else batch)]
+        if not found:
+            raise ValueError("No images to predict.")
+        return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
+
+    def _batch(self, images):
+        shape, dtype = self.session.inputs["image"]
+        images = np.asarray(images)
+        if images.ndim != 4 or images.shape[1:] != tuple(shape[1:]):
+            raise ValueError(f"{self.path} takes images {(None, *shape[1:])}. Received: {images.shape}")
+        images = (np.rint(images) if dtype == "uint8" else images).astype(dtype)
+        if self.session.kind == "saved_model" and shape[0] != 1:
+            return [self.session(image=images)]
+        return [self.session(image=images[i : i + 1]) for i in range(len(images))]
+
+    def close(self):
+        self.session.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def benchmark(model, images=30, num_threads=1, image_size=None):
+    """Milliseconds per image of batch 1, suppression included: the median of several runs in a process of its own.
+
+    Args:
+        model: a `Detector`, an `ExportedDetector`, or a path of an exported file.
+        images: number of runs. num_threads: of the runtime. image_size: for a detector of dynamic size.
+    """
+    if isinstance(model, ExportedDetector):
+        model = model.path
+    if isinstance(model, (str, pathlib.Path)):
+        with Session(model, num_threads) as session:
+            return _median_ms(session, images, image_size)
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(pathlib.Path(folder) / "detector.keras")
+        with Session(pathlib.Path(folder) / "detector.keras", num_threads) as session:
+            return _median_ms(session, images, image_size)
+
+
+def _median_ms(session, images, image_size):
+    shape, dtype = session.inputs["image"]
+    height, width = (s or wanted for s, wanted in zip(shape[1:3], image_size or (320, 320)))
+    picture = picture_like((1, height, width, 3)).astype(dtype)
+    seconds = []
+    for _ in range(images + 3):
+        session(image=picture)
+        seconds.append(session.seconds)
+    return 1000 * float(np.median(seconds[3:]))

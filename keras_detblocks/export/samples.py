@@ -1,0 +1,35 @@
+"""Representative data, in the forms that users have it, as single inputs by name."""
+
+import numpy as np
+
+# How many of them a written file is compared on.
+COMPARED = 4
+
+
+def calibration_samples(signature, representative_data, most=None):
+    """Representative batches as a list of at most `most` dicts of single inputs `(1, ...)`."""
+    samples = []
+    for batch in representative_data:
+        if not isinstance(batch, dict):
+            parts = batch[: len(signature.inputs)] if isinstance(batch, (list, tuple)) else [batch]
+            batch = dict(zip(signature.inputs, parts))
+        if set(batch) != set(signature.inputs):
+            raise ValueError(f"Representative data must have the inputs {list(signature.inputs)}. Received: {list(batch)}")
+        rows = {name: np.asarray(value) for name, value in batch.items()}
+        for name, (shape, _) in signature.inputs.items():
+            if rows[name].shape[1:] != shape[1:]:
+                raise ValueError(
+                    f"Representative data for {name!r} must be batches {(None, *shape[1:])}. Received: {rows[name].shape}"
+                )
+        for i in range(len(next(iter(rows.values())))):
+            if len(samples) == most:
+                return samples
+            samples.append({n: rows[n][i : i + 1].astype(dtype) for n, (_, dtype) in signature.inputs.items()})
+    if not samples:
+        raise ValueError("`representative_data` is empty; int8 needs a few dozen inputs to find the ranges of activations.")
+    return samples
+
+
+def comparison_samples(signature, representative_data):
+    """A few of the representative inputs, or `None`."""
+    return None if representative_data is None else calibration_samples(signature, representative_data, COMPARED)
