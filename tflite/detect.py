@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+"""Finds objects in pictures with a .tflite file exported by keras_detblocks, and draws them.
+
+    python detect.py picture.jpg --model detector.tflite --out found
+
+Needs NumPy, Pillow and ai-edge-litert alone (pip install numpy pillow ai-edge-litert). Class names, input size and the way in
+which pictures are fitted into it are read from the model file.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import sys
+import time
+import zipfile
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+
+COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#800000", "#808000", "#000075")
+
+
+class Mistake(Exception):
+    """Something that the user can mend; its text is the whole message."""
+
+
+def main(arguments=None):
+    options = parse(arguments)
+    try:
+        detector = Detector(options.model, options.threads)
+        out = folder(options.out)
+        for path in options.images:
+            report(path, detector, options.score, out)
+    except Mistake as mistake:
+        print(f"detect.py: {mistake}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse(arguments):
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("images", nargs="+", type=pathlib.Path, metavar="IMAGE")
+    parser.add_argument("--model", type=pathlib.Path, required=True, help=".tflite file written by keras_detblocks")
+    parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for the pictures with boxes")
+    parser.add_argument("--score", type=float, default=0.4, help="least score of what is drawn (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=None, help="threads of the interpreter")
+    return parser.parse_args(arguments)
+
+
+class Detector:
+    """The model file and what it says about itself."""
+
+    def __init__(self, path, threads=None):
+        about = read_about(path)
+        self.size = tuple(about["image_size"])  # height, width
+        self.names = about["class_names"]
+        self.fill = about["letterbox"]["fill"]
+        self.interpreter, self.run = open_model(path, threads)
+        self.dtype = next(iter(self.run.get_input_details().values()))["dtype"]
+
+    def detect(self, picture, least_score):
+        """Boxes in the picture's own pixels, scores and class names of an RGB picture; and the milliseconds they took."""
+        canvas, factors = letterbox(picture, self.size, self.fill)
+        start = time.perf_counter()
+        found = self.run(image=canvas[None].astype(self.dtype))
+        milliseconds = 1000 * (time.perf_counter() - start)
+        keep = (found["scores"][0] >= least_score) & (found["labels"][0] >= 0)
+        limits = np.array([picture.width, picture.height] * 2, "float32")
+        boxes = np.clip(found["boxes"][0][keep] / factors, 0, limits)
+        names = [self.names[label] for label in found["labels"][0][keep]]
+        return list(zip(names, found["labels"][0][keep], found["scores"][0][keep], boxes)), milliseconds
+
+
+def read_about(path):
+    if not path.is_file():
+        raise Mistake(f"there is no model file {path}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            about = json.loads(archive.read("keras_detblocks.json"))
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError):
+        about = {}
+    if about.get("format") != "keras_detblocks.detector":
+        raise Mistake(f"{path} is not a detector exported by keras_detblocks (write one with `detblocks export`)")
+    return about
+
+
+def open_model(path, threads):
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        raise Mistake("ai-edge-litert is missing: pip install ai-edge-litert") from None
+    try:
+        with quiet():
+            interpreter = Interpreter(str(path), num_threads=threads)
+            interpreter.allocate_tensors()
+        return interpreter, interpreter.get_signature_runner()
+    except (ValueError, RuntimeError) as error:
+        raise Mistake(f"{path} cannot be opened: {' '.join(str(error).split())[:200]}") from None
+
+
+@contextlib.contextmanager
+def quiet():
+    """Hides what the interpreter's C++ says on standard error, so that a mistake stays one line."""
+    keep = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(keep, 2)
+        os.close(keep)
+
+
+def read_picture(path):
+    """An upright RGB picture, whatever the file's mode."""
+    if not path.is_file():
+        raise Mistake(f"there is no picture {path}")
+    try:
+        with Image.open(path) as image:
+            image.load()
+            image = ImageOps.exif_transpose(image)
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise Mistake(f"{path} is not a picture that can be read ({' '.join(str(error).split())[:100]})") from None
+    if image.mode.startswith("I") or image.mode == "F":
+        pixels = np.asarray(image)
+        pixels = pixels / 257 if pixels.max() > 255 else pixels  # 16 bits to 8
+        image = Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype("uint8"))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def letterbox(picture, size, fill):
+    """The picture scaled into the upper left corner of a canvas of `size`, and the factors of x, y, x, y that took it there."""
+    scale = min(size[0] / picture.height, size[1] / picture.width)
+    width = max(1, min(size[1], round(picture.width * scale)))
+    height = max(1, min(size[0], round(picture.height * scale)))
+    factors = np.array([width / picture.width, height / picture.height] * 2, "float32")
+    if (width, height) != picture.size:
+        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+    canvas = np.full((*size, 3), fill, "uint8")
+    canvas[:height, :width] = np.asarray(picture)
+    return canvas, factors
+
+
+def folder(path):
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".probe"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise Mistake(f"cannot write to the folder {path}: {error.strerror}") from None
+    return path
+
+
+def report(path, detector, least_score, out):
+    picture = read_picture(path)
+    found, milliseconds = detector.detect(picture, least_score)
+    target = out / f"{path.stem}.png"
+    try:
+        draw(picture, found).save(target)
+    except OSError as error:
+        raise Mistake(f"cannot write {target}: {error.strerror}") from None
+    print(f"{path}: {len(found)} objects in {milliseconds:.1f} ms -> {target}")
+    for name, _, score, box in found:
+        print(f"  {name} {score:.3f} [{', '.join(f'{side:.1f}' for side in box)}]")
+
+
+def draw(picture, found):
+    picture = picture.copy()
+    pen = ImageDraw.Draw(picture)
+    line = max(1, round(min(picture.size) / 200))
+    font = ImageFont.load_default(size=max(10, min(picture.size) // 30))
+    for name, label, score, box in found:
+        colour = COLOURS[label % len(COLOURS)]
+        pen.rectangle([float(side) for side in box], outline=colour, width=line)
+        text = f"{name} {score:.2f}"
+        left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
+        corner = (float(box[0]), max(0.0, float(box[1]) - bottom - 2))
+        pen.rectangle((*corner, corner[0] + right + 2, corner[1] + bottom + 2), fill=colour)
+        pen.text(corner, text, fill="white", font=font)
+    return picture
+
+
+if __name__ == "__main__":
+    sys.exit(main())
