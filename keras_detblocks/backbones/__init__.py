@@ -1,7 +1,7 @@
 """Backbones: functions that return a functional `keras.Model`."""
 
 from .anynet import AnyNet, AnyNetSpec
-from .applications import decode_predictions, preprocess_input
+from .applications import decode_predictions, evaluation_settings, preprocess_input
 from .cspnet import (
     CS3DarknetL,
     CS3DarknetM,
@@ -16,6 +16,7 @@ from .cspnet import (
     Darknet53,
 )
 from .densenet import CSPDenseNet121, CSPDenseNet169, CSPDenseNet201, CSPDenseNet264, CSPPeleeNet, DenseBlock, TwoWayDenseBlock
+from .pyramid import feature_pyramid
 from .regnet import (
     RegNetSpec,
     RegNetX,
@@ -95,5 +96,7 @@ __all__ = [
     "RegNetY320",
     "TwoWayDenseBlock",
     "decode_predictions",
+    "evaluation_settings",
+    "feature_pyramid",
     "preprocess_input",
 ]

@@ -19,6 +19,7 @@ from .. import weights as weights_room
 from ..layers import ImageNormalization
 from ..layers.normalization import IMAGENET_MEAN, IMAGENET_STD
 
+EVALUATION_KEYS = ("architecture", "tag", "crop_pct", "interpolation", "input_size")
 _KERAS_FILES = (".weights.h5", ".keras")
 
 
@@ -221,7 +222,8 @@ def _normalization(channels, checkpoint):
     std = tuple(255.0 * s for s in config["std"]) if "std" in config else IMAGENET_STD
     if channels != len(mean):
         mean, std = (sum(mean) / len(mean),), (sum(std) / len(std),)
-    return ImageNormalization(mean, std, name="normalization")
+    evaluation = {key: config[key] for key in EVALUATION_KEYS if key in config} or None
+    return ImageNormalization(mean, std, evaluation=evaluation, name="normalization")
 
 
 def _checkpoint(trunk, arguments):
@@ -231,7 +233,7 @@ def _checkpoint(trunk, arguments):
         return None
     if isinstance(source, (dict, weights_room.Checkpoint)):
         return weights_room.read(source)
-    if not str(source).startswith("timm/") and not os.path.exists(source):
+    if not weights_room.is_hub_id(source) and not os.path.exists(source):
         raise ValueError(
             "The `weights` argument should be either `None` (random initialization), 'imagenet' (pre-training on ImageNet), a "
             "Hugging Face id such as 'timm/regnety_008.pycls_in1k', a dict of arrays under the reference's key names, or the "
@@ -284,6 +286,25 @@ def _fitting_head(kernel, variable):
 
 def _fitting_bias(bias, variable):
     return bias if bias.shape == tuple(variable.shape) else None
+
+
+def evaluation_settings(model):
+    """How the checkpoint of a model is evaluated, also after saving and loading: kept in the config of its normalisation layer.
+
+    Returns:
+        A dict with `mean` and `std` (pixels of 0 to 255) and, where the weights came with them, `architecture`, `tag`, `crop_pct`
+        (share of the resized image's side that the centre crop takes), `interpolation` and `input_size` (channels, height, width).
+
+    Raises:
+        ValueError: if the model has no `ImageNormalization`.
+
+    >>> evaluation_settings(kdb.RegNetX002(include_top=False))["mean"]
+    (123.675, 116.28, 103.53)
+    """
+    for layer in model.layers:
+        if isinstance(layer, ImageNormalization):
+            return {"mean": layer.mean, "std": layer.std, **(layer.evaluation or {})}
+    raise ValueError(f"{model.name!r} has no ImageNormalization layer: it was built with `include_preprocessing=False`.")
 
 
 def preprocess_input(x, data_format=None):

@@ -14,6 +14,7 @@ class ImageNormalization(keras.layers.Layer):
     Args:
         mean, std: a number, or one per channel, in the units of the pixels (RGB, 0 to 255). The default is ImageNet's. For
             images of other than three channels the defaults become their averages over the channels.
+        evaluation: a dict of plain values that travels with the model, about how its weights are evaluated; not used here.
 
     Input and output shape `(B, H, W, C)`; integer images are cast to the compute dtype first.
 
@@ -25,11 +26,12 @@ class ImageNormalization(keras.layers.Layer):
     1.0
     """
 
-    def __init__(self, mean=IMAGENET_MEAN, std=IMAGENET_STD, **kwargs):
+    def __init__(self, mean=IMAGENET_MEAN, std=IMAGENET_STD, evaluation=None, **kwargs):
         kwargs.setdefault("autocast", False)  # integer pixels above 256 steps do not survive a cast to bfloat16
         super().__init__(**kwargs)
         self.mean = _numbers(mean)
         self.std = _numbers(std)
+        self.evaluation = evaluation
         if any(s <= 0 for s in self.std):
             raise ValueError(f"`std` must be positive: the image is divided by it. Received: std={std}")
 
@@ -58,7 +60,7 @@ class ImageNormalization(keras.layers.Layer):
         )
 
     def get_config(self):
-        return {**super().get_config(), "mean": self.mean, "std": self.std}
+        return {**super().get_config(), "mean": self.mean, "std": self.std, "evaluation": self.evaluation}
 
 
 def _numbers(value):

@@ -1,14 +1,24 @@
 """Reads a checkpoint into NumPy arrays under the names that its file gives them."""
 
+import json
 import pathlib
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from . import hub
+
+# The checkpoints of pycls hold the weights below this key, beside the optimizer's state.
+_NESTED = ("model_state", "state_dict", "model")
+
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Arrays by the reference's key names, where they came from, and what the publisher says beside them (mean, std, ...)."""
+    """Arrays by the reference's key names, where they came from, and what the publisher says beside them.
+
+    config: for hub files (and a `config.json` beside a local file) the keys `architecture`, `mean`, `std` (for pixels of 0 to 1),
+        `crop_pct`, `interpolation`, `input_size`, `tag`, `num_classes`, as far as given.
+    """
 
     tensors: dict
     source: str
@@ -16,21 +26,38 @@ class Checkpoint:
 
 
 def read(source):
-    """Returns the `Checkpoint` of a dict of arrays or of a `.safetensors` path.
+    """Returns the `Checkpoint` of a dict of arrays, a `.safetensors` path or a hub id such as `"timm/regnety_008.pycls_in1k"`.
 
     Raises:
-        ValueError: if the source is of no known kind. FileNotFoundError: if the path does not exist.
+        ValueError: if the source is of no known kind. FileNotFoundError: if the path does not exist. OSError: if the hub cannot be
+            reached; it says what to download and where to put it.
     """
     if isinstance(source, Checkpoint):
         return source
     if isinstance(source, dict):
-        return Checkpoint({key: np.asarray(value) for key, value in source.items()}, "a dict of arrays")
+        return Checkpoint({key: np.asarray(value) for key, value in _flat(source).items()}, "a dict of arrays")
     path = pathlib.Path(source)
     if path.suffix != ".safetensors":
-        raise ValueError(f"Expected a dict of arrays or a path to a .safetensors file. Received: {source!r}")
+        if not hub.is_hub_id(str(source)):
+            raise ValueError(
+                "Expected a dict of arrays, the path of a .safetensors file or a Hugging Face id such as "
+                f"'timm/regnety_008.pycls_in1k'. Received: {source!r}"
+            )
+        path, config = hub.download(str(source))
+        return Checkpoint(_read_safetensors(path), str(source), config)
     if not path.is_file():
         raise FileNotFoundError(f"No such weights file: {path}")
-    return Checkpoint(_read_safetensors(path), str(path))
+    beside = path.with_name("config.json")
+    config = hub.settings(json.loads(beside.read_text())) if beside.is_file() else {}
+    return Checkpoint(_read_safetensors(path), str(path), config)
+
+
+def _flat(source):
+    """The weights of a dict, from below the key under which training code keeps them."""
+    for key in _NESTED:
+        if isinstance(source.get(key), dict):
+            return source[key]
+    return source
 
 
 def _read_safetensors(path):

@@ -1,0 +1,215 @@
+"""Weights of backbones: layouts, files, adaptation, errors. The tensors are drawn here; nothing is downloaded."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import keras_detblocks as kdb
+from keras_detblocks.backbones import anynet
+
+SPEC = kdb.AnyNetSpec((1, 2), (16, 24), (1, 1), (8, 8), se_ratio=0.25, stem_width=8)
+SHAPE = (32, 32, 3)
+
+
+def build(**arguments):
+    return kdb.AnyNet(SPEC, **{**dict(input_shape=SHAPE, classes=5), **arguments})
+
+
+def state(layout="timm", model=None):
+    """Random weights of the net under a reference's key names, written out by hand here rather than by our tables."""
+    rng = np.random.default_rng(0)
+    tensors = {}
+    for variable in (model or build()).weights:
+        key = KEYS[layout](variable.path)
+        shape = tuple(variable.shape)
+        shape = (shape[3], shape[2], *shape[:2]) if len(shape) == 4 else shape[::-1]
+        tensors[key] = rng.uniform(0.5, 1.0, shape).astype("float32")
+    return tensors
+
+
+SUFFIX = {"kernel": "weight", "gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+
+
+def timm(path):
+    layer, *inner, name = path.split("/")
+    layer = "head.fc" if layer == "predictions" else layer.replace("_", ".")
+    return ".".join([layer, *inner, SUFFIX.get(name, name)])
+
+
+def torchvision(path):
+    key = timm(path)
+    key = re.sub(r"^stem\.conv", "stem.0", re.sub(r"^stem\.bn", "stem.1", key))
+    key = re.sub(r"^head\.", "", key)
+    found = re.match(r"s(\d)\.b(\d)\.(conv\d|downsample|se)\.(conv|bn|fc\d)\.(.*)", key)
+    if not found:
+        return key
+    s, b, part, kind, rest = found.groups()
+    names = {"conv1": "f.a", "conv2": "f.b", "conv3": "f.c", "downsample": "proj", "se": "f.se"}
+    return f"trunk_output.block{s}.block{s}-{int(b) - 1}.{names[part]}.{dict(conv=0, bn=1).get(kind, kind)}.{rest}"
+
+
+def pycls(path):
+    found = re.match(r"s(\d)\.b(\d)\.(conv\d|downsample|se)\.(conv|bn|fc\d)\.(.*)", timm(path))
+    if not found:
+        return timm(path)
+    s, b, part, kind, rest = found.groups()
+    if part == "se":
+        return f"s{s}.b{b}.f.se.f_ex.{dict(fc1=0, fc2=2)[kind]}.{rest}"
+    if part == "downsample":
+        return f"s{s}.b{b}.{dict(conv='proj', bn='bn')[kind]}.{rest}"
+    return f"s{s}.b{b}.f.{'abc'[int(part[-1]) - 1]}{'_bn' if kind == 'bn' else ''}.{rest}"
+
+
+KEYS = {"timm": timm, "torchvision": torchvision, "pycls": pycls}
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return build(weights=state())
+
+
+def same(a, b):
+    for u, v in zip(a.weights, b.weights):
+        np.testing.assert_array_equal(u, v)
+
+
+@pytest.mark.parametrize("layout", ["torchvision", "pycls"])
+def test_other_layouts_by_their_keys(layout, reference):
+    known = state()
+    tensors = {KEYS[layout](v.path): known[timm(v.path)] for v in reference.weights}
+    if layout == "pycls":  # BGR, nested beside the optimizer's state
+        tensors["stem.conv.weight"] = tensors["stem.conv.weight"][:, ::-1]
+        tensors = {"model_state": tensors, "epoch": 99}
+    same(build(weights=tensors), reference)
+
+
+def test_safetensors_file_with_counters_and_settings(tmp_path, reference):
+    tensors = {**state(), "stem.bn.num_batches_tracked": np.array(7)}
+    save_file(tensors, tmp_path / "model.safetensors")
+    settings = dict(mean=[0.5, 0.4, 0.3], std=[0.2, 0.2, 0.1], crop_pct=0.95, interpolation="bicubic", tag="x_in1k")
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "net", "pretrained_cfg": settings}))
+    model = build(weights=tmp_path / "model.safetensors")
+    same(model, reference)
+    model.save(tmp_path / "net.keras")
+    found = kdb.evaluation_settings(keras.models.load_model(tmp_path / "net.keras"))
+    assert found["crop_pct"] == 0.95 and found["interpolation"] == "bicubic" and found["tag"] == "x_in1k"
+    np.testing.assert_allclose(found["mean"], (127.5, 102.0, 76.5))
+    np.testing.assert_allclose(found["std"], (51.0, 51.0, 25.5))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_files(tmp_path, dtype):
+    import ml_dtypes
+
+    kind = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}[dtype]
+    save_file({k: v.astype(kind) for k, v in state().items()}, tmp_path / "w.safetensors")
+    kernel = build(weights=tmp_path / "w.safetensors").get_layer("predictions").kernel
+    np.testing.assert_allclose(kernel, state()["head.fc.weight"].T, rtol=1e-2)
+
+
+@pytest.mark.parametrize("ending", ["net.weights.h5", "net.keras"])
+def test_keras_files(tmp_path, ending, reference):
+    path = tmp_path / ending
+    reference.save(path) if ending.endswith("keras") else reference.save_weights(path)
+    same(build(weights=str(path)), reference)
+
+
+def test_other_class_count_leaves_the_head():
+    with pytest.warns(UserWarning, match="5 classes and the model 3") as caught:
+        model = build(weights=state(), classes=3)
+    assert len(caught) == 1
+    np.testing.assert_array_equal(model.get_layer("stem_conv").kernel[0, 0, :, 0], state()["stem.conv.weight"][0, :, 0, 0])
+    assert np.abs(model.get_layer("predictions").kernel).max() < 0.2
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_other_input_channels_adapt_the_stem(channels):
+    with pytest.warns(UserWarning, match="stem reads 3 channels") as caught:
+        model = build(weights=state(), input_shape=(32, 32, channels))
+    assert len(caught) == 1
+    kernel = state()["stem.conv.weight"].transpose(2, 3, 1, 0)
+    expected = kernel.sum(2, keepdims=True) if channels == 1 else kernel[:, :, [0, 1, 2, 0]] * 3 / 4
+    np.testing.assert_allclose(model.get_layer("stem_conv").kernel, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("arguments", [dict(include_top=False), dict(include_top=False, levels=(2,))])
+def test_parts_of_the_net_take_the_whole_checkpoint(arguments, reference):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        model = kdb.AnyNet(SPEC, weights=state(), input_shape=SHAPE, **arguments)
+    np.testing.assert_array_equal(model.get_layer("s1_b1_conv3_conv").kernel, reference.get_layer("s1_b1_conv3_conv").kernel)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda t: t.pop("s1.b1.conv2.bn.weight"), "missing: s1.b1.conv2.bn.weight"),
+        (lambda t: t.update({"s9.b1.conv1.conv.weight": np.zeros(3)}), "unused: s9.b1.conv1.conv.weight"),
+        (lambda t: t.update({"s2.b1.conv1.conv.weight": np.zeros((3, 16, 1, 1))}), "misshapen.*s2.b1.conv1.conv.weight"),
+    ],
+)
+def test_what_does_not_fit_is_named(change, words):
+    tensors = state()
+    change(tensors)
+    with pytest.raises(ValueError, match=words):
+        build(weights=tensors)
+
+
+def test_unknown_sources(tmp_path):
+    with pytest.raises(ValueError, match="`weights` argument"):
+        build(weights=str(tmp_path / "missing.safetensors"))
+    with pytest.raises(ValueError, match="classifier_activation"):
+        build(weights=state(), classifier_activation="sigmoid")
+
+
+def test_hub_from_its_cache_and_offline(tmp_path):
+    """A cache folder laid out by hand is read without a network; an uncached id says what to download."""
+    snapshot = tmp_path / "hub" / "models--timm--net.tag" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    refs = snapshot.parents[1] / "refs"
+    refs.mkdir()
+    (refs / "main").write_text("abc")
+    save_file(state(), snapshot / "model.safetensors")
+    (snapshot / "config.json").write_text(json.dumps({"pretrained_cfg": {"tag": "tag", "crop_pct": 0.9}}))
+    code = (
+        "import keras_detblocks as kdb\n"
+        "found = kdb.weights.read('timm/net.tag')\n"
+        "print(len(found.tensors), found.config['crop_pct'])\n"
+        "try:\n    kdb.RegNetY002(weights='imagenet')\nexcept OSError as error:\n    print(error)\n"
+    )
+    environment = {
+        **os.environ,
+        "HF_HOME": str(tmp_path),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": str(pathlib.Path(__file__).parents[2]),
+    }
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True).stdout
+    assert f"{len(state())} 0.9" in out
+    assert "https://huggingface.co/timm/regnety_002.pycls_in1k/resolve/main/model.safetensors" in out
+
+
+def test_frozen_batch_norm_and_mixed_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = build()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert model.output.dtype == "float32" and model.get_layer("s1_b1_conv1_conv").compute_dtype == "bfloat16"
+    model.trainable = False
+    y = model(np.zeros((1, *SHAPE)), training=True)
+    assert np.isfinite(np.asarray(y)).all()
+    np.testing.assert_array_equal(model.get_layer("stem_bn").moving_mean, 0)
+
+
+def test_layout_tables_name_every_variable():
+    assert set(state()) == {timm(v.path) for v in build().weights}
+    assert anynet.AnyNetSpec is kdb.AnyNetSpec
