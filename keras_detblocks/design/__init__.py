@@ -7,6 +7,7 @@ from . import plots
 from .complexity import Architectures, Complexity, complexity, population_complexity
 from .fit import Fit, fit_quantized_linear
 from .ranges import Choice, Range
+from .report import report
 from .results import SweepResult, load_sweep
 from .sampling import Sample, acceptance_rate, sample
 from .spaces import (
@@ -43,6 +44,7 @@ from .statistics import (
     random_search_efficiency,
 )
 from .sweep import sweep
+from .tasks import Classification
 
 __all__ = [
     "EDF",
@@ -61,6 +63,7 @@ __all__ = [
     "Architectures",
     "Band",
     "Choice",
+    "Classification",
     "Comparison",
     "Complexity",
     "Fit",
@@ -87,6 +90,7 @@ __all__ = [
     "plots",
     "population_complexity",
     "random_search_efficiency",
+    "report",
     "sample",
     "sweep",
 ]

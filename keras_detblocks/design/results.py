@@ -41,10 +41,10 @@ def load_sweep(storage, name=None):
 
     Args:
         storage: URL of the database, or an open Optuna storage.
-        name: of the study; may be left out where the storage holds one.
+        name: of the study; may be left out where the storage holds one. `"*"`, or a list of names, for several.
 
     Returns:
-        A `SweepResult`.
+        A `SweepResult`, or a list of them in the order of the names.
 
     Raises:
         ValueError: the storage cannot be reached, or holds no such study: those it holds are named.
@@ -52,6 +52,8 @@ def load_sweep(storage, name=None):
     optuna = import_optuna()
     storage = open_storage(storage) if isinstance(storage, str) else storage
     names = optuna.get_all_study_names(storage)
+    if name == "*" or isinstance(name, (list, tuple)):
+        return [load_sweep(storage, one) for one in (names if name == "*" else name)]
     if name is None and len(names) == 1:
         name = names[0]
     if name not in names:

@@ -1,0 +1,123 @@
+"""What a sweep trains by default: image classification of a small data set, a few epochs a net."""
+
+import zlib
+from dataclasses import dataclass, field
+
+import keras
+import numpy as np
+
+from keras_detblocks.backbones.anynet import AnyNet
+
+from .complexity import to_anynet
+
+KERAS_DATASETS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
+_VALIDATION_SCANS = 397  # of the 1,797
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Trains a spec as an image classifier and returns its error: a function for `sweep`.
+
+    SGD with momentum 0.9 and a half-cosine schedule, as in https://arxiv.org/abs/2003.13678, appendix C, and one seed for all
+    nets.
+
+    Args:
+        dataset: `"digits"` (the 1,797 scans of scikit-learn, nothing is downloaded), the name of a set of `keras.datasets`
+            (`mnist`, `fashion_mnist`, `cifar10`, `cifar100`), or arrays `((images, labels), (validation_images, labels))`
+            with images `(n, H, W)` or `(n, H, W, C)` from 0 to 255.
+        epochs: for each net.
+        image_size: side in pixels that the images are resized to.
+        batch_size: images a step.
+        learning_rate: at the start.
+        weight_decay: for every weight.
+        seed: of initialization and shuffling.
+
+    Raises:
+        ValueError: an unknown data set.
+
+    Example:
+
+    >>> images, labels = np.zeros((8, 8, 8), "uint8"), np.arange(8) % 2
+    >>> task = kdb.design.Classification(((images, labels), (images, labels)), epochs=1)
+    >>> task.settings["epochs"], task.classes
+    (1, 2)
+    """
+
+    dataset: object = "digits"
+    epochs: int = 5
+    image_size: int = 32
+    batch_size: int = 64
+    learning_rate: float = 0.1
+    weight_decay: float = 5e-5
+    seed: int = 0
+    _arrays: list = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def __post_init__(self):
+        if isinstance(self.dataset, str) and self.dataset not in ("digits", *KERAS_DATASETS):
+            raise ValueError(f"Expected arrays or a data set among {('digits', *KERAS_DATASETS)}. Received: {self.dataset!r}.")
+
+    @property
+    def settings(self):
+        """What the errors depend on, as a study stores it."""
+        names = ("epochs", "image_size", "batch_size", "learning_rate", "weight_decay", "seed")
+        name = self.dataset if isinstance(self.dataset, str) else f"arrays {_checksum(self.dataset)}"
+        return {"dataset": name} | {key: getattr(self, key) for key in names}
+
+    @property
+    def classes(self):
+        """Number of labels."""
+        return int(max(labels.max() for _, labels in self.arrays)) + 1
+
+    @property
+    def arrays(self):
+        """Training and validation `(images (n, image_size, image_size, C), labels (n,))`; loaded once."""
+        if not self._arrays:
+            splits = _load(self.dataset) if isinstance(self.dataset, str) else self.dataset
+            self._arrays.extend(_prepare(images, labels, self.image_size) for images, labels in splits)
+        return tuple(self._arrays)
+
+    def __call__(self, spec):
+        """Trains one net; the error is the share of wrong labels on the validation images."""
+        (images, labels), validation = self.arrays
+        keras.backend.clear_session(free_memory=True)
+        keras.utils.set_random_seed(self.seed)
+        model = AnyNet(to_anynet(spec), input_shape=images.shape[1:], classes=self.classes)
+        steps = self.epochs * -(-len(images) // self.batch_size)
+        schedule = keras.optimizers.schedules.CosineDecay(self.learning_rate, steps)
+        optimizer = keras.optimizers.SGD(schedule, momentum=0.9, weight_decay=self.weight_decay)
+        model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+        history = model.fit(images, labels, batch_size=self.batch_size, epochs=self.epochs, verbose=0)
+        loss, accuracy = model.evaluate(*validation, batch_size=256, verbose=0)
+        return {"error": 1 - accuracy if np.isfinite(loss) else loss, "loss": loss, "training_loss": history.history["loss"][-1]}
+
+
+def _load(name):
+    """Training and validation arrays of a data set by name."""
+    if name != "digits":
+        return getattr(keras.datasets, name).load_data()
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise ImportError("The digit scans come with scikit-learn: pip install 'keras_detblocks[demo]'.") from error
+    scans, labels = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(labels))
+    images, labels = scans[order].reshape(-1, 8, 8) * (255 / 16), labels[order]
+    cut = len(labels) - _VALIDATION_SCANS
+    return (images[:cut], labels[:cut]), (images[cut:], labels[cut:])
+
+
+def _prepare(images, labels, size):
+    """Float images `(n, size, size, C)` and flat labels."""
+    images = np.asarray(images, np.float32)
+    images = images[..., None] if images.ndim == 3 else images
+    if images.shape[1:3] != (size, size):
+        images = keras.ops.convert_to_numpy(keras.ops.image.resize(images, (size, size), data_format="channels_last"))
+    return images, np.asarray(labels).ravel().astype(np.int64)
+
+
+def _checksum(splits):
+    """Short name of a data set's contents, the same in every process."""
+    value = 0
+    for array in (np.ascontiguousarray(array) for split in splits for array in split):
+        value = zlib.crc32(array.tobytes(), zlib.crc32(repr((array.shape, array.dtype.str)).encode(), value))
+    return f"{value:08x}"
