@@ -4,8 +4,8 @@
     python examples/design_ladder.py --out ladder --nets 100   (the same sweeps need another --out: settings are part of them)
 
 Run it again to continue after an interruption, or in a second shell to share the work; `ladder/report.html` has the figures.
-Expected output: one line a space, its nets, least and mean error, and the p-value of its difference to AnyNetX_A. The paper compares
-500 nets of 10 ImageNet epochs; with a handful of nets on a small task no difference is significant, and the p-values say so.
+Expected output: one line a space, its nets, least and mean error, and the p-value of its difference to AnyNetX_A. The paper
+compares 500 nets of 10 ImageNet epochs; a handful of nets on a small task shows no significant difference, and the p-values say so.
 """
 
 import argparse
