@@ -2,7 +2,7 @@
 
 from .augment import AUGMENTATIONS, Augment
 from .coco import read_coco
-from .dataset import Dataset, DatasetError, Record, Skipped, merge
+from .dataset import Dataset, DatasetError, Record, Skipped, make_record, merge
 from .digits import write_digits
 from .images import ImageError, read_image
 from .letterbox import Letterbox, letterbox
@@ -21,6 +21,7 @@ __all__ = [
     "Skipped",
     "letterbox",
     "load",
+    "make_record",
     "merge",
     "pipeline",
     "read_coco",
