@@ -6,6 +6,7 @@ the trials alone and any process can be killed at any moment.
 """
 
 import json
+import random
 import time
 import warnings
 from dataclasses import asdict, fields
@@ -17,6 +18,7 @@ from keras_detblocks.backbones.anynet import AnyNetSpec
 from keras_detblocks.backbones.regnet import RegNetSpec
 
 ATTEMPTS = 3  # a spec that kills its worker this often (the system's memory, most likely) is given up
+_TRIES = 8  # to create tables that several processes find missing at once
 _SPECS = {cls.__name__: cls for cls in (AnyNetSpec, RegNetSpec)}
 
 
@@ -49,15 +51,7 @@ def open_storage(url, heartbeat_interval=30, grace_period=None):
         parsed = make_url(url)
         if parsed.drivername in ("postgresql", "postgres"):
             parsed = parsed.set(drivername="postgresql+psycopg")  # SQLAlchemy's own default is the older psycopg2
-        wait = {"timeout": 60} if parsed.drivername.startswith("sqlite") else {"connect_timeout": 10}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.storages.RDBStorage(
-                parsed.render_as_string(hide_password=False),
-                engine_kwargs={"connect_args": wait if parsed.drivername.startswith(("sqlite", "postgresql")) else {}},
-                heartbeat_interval=heartbeat_interval,
-                grace_period=grace_period or 3 * heartbeat_interval,
-            )
+        return _connect(optuna, parsed, heartbeat_interval, grace_period or 3 * heartbeat_interval)
     except ArgumentError as error:
         raise ValueError(
             f"Expected a storage URL such as sqlite:///sweep.db or postgresql://user@host/db. Received: {url!r}."
@@ -72,6 +66,24 @@ def open_storage(url, heartbeat_interval=30, grace_period=None):
             f"The storage {parsed.render_as_string()} cannot be reached: {reason}. Check that the server runs, that the "
             f"database or the folder exists, and that the user may write to it."
         ) from error
+
+
+def _connect(optuna, url, heartbeat_interval, grace_period):
+    """The storage of a parsed URL; tries again where another process is creating the same tables."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    wait = {"sqlite": {"timeout": 60}, "postgresql": {"connect_timeout": 10}}.get(url.get_backend_name(), {})
+    options = {"heartbeat_interval": heartbeat_interval, "grace_period": grace_period, "engine_kwargs": {"connect_args": wait}}
+    for left in reversed(range(_TRIES)):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                return optuna.storages.RDBStorage(url.render_as_string(hide_password=False), **options)
+        except SQLAlchemyError as error:
+            created_elsewhere = any(sign in str(error).lower() for sign in ("already exists", "unique constraint"))
+            if not created_elsewhere or not left:
+                raise
+            time.sleep(random.uniform(0.2, 1.0))
 
 
 def open_study(storage, name, settings, sampler=None):

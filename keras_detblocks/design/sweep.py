@@ -78,7 +78,9 @@ def sweep(
 
     Example:
 
-    >>> result = kdb.design.sweep(kdb.design.RegNetX, 3, lambda spec: 1 / spec.depth, out=tmp_path, progress=False)
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> result = kdb.design.sweep(kdb.design.RegNetX, 3, lambda spec: 1 / spec.depth, out=folder, progress=False)
     >>> len(result), len(result.failures)
     (3, 0)
     """

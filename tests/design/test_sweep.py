@@ -1,8 +1,10 @@
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from keras_detblocks.design import SPACES, load_sweep, sample, sweep
+from keras_detblocks.design.study import open_storage, open_study
 
 optuna = pytest.importorskip("optuna")
 SPACE = SPACES["RegNetX_constrained"]
@@ -99,6 +101,15 @@ def test_two_sweeps_with_different_settings(tmp_path):
             _run(tmp_path, **({"n": 2} | change))
     assert len(load_sweep(f"sqlite:///{tmp_path / 'sweep.db'}")) == 2
     assert len(_run(tmp_path, n=3, name="another")) == 3
+
+
+def test_workers_that_start_at_once_share_one_new_study(tmp_path):
+    """Optuna's own creation of tables fails in most of them."""
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    with ThreadPoolExecutor(4) as pool:
+        storages = list(pool.map(lambda _: open_storage(url), range(4)))
+        joined = list(pool.map(lambda storage: open_study(storage, "one", {"seed": 0}), storages))
+    assert sorted(created for _, created in joined) == [False, False, False, True]
 
 
 def test_settings_of_the_task_are_stored(tmp_path):
