@@ -1,11 +1,12 @@
 """The ladder of design spaces, AnyNetX_A to E and RegNetX, at toy scale: what each constraint does to the error distribution.
 
-    python examples/design_ladder.py --out ladder              (8 nets a space, 6 epochs of the digit scans, minutes to an hour)
-    python examples/design_ladder.py --out ladder --nets 100   (the same sweeps need another --out: settings are part of them)
+    python examples/design_ladder.py --out ladder              (8 nets a space, 6 epochs of the digit scans; building and tracing
+                                                                a net takes most of its seconds on a CPU)
+    python examples/design_ladder.py --out ladder --nets 100   (the number is part of a sweep's settings: take another --out)
 
 Run it again to continue after an interruption, or in a second shell to share the work; `ladder/report.html` has the figures.
 Expected output: one line a space, its nets, least and mean error, and the p-value of its difference to AnyNetX_A. The paper
-compares 500 nets of 10 ImageNet epochs; a handful of nets on a small task shows no significant difference, and the p-values say so.
+compares 500 nets of 10 ImageNet epochs; whether its order of spaces shows at this scale has not been measured: trust the p-values.
 """
 
 import argparse
