@@ -126,17 +126,19 @@ def freeze(signature, unfused=False):
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     specs = [tf.TensorSpec(shape, dtype, name=name) for name, (shape, dtype) in signature.inputs.items()]
-    # Flattening sorts dicts by key, so the outputs go through the frozen graph as a list.
+
+    def as_list(*values):  # flattening would sort a dict by key
+        outputs = signature.call(*values)
+        return [outputs[name] for name in signature.outputs]
+
     with native_convolutions(unfused):
-        concrete = tf.function(lambda *values: [signature.call(*values)[n] for n in signature.outputs]).get_concrete_function(
-            *specs
-        )
+        concrete = tf.function(as_list, autograph=False).get_concrete_function(*specs)
     frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
 
     def run(*values):
         return dict(zip(signature.outputs, frozen(*values)))
 
-    return tf.function(run, input_signature=specs), frozen.graph.as_graph_def()
+    return tf.function(run, input_signature=specs, autograph=False), frozen.graph.as_graph_def()
 
 
 def nodes_of(graph_def, operators):

@@ -4,6 +4,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from export_models import pictures, small_detector
 
 from keras_detblocks import data, export
@@ -74,9 +75,9 @@ def test_what_a_device_must_know_is_in_the_tflite_file(files):
 def test_saved_model_takes_any_batch(detector, images, tmp_path):
     report = export.to_saved_model(detector, tmp_path / "m", representative_data=[images])
     assert report.detections[0] == report.detections[1] > 4
+    assert read_metadata(tmp_path / "m")["class_names"] == ["cat", "dog", "bird"]
     want = detector.predict(images, verbose=0)
-    with export.open_exported(tmp_path / "m") as exported:
-        got = exported.predict(images)
+    got = tf.saved_model.load(str(tmp_path / "m")).signatures["serving_default"](image=tf.constant(images))
     np.testing.assert_array_equal(got["count"], want["count"])
     np.testing.assert_allclose(got["scores"], want["scores"], atol=1e-4)
 
