@@ -1,4 +1,8 @@
-"""Every neck with its default arguments (narrower) as an int8 TFLite file of builtin operators."""
+"""Every neck with its default arguments as an int8 TFLite file of builtin operators.
+
+Narrower, to be quick; CSPPANet with relu6, since its default silu misses the limit (0.06, as its docstring says); MLFPN with two
+TUMs in place of eight.
+"""
 
 import numpy as np
 import pytest
@@ -10,14 +14,12 @@ CHANNELS = {3: 16, 4: 24, 5: 32}
 NECKS = {
     "fpn": (lambda: kdb.FPN(32), CHANNELS, 128),
     "panet": (lambda: kdb.PANet(32), CHANNELS, 192),
-    "csp_panet": (lambda: kdb.CSPPANet(32, activation="hard_silu"), CHANNELS, 192),
+    "csp_panet": (lambda: kdb.CSPPANet(32, activation="relu6"), CHANNELS, 192),
     "bifpn": (lambda: kdb.BiFPN(32), CHANNELS, 128),
     "efm": (lambda: kdb.EFM(32), {2: 8, **CHANNELS}, 128),
     "asff": (lambda: kdb.ASFF(32), {3: 32, 4: 32, 5: 32}, 128),
-    "mlfpn": (lambda: kdb.MLFPN(16), CHANNELS, 272),
+    "mlfpn": (lambda: kdb.MLFPN(16, num_tums=2), CHANNELS, 272),
 }
-# What cannot reach 0.05 says so in its docstring.
-LIMITS = {}
 
 
 def model_of(name, batch=4):
@@ -47,4 +49,4 @@ def test_int8(name, tmp_path, record_property):
         errors[level] = float(np.sqrt(np.mean((got - expected) ** 2)) / np.std(expected))
     record_property("normalised_rms_error", errors)
     print(name, {level: round(error, 4) for level, error in errors.items()}, f"{report.partitions} partitions")
-    assert max(errors.values()) <= LIMITS.get(name, 0.05)
+    assert max(errors.values()) <= 0.05
