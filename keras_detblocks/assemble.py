@@ -2,7 +2,8 @@
 
 import difflib
 
-from . import backbones, context, necks
+from . import backbones, necks
+from . import context as context_blocks
 from .backbones import AnyNet, AnyNetSpec
 from .detection import Detector
 
@@ -12,13 +13,26 @@ __all__ = ["build_detector"]
 COMPACT_WIDTHS = {2: 24, 3: 48, 4: 96, 5: 192}
 COMPACT_DEPTHS = {2: 1, 3: 1, 4: 2, 5: 2}
 
-# Functions (filters, levels, **options) -> layers run in turn. Necks whose papers run behind another one bring it along.
+# Functions (filters, levels, **options) -> layers run in turn. ASFF fuses the levels of a pyramid, so it brings an FPN along.
 NECKS = {
     "fpn": lambda filters, levels, **options: [necks.FPN(filters, levels=levels, name="fpn", **options)],
+    "panet": lambda filters, levels, **options: [necks.PANet(filters, levels=levels, name="panet", **options)],
+    "csppanet": lambda filters, levels, **options: [necks.CSPPANet(filters, levels=levels, name="csppanet", **options)],
+    "bifpn": lambda filters, levels, **options: [necks.BiFPN(filters, levels=levels, name="bifpn", **options)],
+    "efm": lambda filters, levels, **options: [necks.EFM(filters, levels=levels, name="efm", **options)],
+    "asff": lambda filters, levels, **options: [
+        necks.FPN(filters, levels=levels, name="fpn"),
+        necks.ASFF(filters, levels=levels, expand=False, name="asff", **options),
+    ],
 }
-# Functions (filters) -> layer for the deepest level of the backbone.
+# Functions (channels) -> layer for the deepest level of the backbone, as wide as that level.
 CONTEXTS = {
-    "sppf": lambda filters: context.SPPF(filters, name="sppf"),
+    "spp": lambda channels: context_blocks.SPPCSP(channels, name="spp"),
+    "sppf": lambda channels: context_blocks.SPPF(channels, name="sppf"),
+    # The published rates are for maps of stride 8 and 16; at rate 18 a map of stride 32 is met by the centre tap alone.
+    "aspp": lambda channels: context_blocks.ASPP(channels, rates=(3, 6, 9), name="aspp"),
+    "rfb": lambda channels: context_blocks.RFB(channels, name="rfb"),
+    "rfbs": lambda channels: context_blocks.RFBs(channels, name="rfbs"),
 }
 
 
@@ -59,9 +73,11 @@ def build_detector(
     levels = tuple(levels)
     deepest = min(max(levels), 5)
     taken = tuple(level for level in levels if level <= deepest) or (deepest,)
+    if neck == "efm":
+        taken = (taken[0] - 1, *taken)  # each output of an exact fusion model also sees the level below it
     stem = _compact(image_size, taken) if backbone == "compact" else _by_name(backbone, image_size, taken, weights)
     layers = [] if neck is None else _lookup(NECKS, neck, "neck")(filters, levels, **(neck_options or {}))
-    block = None if context is None else _lookup(CONTEXTS, context, "context block")(stem.output_shape[f"P{deepest}"][-1])
+    block = None if context is None else _lookup(CONTEXTS, context, "context block")(stem.output[f"P{deepest}"].shape[-1])
     return Detector(stem, layers, class_names=class_names, context=block, **options)
 
 

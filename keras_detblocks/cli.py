@@ -116,8 +116,9 @@ def _add_train(verb):
     verb.add_argument(
         "--augment",
         default="flip",
-        choices=("none", "flip", "dihedral"),
-        help="flip: left-right, scale, colour; dihedral: all eight flips and turns as well, for microscopes and aerial pictures",
+        choices=("none", "upright", "flip", "dihedral"),
+        help="upright: scale, shift and colour; flip: left-right as well; dihedral: all eight flips and turns, for microscopes and "
+        "aerial pictures (default: %(default)s)",
     )
     verb.add_argument("--resume", action="store_true", help="continue the stopped run in --out")
     verb.add_argument("--seed", type=int, default=0)
@@ -126,7 +127,7 @@ def _add_train(verb):
 
 
 def _train(options):
-    from . import data, training
+    from . import training
     from .assemble import build_detector
 
     train_set, validation_set = _splits(options)
@@ -141,11 +142,22 @@ def _train(options):
         batch_size=options.batch,
         learning_rate=options.learning_rate,
         ema=options.ema,
-        augment=data.AUGMENTATIONS[options.augment],
+        augment=_augmentation(options.augment),
         seed=options.seed,
         resume=options.resume,
     )
     print(f"Wrote {options.out}/detector.keras, history.json, learning_curve.png and logs/ (tensorboard --logdir {options.out})")
+
+
+def _augmentation(name):
+    from .data import Augment
+
+    return {
+        "none": None,
+        "flip": Augment(),
+        "upright": Augment(horizontal_flip=0.0),
+        "dihedral": Augment(vertical_flip=0.5, rotate90=True),
+    }[name]
 
 
 def _splits(options):

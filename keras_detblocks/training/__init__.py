@@ -2,7 +2,7 @@
 
 from .coco_ap import CocoAP, coco_ap
 from .distribute import synchronize_batch_norm
-from .ema import averaged, use_average
+from .ema import averaged
 from .fit import compile_detector, default_strategy, evaluate_ap, predict_dataset, train
 from .schedule import cosine_with_warmup
 
@@ -17,5 +17,4 @@ __all__ = [
     "predict_dataset",
     "synchronize_batch_norm",
     "train",
-    "use_average",
 ]

@@ -3,16 +3,14 @@
 import contextlib
 
 
-def use_average(model):
-    """Replaces the trainable weights by their moving averages, for good."""
-    _assign(model, [average.numpy() for average in _averages(model)])
-
-
 @contextlib.contextmanager
 def averaged(model):
-    """Within it the model has its averaged weights; afterwards those of training again."""
+    """Within it the model has its averaged weights; afterwards those of training again.
+
+    For callbacks: when `fit` ends, Keras leaves the averaged weights in the model by itself.
+    """
     kept = [variable.numpy() for variable in model.trainable_variables]
-    use_average(model)
+    _assign(model, [average.numpy() for average in _averages(model)])
     try:
         yield
     finally:

@@ -6,7 +6,7 @@ import numpy as np
 from ..data import pipeline
 from .callbacks import Budget, Milestones, ProgressBar, StepLog, tensorboard_writer
 from .coco_ap import coco_ap
-from .ema import averaged, use_average
+from .ema import averaged
 from .state import Checkpoint, prepare_folder, save_model, write_json
 
 
@@ -110,8 +110,6 @@ def train(
             ProgressBar(budget, history, console),
         ],
     )
-    if ema:
-        use_average(model)
     if validation_set is not None:
         _record_ap(model, validation_set, budget, history, writer, console, final=True)
     save_model(model, out / "detector.keras")

@@ -1,0 +1,134 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from toy import toy_batch, toy_detector
+
+from keras_detblocks import data, training
+from keras_detblocks.training.state import Checkpoint
+
+CLASSES = ["circle", "square", "star"]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """24 pictures as files and COCO JSON, read by the real reader."""
+    folder = tmp_path_factory.mktemp("rectangles")
+    images, truth = toy_batch(24)
+    (folder / "train").mkdir()
+    coco = {"images": [], "annotations": [], "categories": [{"id": 7 + i, "name": name} for i, name in enumerate(CLASSES)]}
+    for i, image in enumerate(images):
+        Image.fromarray(image.astype("uint8")).save(folder / "train" / f"{i}.png")
+        coco["images"].append({"id": i, "file_name": f"{i}.png", "width": 96, "height": 64})
+        for (x0, y0, x1, y1), label in zip(truth["boxes"][i].tolist(), truth["labels"][i].tolist()):
+            if label >= 0:
+                number = len(coco["annotations"])
+                box = [x0, y0, x1 - x0, y1 - y0]
+                coco["annotations"].append(
+                    {"id": number, "image_id": i, "category_id": 7 + label, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
+                )
+    (folder / "annotations").mkdir()
+    (folder / "annotations" / "instances_train.json").write_text(json.dumps(coco))
+    return data.load(folder, "train")
+
+
+def _build():
+    return toy_detector(class_names=CLASSES)
+
+
+@pytest.mark.slow
+def test_a_resumed_run_ends_like_an_uninterrupted_one(dataset, tmp_path, monkeypatch):
+    """Averaged weights, optimizer state, order of the pictures and learning rate all continue."""
+    options = {"epochs": 4, "batch_size": 8, "evaluations": 2, "learning_rate": 0.005, "warmup_steps": 2}
+    whole, _ = training.train(_build, dataset, None, tmp_path / "whole", **options)
+
+    save = Checkpoint.save
+
+    def save_and_stop(self, model, progress):
+        save(self, model, progress)
+        if progress["step"] == 6:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoint, "save", save_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(_build, dataset, None, tmp_path / "cut", **options)
+    monkeypatch.undo()
+    assert not (tmp_path / "cut" / "detector.keras").exists()
+    resumed, _ = training.train(_build, dataset, None, tmp_path / "cut", resume=True, **options)
+    for a, b in zip(whole.weights, resumed.weights):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), atol=2e-4, err_msg=a.path)
+
+
+@pytest.mark.slow
+def test_a_run_leaves_model_history_curve_and_logs(dataset, tmp_path):
+    model, history = training.train(_build, dataset, dataset, tmp_path, epochs=2, batch_size=8, evaluations=2)
+    assert [entry["step"] for entry in history["ap"]] == [3, 6]
+    assert {"AP", "AP50", "AR_100"} <= set(history["ap"][0])
+    assert json.loads((tmp_path / "history.json").read_text()) == history
+    assert (tmp_path / "learning_curve.png").read_bytes()[:4] == b"\x89PNG"
+    assert list((tmp_path / "logs").iterdir()) and not (tmp_path / "checkpoint").exists()
+    again = keras.models.load_model(tmp_path / "detector.keras")
+    assert training.evaluate_ap(again, dataset).numbers == training.evaluate_ap(model, dataset).numbers
+
+
+@pytest.mark.slow
+def test_minutes_are_a_budget_too(dataset, tmp_path):
+    _, history = training.train(_build, dataset, None, tmp_path, minutes=0.05, batch_size=8)
+    assert history["losses"] and history["losses"][-1]["seconds"] < 10
+
+
+def test_averaged_weights_are_exchanged_and_put_back():
+    model = toy_detector()
+    training.compile_detector(model, ema=0.5)
+    x, y = toy_batch(8)
+    model.train_on_batch(x, y)
+    model.train_on_batch(x, y)
+    before = [v.numpy() for v in model.trainable_variables]
+    with training.averaged(model):
+        inside = [v.numpy() for v in model.trainable_variables]
+    assert any(not np.array_equal(a, b) for a, b in zip(before, inside))
+    for a, v in zip(before, model.trainable_variables):
+        np.testing.assert_array_equal(a, v.numpy())
+
+
+def test_normalisation_and_biases_are_not_decayed():
+    model = toy_detector()
+    training.compile_detector(model)
+    model.optimizer.build(model.trainable_variables)
+    for variable in model.trainable_variables:
+        assert model.optimizer._use_weight_decay(variable) == (len(variable.shape) > 1), variable.path
+
+
+@pytest.mark.parametrize(
+    "options, error, message",
+    [
+        ({}, ValueError, "minutes or of epochs"),
+        ({"minutes": 1, "epochs": 1}, ValueError, "minutes or of epochs"),
+        ({"epochs": -1}, ValueError, "positive"),
+        ({"epochs": 1, "resume": True}, ValueError, "no stopped run"),
+    ],
+)
+def test_impossible_runs_are_refused(dataset, tmp_path, options, error, message):
+    with pytest.raises(error, match=message):
+        training.train(_build, dataset, None, tmp_path, **options)
+
+
+def test_an_unwritable_folder_is_told_before_training(dataset, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="Cannot write to the output folder"):
+        training.train(_build, dataset, None, tmp_path / "file" / "out", epochs=1)
+
+
+def test_a_full_disk_is_told_before_training(dataset, tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 1024})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    with pytest.raises(OSError, match="0 MB are free"):
+        training.train(_build, dataset, None, tmp_path, epochs=1)
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_ends_the_run_with_its_step(dataset, tmp_path):
+    with pytest.raises(FloatingPointError, match=r"step \d+: lower the learning rate"):
+        training.train(_build, dataset, None, tmp_path, epochs=50, batch_size=8, learning_rate=1e20, warmup_steps=1)
