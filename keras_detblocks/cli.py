@@ -12,7 +12,8 @@ import sys
 def main(arguments=None):
     """Runs the command line; returns the exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser(arguments).parse_args(arguments)
     try:
         return options.run(options) or 0
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
@@ -29,7 +30,7 @@ def _one_line(error):
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _parser():
+def _parser(arguments):
     from .version import __version__
 
     parser = argparse.ArgumentParser(prog="detblocks", description=__doc__.split("\n", maxsplit=1)[0])
@@ -38,7 +39,8 @@ def _parser():
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, add in VERBS.items():
         verb = verbs.add_parser(name, help=add.__doc__, description=add.__doc__)
-        verb.set_defaults(run=add(verb))
+        if name in arguments:  # the options of the others are not needed, nor what they import
+            verb.set_defaults(run=add(verb))
     return parser
 
 
@@ -116,9 +118,9 @@ def _add_train(verb):
     verb.add_argument(
         "--augment",
         default="flip",
-        choices=("none", "upright", "flip", "dihedral"),
-        help="upright: scale, shift and colour; flip: left-right as well; dihedral: all eight flips and turns, for microscopes and "
-        "aerial pictures (default: %(default)s)",
+        choices=("none", "color", "flip", "dihedral", "mosaic"),
+        help="flip: left-right, scale, shift and colour; dihedral: all eight flips and turns as well, for microscopes and aerial "
+        "pictures; mosaic: flip, and four pictures in one (default: %(default)s)",
     )
     verb.add_argument("--resume", action="store_true", help="continue the stopped run in --out")
     verb.add_argument("--seed", type=int, default=0)
@@ -127,7 +129,7 @@ def _add_train(verb):
 
 
 def _train(options):
-    from . import training
+    from . import data, training
     from .assemble import build_detector
 
     train_set, validation_set = _splits(options)
@@ -142,22 +144,11 @@ def _train(options):
         batch_size=options.batch,
         learning_rate=options.learning_rate,
         ema=options.ema,
-        augment=_augmentation(options.augment),
+        augment=data.AUGMENTATIONS[options.augment],
         seed=options.seed,
         resume=options.resume,
     )
     print(f"Wrote {options.out}/detector.keras, history.json, learning_curve.png and logs/ (tensorboard --logdir {options.out})")
-
-
-def _augmentation(name):
-    from .data import Augment
-
-    return {
-        "none": None,
-        "flip": Augment(),
-        "upright": Augment(horizontal_flip=0.0),
-        "dihedral": Augment(vertical_flip=0.5, rotate90=True),
-    }[name]
 
 
 def _splits(options):
@@ -341,6 +332,13 @@ def _add_benchmark(verb):
     return run
 
 
+def _add_design(verb):
+    """sample design spaces, train a population of nets, compare and choose"""
+    from .design.cli import add_design
+
+    return add_design(verb)
+
+
 VERBS = {
     "demo": _add_demo,
     "train": _add_train,
@@ -351,4 +349,5 @@ VERBS = {
     "check": _add_check,
     "models": _add_models,
     "summary": _add_summary,
+    "design": _add_design,
 }
