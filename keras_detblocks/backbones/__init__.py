@@ -2,6 +2,7 @@
 
 from .anynet import AnyNet, AnyNetSpec
 from .applications import decode_predictions, evaluation_settings, preprocess_input
+from .catalogue import list_models
 from .cspnet import (
     CS3DarknetL,
     CS3DarknetM,
@@ -98,5 +99,6 @@ __all__ = [
     "decode_predictions",
     "evaluation_settings",
     "feature_pyramid",
+    "list_models",
     "preprocess_input",
 ]

@@ -3,8 +3,8 @@
 The method of "Designing Network Design Spaces" (https://arxiv.org/abs/2003.13678).
 """
 
+from ..backbones.complexity import Architectures, Complexity, complexity, population_complexity
 from . import plots
-from .complexity import Architectures, Complexity, complexity, population_complexity
 from .fit import Fit, fit_quantized_linear
 from .ranges import Choice, Range
 from .report import report

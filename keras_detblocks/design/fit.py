@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .complexity import to_anynet
+from ..backbones.complexity import to_anynet
 
 
 class Fit(NamedTuple):

@@ -6,7 +6,7 @@ Every function returns a `matplotlib.figure.Figure` (extra `design`) that belong
 
 import numpy as np
 
-from .complexity import to_anynet
+from ..backbones.complexity import to_anynet
 from .fit import fit_quantized_linear
 from .statistics import bootstrap, edf, random_search_efficiency
 

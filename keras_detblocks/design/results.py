@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .complexity import Complexity
+from ..backbones.complexity import Complexity
 from .study import ATTEMPTS, attempts, by_index, import_optuna, is_settled, open_storage, spec_from_dict
 
 _COSTS = Complexity._fields

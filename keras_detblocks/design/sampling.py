@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .complexity import Architectures, Complexity, population_complexity
+from ..backbones.complexity import Architectures, Complexity, population_complexity
 
 _CHUNK = 20_000  # draws per vectorised step: some tens of megabytes
 

@@ -18,7 +18,7 @@ import numpy as np
 from keras_detblocks.backbones.anynet import AnyNetSpec
 from keras_detblocks.backbones.regnet import RegNetSpec
 
-from .complexity import Architectures
+from ..backbones.complexity import Architectures
 from .ranges import Choice, Range
 
 _PER_STAGE = {"depths": "depth", "widths": "width", "bottleneck_ratios": "bottleneck_ratio", "group_widths": "group_width"}

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from .complexity import complexity
+from ..backbones.complexity import complexity
 from .results import load_sweep
 from .sampling import sample, within
 from .study import (

@@ -5,8 +5,8 @@ import pytest
 from published_regnets import PUBLISHED
 
 import keras_detblocks as kdb
+from keras_detblocks.backbones.complexity import Architectures, population_complexity
 from keras_detblocks.backbones.regnet import VARIANTS
-from keras_detblocks.design.complexity import Architectures, population_complexity
 
 
 def _nets(net):

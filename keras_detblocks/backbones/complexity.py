@@ -65,7 +65,7 @@ def complexity(spec, image_size=224, classes=1000):
     Example:
 
     >>> from keras_detblocks.backbones.regnet import VARIANTS
-    >>> kdb.design.complexity(VARIANTS["regnetx_002"]).macs
+    >>> complexity(VARIANTS["regnetx_002"]).macs
     199040872
     """
     spec = to_anynet(spec)
