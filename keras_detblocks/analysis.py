@@ -139,9 +139,9 @@ def model_table(filter=""):
 def print_model_table(filter=""):
     """Prints `model_table`."""
     rows = model_table(filter)
-    print(
-        f"{'model':16}{'params':>9}{'MACs':>10}{'acts':>9}  {'channels of P2 to P5 (strides 4 to 32)':40}{'top-1':>6}  weights, licence"
-    )
+    title = "channels of P2 to P5 (strides 4 to 32)"
+    heading = f"{'model':16}{'params':>9}{'MACs':>10}{'acts':>9}  {title:40}{'top-1':>6}"
+    print(f"{heading}  weights, licence")
     for row in rows:
         channels = ", ".join(map(str, row["channels"]))
         weights = f"{row['weights']}, {row['licence']}" if row["weights"] else "none published"
