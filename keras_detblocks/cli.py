@@ -184,9 +184,10 @@ def _add_evaluate(verb):
         from . import data
         from .training import coco_ap, predict_dataset
 
-        dataset = data.load(options.data, options.split)
+        model = _open(options.model)
+        dataset = data.load(options.data, options.split).with_classes(model.class_names)
         print(dataset.describe())
-        print(coco_ap(dataset, predict_dataset(_open(options.model), dataset)))
+        print(coco_ap(dataset, predict_dataset(model, dataset)))
 
     return run
 
@@ -214,7 +215,7 @@ def _open(path):
 
 def _add_predict(verb):
     """draw the detections of a model onto pictures"""
-    verb.add_argument("model", type=pathlib.Path, help=".keras file")
+    verb.add_argument("model", type=pathlib.Path, help=".keras, .onnx or .tflite file, or SavedModel folder")
     verb.add_argument("images", nargs="+", type=pathlib.Path)
     verb.add_argument("--out", type=pathlib.Path, required=True, help="folder for the pictures and detections.json")
     verb.add_argument("--score", type=float, default=0.4, help="least score (default: %(default)s)")
@@ -232,9 +233,9 @@ def _predict(options):
     detector, out = _open(options.model), prepare_folder(options.out)
     pictures = [read_image(path) for path in options.images]
     found = detect(detector, pictures, options.score, batch_size=1)
-    rows = {}
+    rows, written = {}, set()
     for path, picture, each in zip(options.images, pictures, found):
-        target = out / f"{path.stem}.png"
+        target = _free(out / f"{path.stem}.png", written)
         draw_boxes(picture, each["boxes"], each["labels"], each["scores"], detector.class_names).save(target)
         rows[str(path)] = [
             {"class": name, "score": round(float(score), 4), "box": [round(float(v), 2) for v in box]}
@@ -242,6 +243,16 @@ def _predict(options):
         ]
         print(f"{path}: {len(rows[str(path)])} objects -> {target}")
     (out / "detections.json").write_text(json.dumps(rows, indent=1))
+
+
+def _free(path, taken):
+    """The path, numbered if this run has written it already (pictures of one name from two folders)."""
+    number, wanted = 2, path
+    while path in taken:
+        path = wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
+        number += 1
+    taken.add(path)
+    return path
 
 
 def _add_export(verb):

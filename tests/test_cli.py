@@ -1,0 +1,114 @@
+"""The command line: the demo in a one-minute form, the verbs on what it wrote, and one line for every mistake."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from keras_detblocks.cli import main
+
+DEMO = ["demo", "--minutes", "0.2", "--train-images", "64", "--val-images", "12", "--size", "96", "--filters", "16"]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The folder of a finished demo, made by the command line in a process of its own, and what it printed."""
+    out = tmp_path_factory.mktemp("demo") / "out"
+    root = pathlib.Path(__file__).parent.parent
+    run = subprocess.run(
+        [sys.executable, "-m", "keras_detblocks", *DEMO, "--out", str(out)], capture_output=True, text=True, cwd=root
+    )
+    assert run.returncode == 0, run.stderr[-4000:]
+    return out, run.stdout
+
+
+@pytest.mark.slow
+def test_demo_prints_one_row_per_format_and_keeps_its_files(demo):
+    out, printed = demo
+    rows = {row["format"]: row for row in json.loads((out / "results.json").read_text())}
+    assert list(rows) == ["keras", "saved_model", "onnx", "tflite", "tflite-fp16", "tflite-int8"]
+    assert all(name in printed for name in rows)
+    for row in rows.values():
+        assert 0 <= row["AP"] <= row["AP50"] <= 1 and row["kB"] > 0 and row["ms"] > 0
+    assert rows["tflite-int8"]["kB"] < rows["tflite-fp16"]["kB"] < rows["tflite"]["kB"]
+    for name in ("saved_model", "onnx", "tflite"):
+        assert abs(rows[name]["AP"] - rows["keras"]["AP"]) <= 0.002
+    for file in ("predictions.png", "run/learning_curve.png", "run/detector.keras", "data/annotations/instances_val.json"):
+        assert (out / file).is_file()
+
+
+@pytest.mark.slow
+def test_a_second_demo_reuses_everything(demo, capsys):
+    out, _ = demo
+    before = (out / "run" / "detector.keras").stat().st_mtime_ns, (out / "export" / "detector.onnx").stat().st_mtime_ns
+    assert main([*DEMO, "--out", str(out)]) == 0
+    assert before == ((out / "run" / "detector.keras").stat().st_mtime_ns, (out / "export" / "detector.onnx").stat().st_mtime_ns)
+    assert main([*DEMO, "--out", str(out), "--neck", "panet"]) == 2
+    assert "other settings; give --fresh" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_evaluate_and_predict_take_keras_and_exported_files(demo, tmp_path, capsys):
+    out, _ = demo
+    for model in ("run/detector.keras", "export/detector.tflite"):
+        assert main(["evaluate", str(out / model), str(out / "data"), "--split", "val"]) == 0
+        assert "AP50" in capsys.readouterr().out
+        picture = next((out / "data" / "val").glob("*.png"))
+        target = tmp_path / model.replace("/", "-")
+        assert main(["predict", str(out / model), str(picture), "--out", str(target), "--score", "0.01"]) == 0
+        assert (target / picture.name).is_file() and str(picture) in json.loads((target / "detections.json").read_text())
+
+
+@pytest.mark.slow
+def test_train_and_export_are_the_same_verbs_on_any_folder(demo, tmp_path, capsys):
+    data, run = demo[0] / "data", tmp_path / "run"
+    options = ["--epochs", "0.5", "--batch", "8", "--size", "64x96", "--levels", "3-4", "--filters", "16", "--augment", "color"]
+    assert main(["train", str(data), "--out", str(run), *options]) == 0
+    assert "12 images" in capsys.readouterr().out and (run / "detector.keras").is_file()
+    assert main(["export", str(run / "detector.keras"), "--out", str(tmp_path / "x"), "--formats", "tflite"]) == 0
+    assert (tmp_path / "x" / "detector.tflite").is_file()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["train", "nowhere", "--out", "x"], "nowhere"),
+        (["evaluate", "nowhere.keras", "data"], "No such model: nowhere.keras"),
+        (["predict", "nowhere.keras", "a.png", "--out", "x"], "No such model"),
+        (["summary", "regnety8"], "Did you mean"),
+        (["check", "nowhere"], "nowhere"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    err = capsys.readouterr().err.strip().splitlines()
+    assert message in err[-1] and err[-1].startswith(f"detblocks {arguments[0]}: ") and "Traceback" not in " ".join(err)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_no_model_of_ours(tmp_path, capsys):
+    (tmp_path / "noise.keras").write_bytes(b"not a zip file")
+    assert main(["predict", str(tmp_path / "noise.keras"), "a.png", "--out", str(tmp_path / "x")]) == 2
+    assert "is not a model of keras_detblocks" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--size", "big"], ["--levels", "5-3"], ["--augment", "blur"]])
+def test_bad_options_are_refused_by_the_parser(option, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "data", "--out", "x", *option])
+    assert stop.value.code == 2 and "expected" in capsys.readouterr().err.replace("invalid choice", "expected")
+
+
+def test_models_prints_the_table(capsys):
+    assert main(["models", "--filter", "RegNetY008"]) == 0
+    assert "6,263,168" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_folder_with_other_files_is_left_alone(tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("precious")
+    assert main([*DEMO, "--out", str(tmp_path), "--fresh"]) == 2
+    assert "files that are not the demo's" in capsys.readouterr().err and (tmp_path / "thesis.txt").is_file()
