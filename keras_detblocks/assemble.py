@@ -20,6 +20,10 @@ NECKS = {
     "csppanet": lambda filters, levels, **options: [necks.CSPPANet(filters, levels=levels, name="csppanet", **options)],
     "bifpn": lambda filters, levels, **options: [necks.BiFPN(filters, levels=levels, name="bifpn", **options)],
     "efm": lambda filters, levels, **options: [necks.EFM(filters, levels=levels, name="efm", **options)],
+    # Two of the paper's eight modules: its outputs are `filters` times the number of modules wide, and so is the head.
+    "mlfpn": lambda filters, levels, **options: [
+        necks.MLFPN(**{"filters": filters // 2, "levels": levels, "num_tums": 2, "name": "mlfpn", **options})
+    ],
     "asff": lambda filters, levels, **options: [
         necks.FPN(filters, levels=levels, name="fpn"),
         necks.ASFF(filters, levels=levels, expand=False, name="asff", **options),

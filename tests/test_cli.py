@@ -104,7 +104,7 @@ def test_bad_options_are_refused_by_the_parser(option, capsys):
 
 def test_models_prints_the_table(capsys):
     assert main(["models", "--filter", "RegNetY008"]) == 0
-    assert "6,263,168" in capsys.readouterr().out
+    assert "6.26M" in capsys.readouterr().out
 
 
 @pytest.mark.slow
