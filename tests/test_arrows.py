@@ -22,7 +22,8 @@ ROWS = [
     ["design", "training"],
     ["export"],
     ["demo"],
-    ["cli", "__main__"],
+    ["cli"],
+    ["__main__"],
 ]
 HEAVY = [
     "tf2onnx",

@@ -8,8 +8,8 @@ from dataclasses import fields
 
 import numpy as np
 
+from ..backbones.complexity import to_anynet
 from . import plots
-from .complexity import to_anynet
 from .statistics import compare, complexity_weights, edf
 
 _STYLE = """

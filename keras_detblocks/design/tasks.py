@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_detblocks.backbones.anynet import AnyNet
 
-from .complexity import to_anynet
+from ..backbones.complexity import to_anynet
 
 KERAS_DATASETS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
 _VALIDATION_SCANS = 397  # of the 1,797
