@@ -92,7 +92,7 @@ def _compact(image_size, levels):
         depths=tuple(COMPACT_DEPTHS[stage] for stage in stages),
         widths=tuple(COMPACT_WIDTHS[stage] for stage in stages),
         bottleneck_ratios=(1.0,) * count,
-        group_widths=(8,) * count,
+        group_widths=tuple(8 if stage == 2 else 16 for stage in stages),
         se_ratio=0.25,
         stem_width=16,
     )

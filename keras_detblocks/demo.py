@@ -98,7 +98,7 @@ def _trained(folder, train_set, validation_set, minutes, model, console):
         validation_set,
         folder,
         minutes=minutes,
-        evaluations=5,
+        evaluations=3,
         resume=(folder / "checkpoint" / "progress.json").is_file(),
         console=console,
     )[0]

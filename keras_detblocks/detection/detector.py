@@ -116,7 +116,7 @@ class Detector(keras.Model):
         Args:
             optimizer: as in Keras.
             box_loss: `"giou"` or `"ciou"`.
-            classification_loss: `"quality_focal"` or `"focal"`.
+            classification_loss: `"quality_focal"`, `"varifocal"` or `"focal"`.
             box_loss_weight: factor of the box loss.
             **kwargs: `run_eagerly`, `steps_per_execution`, `jit_compile`, `auto_scale_loss`.
         """

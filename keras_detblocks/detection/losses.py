@@ -7,7 +7,7 @@ from .assign import task_aligned
 from .boxes import ciou, distances_to_boxes, giou
 
 BOX_LOSSES = {"giou": giou, "ciou": ciou}
-CLASSIFICATION_LOSSES = ("quality_focal", "focal")
+CLASSIFICATION_LOSSES = ("quality_focal", "varifocal", "focal")
 
 
 def quality_focal_loss(logits, targets, beta=2.0):
@@ -16,6 +16,15 @@ def quality_focal_loss(logits, targets, beta=2.0):
     `targets` from 0 to 1 are the wanted scores (an IoU, for the object's class); shapes are equal.
     """
     return ops.abs(targets - ops.sigmoid(logits)) ** beta * _cross_entropy(logits, targets)
+
+
+def varifocal_loss(logits, targets, alpha=0.75, gamma=2.0):
+    """Varifocal loss (https://arxiv.org/abs/2008.13367), elementwise: positives count by their quality, negatives by their score.
+
+    `targets` are the wanted scores (an IoU, for the object's class), 0 for the background; shapes are equal.
+    """
+    weights = ops.where(targets > 0.0, targets, alpha * ops.sigmoid(logits) ** gamma)
+    return ops.stop_gradient(weights) * _cross_entropy(logits, targets)
 
 
 def focal_loss(logits, targets, alpha=0.25, gamma=2.0):
@@ -35,7 +44,7 @@ def detection_losses(logits, distances, points, strides, truth, box_loss="giou",
     Args:
         logits: `(B, N, C)`. distances: `(B, N, 4)`, in strides. points, strides: `(N, 2)`.
         truth: `{"boxes": (B, M, 4), "labels": (B, M)}`, labels -1 where padded; images without objects are allowed.
-        box_loss: `"giou"` or `"ciou"`. classification_loss: `"quality_focal"` or `"focal"`.
+        box_loss: `"giou"` or `"ciou"`. classification_loss: `"quality_focal"`, `"varifocal"` or `"focal"`.
 
     Returns:
         `(classification, box, weight)`, each `(B,)`: sums over the points of each image, and the sum of the qualities of its
@@ -47,12 +56,13 @@ def detection_losses(logits, distances, points, strides, truth, box_loss="giou",
     )
     one_hot = ops.one_hot(found["labels"], logits.shape[-1], dtype=logits.dtype)  # zeros for -1
     quality = ops.stop_gradient(found["quality"])
-    if classification_loss == "quality_focal":
-        classification = quality_focal_loss(logits, one_hot * ops.expand_dims(quality, -1))
-    else:
+    if classification_loss == "focal":
         classification = focal_loss(logits, one_hot)
+    else:
+        loss = {"varifocal": varifocal_loss, "quality_focal": quality_focal_loss}[classification_loss]
+        classification = loss(logits, one_hot * ops.expand_dims(quality, -1))
     positive = ops.cast(found["labels"] >= 0, logits.dtype)
-    weight = quality if classification_loss == "quality_focal" else positive
+    weight = positive if classification_loss == "focal" else quality
     box = (1.0 - BOX_LOSSES[box_loss](boxes, found["boxes"])) * weight
     # Background points have an arbitrary target box; where() keeps its gradient out, a product with 0 would keep its NaN.
     box = ops.where(positive > 0, box, 0.0)

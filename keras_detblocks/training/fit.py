@@ -19,7 +19,7 @@ def train(
     minutes=None,
     epochs=None,
     batch_size=16,
-    learning_rate=16e-3,
+    learning_rate=8e-3,
     weight_decay=0.02,
     ema=0.99,
     warmup_steps=60,
@@ -128,7 +128,7 @@ def default_strategy():
     return tf.distribute.MirroredStrategy() if len(tf.config.list_physical_devices("GPU")) > 1 else tf.distribute.get_strategy()
 
 
-def compile_detector(model, learning_rate=16e-3, weight_decay=0.02, ema=0.99, **kwargs):
+def compile_detector(model, learning_rate=8e-3, weight_decay=0.02, ema=0.99, **kwargs):
     """Compiles a detector with AdamW, averaged weights, and no decay of normalisation, biases and other vectors."""
     optimizer = keras.optimizers.AdamW(
         learning_rate, weight_decay=weight_decay, global_clipnorm=10.0, use_ema=bool(ema), ema_momentum=ema or 0.99

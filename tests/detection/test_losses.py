@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from keras_detblocks.detection.boxes import level_points
-from keras_detblocks.detection.losses import detection_losses, focal_loss, quality_focal_loss
+from keras_detblocks.detection.losses import detection_losses, focal_loss, quality_focal_loss, varifocal_loss
 
 POINTS, STRIDES = level_points([(4, 4)], (32, 32), [3])
 
@@ -21,7 +21,14 @@ def test_focal_loss_by_its_formula():
     np.testing.assert_allclose(focal_loss(logits, target), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["quality_focal", "focal"])
+def test_varifocal_loss_by_its_formula():
+    logits, target = np.array([0.3, -2.0], "float32"), np.array([0.8, 0.0], "float32")
+    p = 1 / (1 + np.exp(-logits))
+    expected = [-0.8 * (0.8 * np.log(p[0]) + 0.2 * np.log(1 - p[0])), -0.75 * p[1] ** 2 * np.log(1 - p[1])]
+    np.testing.assert_allclose(varifocal_loss(logits, target), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["quality_focal", "varifocal", "focal"])
 @pytest.mark.parametrize("box_loss", ["giou", "ciou"])
 def test_images_without_objects_have_finite_losses_and_no_weight(kind, box_loss):
     rng = np.random.default_rng(0)
