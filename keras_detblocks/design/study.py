@@ -50,7 +50,7 @@ def open_storage(url, heartbeat_interval=30, grace_period=None):
     try:
         parsed = make_url(url)
         if parsed.drivername in ("postgresql", "postgres"):
-            parsed = parsed.set(drivername="postgresql+psycopg")  # SQLAlchemy's own default is the older psycopg2
+            parsed = parsed.set(drivername="postgresql+pg8000")  # pure Python, BSD; SQLAlchemy would take psycopg2
         return _connect(optuna, parsed, heartbeat_interval, grace_period or 3 * heartbeat_interval)
     except ArgumentError as error:
         raise ValueError(
@@ -58,7 +58,7 @@ def open_storage(url, heartbeat_interval=30, grace_period=None):
         ) from error
     except ImportError as error:
         raise ImportError(
-            f"The driver of {parsed.drivername} is missing ({error}). For PostgreSQL: pip install 'keras_detblocks[postgresql]'."
+            f"The driver of {parsed.drivername} is missing ({error}). For PostgreSQL: pip install 'keras_detblocks[postgres]'."
         ) from error
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", error)).splitlines()[0]
@@ -72,7 +72,7 @@ def _connect(optuna, url, heartbeat_interval, grace_period):
     """The storage of a parsed URL; tries again where another process is creating the same tables."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    wait = {"sqlite": {"timeout": 60}, "postgresql": {"connect_timeout": 10}}.get(url.get_backend_name(), {})
+    wait = {"sqlite": {"timeout": 60}, "postgresql": {"timeout": 60}}.get(url.get_backend_name(), {})
     options = {"heartbeat_interval": heartbeat_interval, "grace_period": grace_period, "engine_kwargs": {"connect_args": wait}}
     for left in reversed(range(_TRIES)):
         try:

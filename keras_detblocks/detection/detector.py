@@ -113,6 +113,8 @@ class Detector(keras.Model):
     def compile(self, optimizer="adamw", box_loss="giou", classification_loss="quality_focal", box_loss_weight=2.0, **kwargs):
         """Configures training: as `keras.Model.compile`, without `loss`, which is the detector's own.
 
+        Normalisation and biases are kept out of the optimizer's weight decay, in a model loaded from a file too.
+
         Args:
             optimizer: as in Keras.
             box_loss: `"giou"` or `"ciou"`.
@@ -134,6 +136,9 @@ class Detector(keras.Model):
             "box_loss_weight": box_loss_weight,
         }
         super().compile(optimizer=optimizer, **kwargs)
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        if getattr(optimizer, "weight_decay", None) and not optimizer.built:
+            optimizer.exclude_from_weight_decay(var_list=[v for v in self.trainable_variables if len(v.shape) <= 1])
 
     def get_compile_config(self):
         if not self.compiled:

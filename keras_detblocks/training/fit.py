@@ -129,11 +129,10 @@ def default_strategy():
 
 
 def compile_detector(model, learning_rate=8e-3, weight_decay=0.02, ema=0.99, **kwargs):
-    """Compiles a detector with AdamW, averaged weights, and no decay of normalisation, biases and other vectors."""
+    """Compiles a detector with AdamW, clipped gradients and averaged weights."""
     optimizer = keras.optimizers.AdamW(
         learning_rate, weight_decay=weight_decay, global_clipnorm=10.0, use_ema=bool(ema), ema_momentum=ema or 0.99
     )
-    optimizer.exclude_from_weight_decay(var_list=[v for v in model.trainable_variables if len(v.shape) <= 1])
     model.compile(optimizer, **kwargs)
 
 

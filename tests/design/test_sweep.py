@@ -150,7 +150,7 @@ def test_bad_input(tmp_path, call, message):
 
 
 def test_unreachable_server_is_named_without_its_password(tmp_path):
-    pytest.importorskip("psycopg")
+    pytest.importorskip("pg8000")
     with pytest.raises(ValueError, match="cannot be reached.*refused") as caught:
         _run(tmp_path, storage="postgresql://me:secret@127.0.0.1:1/db")
     assert "secret" not in str(caught.value)

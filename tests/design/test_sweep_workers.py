@@ -86,7 +86,7 @@ def _program(name):
 @pytest.fixture
 def postgresql():
     """URL of a private cluster on loopback; skips where the server is not installed."""
-    pytest.importorskip("psycopg", reason="the PostgreSQL driver is not installed (extra: postgres)")
+    pytest.importorskip("pg8000", reason="the PostgreSQL driver is not installed (extra: postgres)")
     if not (_program("initdb") and _program("pg_ctl")):
         pytest.skip("no PostgreSQL server: apt-get install postgresql")
     folder = pathlib.Path(tempfile.mkdtemp(prefix="detblocks_pg_", dir="/tmp"))  # a socket's path must be short

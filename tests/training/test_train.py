@@ -93,10 +93,14 @@ def test_averaged_weights_are_exchanged_and_put_back():
         np.testing.assert_array_equal(a, v.numpy())
 
 
-def test_normalisation_and_biases_are_not_decayed():
+@pytest.mark.parametrize("saved", [False, True])
+def test_normalisation_and_biases_are_not_decayed(saved, tmp_path):
     model = toy_detector()
     training.compile_detector(model)
     model.optimizer.build(model.trainable_variables)
+    if saved:
+        model.save(tmp_path / "model.keras")
+        model = keras.models.load_model(tmp_path / "model.keras")
     for variable in model.trainable_variables:
         assert model.optimizer._use_weight_decay(variable) == (len(variable.shape) > 1), variable.path
 
