@@ -4,14 +4,12 @@ Every error that a user can mend is one line on stderr, and exit code 2.
 """
 
 import argparse
-import os
 import pathlib
 import sys
 
 
 def main(arguments=None):
     """Runs the command line; returns the exit code."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser(arguments).parse_args(arguments)
     try:
@@ -48,7 +46,7 @@ def _add_demo(verb):
     """train, evaluate, export and compare a detector of handwritten digits, end to end"""
     verb.add_argument("--out", type=pathlib.Path, default=pathlib.Path("detblocks-demo"), help="folder for everything it writes")
     verb.add_argument("--fresh", action="store_true", help="start over instead of resuming or reusing what is in --out")
-    verb.add_argument("--minutes", type=float, default=None, help="training time (default: 5)")
+    verb.add_argument("--minutes", type=float, default=None, help="training time (default: 4.4)")
     verb.add_argument("--train-images", type=int, default=4000)
     verb.add_argument("--val-images", type=int, default=500)
     _model_options(verb, size=(192, 192), levels=(3, 4))

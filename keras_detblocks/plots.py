@@ -26,8 +26,8 @@ def draw_boxes(image, boxes, labels=None, scores=None, class_names=None, width=N
     """
     picture = (image if isinstance(image, Image.Image) else Image.fromarray(np.asarray(image, "uint8"))).convert("RGB").copy()
     draw = ImageDraw.Draw(picture)
-    width = width or max(1, round(max(picture.size) / 300))
-    font = ImageFont.load_default(size=max(9, round(max(picture.size) / 45)))
+    width = width or max(2, round(max(picture.size) / 250))
+    font = ImageFont.load_default(size=max(10, round(max(picture.size) / 32)))
     for i, box in enumerate(np.asarray(boxes, "float64").reshape(-1, 4)):
         label = None if labels is None else int(labels[i])
         color = COLORS[(label or 0) % len(COLORS)]
@@ -61,7 +61,7 @@ def detection_grid(pictures, path, columns=6, cell=240):
 def _save(image, path):
     path = pathlib.Path(path)
     part = path.with_name("part-" + path.name)
-    image.quantize(128).save(part, optimize=True) if path.suffix == ".png" else image.save(part)
+    image.save(part)
     os.replace(part, path)
     return path
 
