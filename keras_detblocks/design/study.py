@@ -61,7 +61,8 @@ def open_storage(url, heartbeat_interval=30, grace_period=None):
             f"The driver of {parsed.drivername} is missing ({error}). For PostgreSQL: pip install 'keras_detblocks[postgres]'."
         ) from error
     except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", error)).splitlines()[0]
+        driver = getattr(error, "orig", error)
+        reason = str(driver.__cause__ or driver).splitlines()[0]  # the system's words where the driver only has its own
         raise ValueError(
             f"The storage {parsed.render_as_string()} cannot be reached: {reason}. Check that the server runs, that the "
             f"database or the folder exists, and that the user may write to it."
