@@ -112,7 +112,7 @@ def _add_train(verb):
     verb.add_argument("--epochs", type=float, default=None)
     verb.add_argument("--batch", type=int, default=16, help="images per step, over all GPUs (default: %(default)s)")
     verb.add_argument("--learning-rate", type=float, default=8e-3, help="at its peak (default: %(default)s)")
-    verb.add_argument("--ema", type=float, default=0.995, help="momentum of the averaged weights (default: %(default)s)")
+    verb.add_argument("--ema", type=float, default=0.99, help="momentum of the averaged weights (default: %(default)s)")
     verb.add_argument(
         "--augment",
         default="flip",
