@@ -11,6 +11,7 @@ import keras_detblocks as kdb
 
 @pytest.fixture(scope="module")
 def trained():
+    keras.utils.set_random_seed(0)
     detector = toy_detector()
     detector.compile(keras.optimizers.AdamW(0.01))
     x, y = toy_batch(48)
