@@ -66,36 +66,27 @@ def train(
     if resume and not checkpoint.exists():
         raise ValueError(f"There is no stopped run to resume in {out}; leave --resume out to start one.")
     steps_per_epoch = max(len(train_set.records) // batch_size, 1)
-    progress = {"step": 0, "seconds": 0.0, "history": {"losses": [], "ap": []}}
-    strategy, policy = default_strategy(), _policy(precision)
+    strategy = default_strategy()
     if strategy.num_replicas_in_sync > batch_size:
         raise ValueError(f"A batch of {batch_size} cannot be shared by {strategy.num_replicas_in_sync} devices; raise --batch.")
-    with strategy.scope(), _global_policy(policy):
+    with strategy.scope(), _global_policy(_policy(precision)):
         keras.utils.set_random_seed(seed)
         if resume:
             progress, model = checkpoint.progress(), checkpoint.load_model()
         else:
             checkpoint.remove()
-            model = build()
+            progress, model = {"step": 0, "seconds": 0.0, "history": {"losses": [], "ap": []}}, build()
             compile_detector(model, learning_rate, weight_decay, ema)
     history = progress["history"]
     steps = None if epochs is None else max(round(epochs * steps_per_epoch), 1)
-    budget = Budget(
-        learning_rate,
-        warmup_steps,
-        minutes,
-        steps,
-        progress["step"],
-        progress["seconds"],
-    )
+    budget = Budget(learning_rate, warmup_steps, minutes, steps, progress["step"], progress["seconds"])
     writer = tensorboard_writer(out / "logs")
     batches = pipeline(train_set, model.image_size, batch_size, training=True, augment=augment, seed=seed, skip=budget.step)
 
     def milestone(share):
         if validation_set is not None and share * evaluations % 1 < 0.5:
             _record_ap(model, validation_set, budget, history, writer, console)
-        state = {"step": budget.step, "seconds": budget.seconds, "history": history}
-        checkpoint.save(model, state)
+        checkpoint.save(model, {"step": budget.step, "seconds": budget.seconds, "history": history})
 
     model.fit(
         batches,
@@ -112,13 +103,17 @@ def train(
     )
     if validation_set is not None:
         _record_ap(model, validation_set, budget, history, writer, console, final=True)
-    save_model(model, out / "detector.keras")
-    write_json(out / "history.json", history)
+    _leave_results(model, history, out)
+    checkpoint.remove()  # last: a run killed before this line can still be resumed
+    return model, history
+
+
+def _leave_results(model, history, out):
     from ..plots import learning_curve
 
+    save_model(model, out / "detector.keras")
+    write_json(out / "history.json", history)
     learning_curve(history, out / "learning_curve.png")
-    checkpoint.remove()
-    return model, history
 
 
 def default_strategy():
