@@ -309,9 +309,13 @@ class SpatialPyramidPooling(keras.layers.Layer):
 
     def _pool(self, x, n):
         height, width = x.shape[1:3]
+        if self.mode == "average":
+            # Not AVERAGE_POOL_2D, even where it fits: int8 TFLite ties its output to the scale of its input, which is coarse for
+            # averages, and the converter then gets the ranges of a concatenation with it wrong (errors above one deviation).
+            return ops.mean(x, axis=(1, 2), keepdims=True) if n == 1 else self._reduce(self._reduce(x, 1, n), 2, n)
         if height is not None and width is not None and not (height % n or width % n):
-            pool = ops.max_pool if self.mode == "max" else ops.average_pool  # one operator
-            return pool(x, (height // n, width // n), (height // n, width // n), data_format="channels_last")
+            window = (height // n, width // n)  # one operator
+            return ops.max_pool(x, window, window, data_format="channels_last")
         return self._reduce(self._reduce(x, 1, n), 2, n)
 
     def _reduce(self, x, axis, n):

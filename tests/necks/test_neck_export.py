@@ -3,8 +3,10 @@
 Narrower, to be quick, and MLFPN with two TUMs in place of eight.
 """
 
+import keras
 import numpy as np
 import pytest
+from cases import fit_statistics
 from neck_golden import features
 
 import keras_detblocks as kdb
@@ -19,27 +21,20 @@ NECKS = {
     "asff": (lambda: kdb.ASFF(32), {3: 32, 4: 32, 5: 32}, 128),
     "mlfpn": (lambda: kdb.MLFPN(16, num_tums=2), CHANNELS, 272),
 }
-# Above 0.05 as measured: 0.06 for CSPPANet, 0.20 for MLFPN's last scale (0.12 for the others); their docstrings say so.
-LIMITS = {"csp_panet": 0.07, "mlfpn": 0.25}
+# Above 0.05 as measured, where the batch statistics fit the features: 0.06 for CSPPANet, 0.09 for MLFPN; their docstrings say so.
+# Batch normalisation over random weights magnifies any difference by about 1.2 per layer (https://arxiv.org/abs/1902.08129).
+LIMITS = {"csp_panet": 0.07, "mlfpn": 0.12}
 
 
-def model_of(name, batch=4):
-    """The neck as a model whose batch statistics fit the features, and those features."""
+def check(name, fitted, path):
+    """Exports a neck as int8 for random features, which its ranges are calibrated on, and runs it on them."""
+    keras.utils.set_random_seed(0)
     build, channels, image = NECKS[name]
-    x = features(channels, (image, image), batch)
+    x = features(channels, (image, image), 4)
     x = {key: np.maximum(value, 0) for key, value in x.items()}  # a backbone's maps come out of a ReLU
     model = kdb.as_model(build(), {key: value.shape[1:] for key, value in x.items()})
-    for _ in range(20):
-        model(x, training=True)
-    return model, x
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NECKS)
-def test_int8(name, tmp_path, record_property):
-    """Runs in another process with builtin operators only, and is near the float model on the calibrated features."""
-    model, x = model_of(name)
-    path = tmp_path / f"{name}.tflite"
+    if fitted:
+        fit_statistics(model, x)
     report = kdb.export.to_tflite(model, path, "int8", [x])
     one = {key: value[:1] for key, value in x.items()}
     with kdb.export.Session(path) as session:
@@ -48,6 +43,23 @@ def test_int8(name, tmp_path, record_property):
     for level, expected in model(one).items():
         got = outputs[f"{level}_out"] if f"{level}_out" in outputs else outputs[level]
         errors[level] = float(np.sqrt(np.mean((got - expected) ** 2)) / np.std(expected))
-    record_property("normalised_rms_error", errors)
     print(name, {level: round(error, 4) for level, error in errors.items()}, f"{report.partitions} partitions")
+    return errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NECKS)
+def test_int8(name, tmp_path, record_property):
+    """With batch statistics that fit the features: builtin operators only, in another process, near the float model."""
+    errors = check(name, True, tmp_path / f"{name}.tflite")
+    record_property("normalised_rms_error", errors)
     assert max(errors.values()) <= LIMITS.get(name, 0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LIMITS)
+def test_int8_with_initial_statistics(name, tmp_path, record_property):
+    """The necks above 0.05 are below it while their batch normalisation is the identity: it is not the arithmetic."""
+    errors = check(name, False, tmp_path / f"{name}.tflite")
+    record_property("normalised_rms_error", errors)
+    assert max(errors.values()) <= 0.05
