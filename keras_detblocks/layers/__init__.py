@@ -2,9 +2,10 @@
 
 from .activation import activation_layer
 from .attention import SqueezeExcite
-from .conv import Conv2D, ConvNormAct, conv_norm_act, fan_out_normal
+from .conv import Conv2D, ConvNormAct, conv_norm_act
 from .cross_stage import CrossStage, Transition
 from .fusion import CrossChannelPooling, WeightedFusion, concatenate
+from .initializer import fan_out_normal
 from .normalization import BatchNormalization, ImageNormalization, normalization_layer
 from .regularization import StochasticDepth
 from .resampling import MaxPool2D, resize_to, upsample_to

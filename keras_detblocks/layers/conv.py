@@ -13,6 +13,7 @@ import keras
 from keras import ops
 
 from .activation import activation_layer
+from .initializer import fan_out_normal
 from .normalization import normalization_layer
 
 # TensorFlow's CPU kernel corrupts the heap when a strided 1x1 convolution with 8 or 12 input channels is trained (16 passed).
@@ -225,11 +226,6 @@ def conv_norm_act(
     if normalization is not None:
         x = normalization_layer(normalization, name=f"{name}_bn", **norm)(x)
     return x if activation is None else activation_layer(activation, name=f"{name}_act")(x)
-
-
-def fan_out_normal():
-    """He's normal initializer by fan-out, that of the published RegNets and CSPNets."""
-    return keras.initializers.VarianceScaling(2.0, mode="fan_out", distribution="untruncated_normal")
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")

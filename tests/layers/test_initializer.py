@@ -1,0 +1,43 @@
+"""The initializer of convolution kernels: its moments, its seeds."""
+
+import keras
+import numpy as np
+import pytest
+from scipy import stats
+
+import keras_detblocks as kdb
+
+
+def draw(seed=None, shape=(3, 3, 8, 64)):
+    initializer = kdb.fan_out_normal()
+    initializer = initializer if seed is None else type(initializer)(seed)
+    return keras.ops.convert_to_numpy(initializer(shape))
+
+
+def test_normal_by_fan_out():
+    """Of variance 2 / (3 * 3 * 64), and normal by the Kolmogorov-Smirnov test."""
+    values = draw(1, (3, 3, 50, 64)).ravel() / np.sqrt(2 / (9 * 64))
+    assert stats.kstest(values, "norm").pvalue > 0.01
+
+
+def test_seeds():
+    np.testing.assert_array_equal(draw(3), draw(3))
+    assert not np.array_equal(draw(3), draw(4))
+    keras.utils.set_random_seed(5)
+    first, second = draw(), draw()
+    assert not np.array_equal(first, second)
+    keras.utils.set_random_seed(5)
+    np.testing.assert_array_equal(draw(), first)
+
+
+def test_a_seed_generator_is_keras_own():
+    seed = keras.random.SeedGenerator(7)
+    values = type(kdb.fan_out_normal())(seed)((1, 1, 4, 100))
+    assert float(keras.ops.std(values)) == pytest.approx(np.sqrt(2 / 100), rel=0.2)
+
+
+def test_config_and_dtype():
+    initializer = type(kdb.fan_out_normal())(11)
+    again = keras.initializers.deserialize(keras.initializers.serialize(initializer))
+    np.testing.assert_array_equal(again((1, 1, 4, 4)), initializer((1, 1, 4, 4)))
+    assert keras.backend.standardize_dtype(initializer((1, 1, 4, 4), "bfloat16").dtype) == "bfloat16"
