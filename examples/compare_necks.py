@@ -1,0 +1,145 @@
+"""Every neck on one backbone, with one budget, on the demo's digits: size, arithmetic, time on a phone's runtime, and precision.
+
+    python examples/compare_necks.py                      # seven necks, 4 minutes of training each; about half an hour in all
+    python examples/compare_necks.py --necks fpn,bifpn --steps 300
+
+The table is printed and kept in `necks.json` and `necks.png` in the folder `--out`. A stopped comparison continues where it was:
+finished necks are not run again. Beside its training a neck takes about half a minute for exports, their checks and evaluation.
+Short budgets favour necks that learn fast: `--minutes` gives cheap necks more steps, `--steps` gives all of them the same.
+"""
+
+import argparse
+import datetime
+import json
+import pathlib
+import time
+
+import keras
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+import keras_detblocks as kdb
+from keras_detblocks.analysis import complexity
+from keras_detblocks.assemble import NECKS, build_detector
+from keras_detblocks.demo import compare
+from keras_detblocks.plots import COLORS
+from keras_detblocks.training.state import write_json
+
+EXPORTED = ("tflite", "tflite-int8")
+OVERHEAD = 40  # seconds that a neck takes beside its training
+
+
+def main(arguments=None):
+    options = parse(arguments)
+    console = Console()
+    out = kdb.training.state.prepare_folder(options.out)
+    size = (options.image_size, options.image_size)
+    claim(out / "settings.json", {k: v for k, v in vars(options).items() if k not in ("out", "necks")})
+    digits = kdb.data.write_digits(out / "data", options.train_images, options.val_images, options.image_size)
+    train_set, validation_set = kdb.data.load(digits, "train"), kdb.data.load(digits, "val")
+    done = {name: out / f"{name}.json" for name in options.necks}
+    left = [name for name, path in done.items() if not path.is_file()]
+    seconds = 60 * options.minutes + OVERHEAD if options.steps is None else None
+    for i, name in enumerate(left):
+        console.print(f"[{len(done) - len(left) + i + 1}/{len(done)}] {name}{eta(seconds, len(left) - i)}")
+        started = time.monotonic()
+        keras.utils.clear_session()
+        detector = trained(name, options, size, train_set, out / name, console)
+        write_json(done[name], measured(name, detector, out / name, train_set, validation_set))
+        seconds = time.monotonic() - started
+    rows = [json.loads(path.read_text()) for path in done.values()]
+    show(rows, console)
+    write_json(out / "necks.json", rows)
+    draw(rows, out / "necks.png")
+    return rows
+
+
+def parse(arguments):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("necks"))
+    parser.add_argument("--necks", type=lambda text: text.split(","), default=list(NECKS), help=f"of {', '.join(NECKS)}")
+    parser.add_argument("--minutes", type=float, default=4.0, help="of training, for each neck")
+    parser.add_argument("--steps", type=int, help="of training, for each neck, in place of minutes")
+    parser.add_argument("--levels", type=lambda text: [int(level) for level in text.split(",")], default=[3, 4, 5])
+    parser.add_argument("--filters", type=int, default=64)
+    parser.add_argument("--image-size", type=int, default=192)
+    parser.add_argument("--train-images", type=int, default=4000)
+    parser.add_argument("--val-images", type=int, default=500)
+    options = parser.parse_args(arguments)
+    unknown = set(options.necks) - set(NECKS)
+    if unknown:
+        parser.error(f"unknown necks {', '.join(sorted(unknown))}; known: {', '.join(NECKS)}")
+    return options
+
+
+def claim(path, settings):
+    """Keeps the settings, or compares them with those of a comparison that is there already."""
+    if path.is_file() and json.loads(path.read_text()) != settings:
+        raise SystemExit(f"{path.parent} holds a comparison with other settings; give another --out.")
+    write_json(path, settings)
+
+
+def eta(seconds, necks):
+    if seconds is None:
+        return ""
+    end = datetime.datetime.now() + datetime.timedelta(seconds=seconds * necks)
+    return f": about {seconds * necks / 60:.0f} minutes left for {necks} of them, until {end:%H:%M}"
+
+
+def trained(name, options, size, train_set, folder, console):
+    """The neck's detector, from its file, from where its training was stopped, or new."""
+    if (folder / "detector.keras").is_file():
+        return keras.models.load_model(folder / "detector.keras")
+    batch = min(16, len(train_set))
+    return kdb.training.train(
+        lambda: build_detector(train_set.class_names, size, neck=name, levels=options.levels, filters=options.filters),
+        train_set,
+        None,
+        folder,
+        minutes=None if options.steps else options.minutes,
+        epochs=options.steps / (len(train_set) // batch) if options.steps else None,
+        batch_size=batch,
+        resume=(folder / "checkpoint" / "progress.json").is_file(),
+        console=console,
+    )[0]
+
+
+def measured(name, detector, folder, train_set, validation_set):
+    """The neck's row: counts of the whole detector, and what `demo` measures of each format."""
+    calibration = kdb.data.pipeline(train_set.take(100), detector.image_size, 1)
+    kdb.export.export_all(detector, folder, EXPORTED, calibration)
+    files = {each: kdb.export.exported_path(folder, each) for each in EXPORTED}
+    formats = compare(detector, folder / "detector.keras", files, validation_set)
+    counts = complexity(detector, detector.image_size[0])
+    return {"neck": name, "params": counts.params, "macs": counts.macs, "formats": {row.pop("format"): row for row in formats}}
+
+
+def show(rows, console):
+    columns = ("neck", "params", "MACs", "AP", "AP50", "AP int8", "ms float", "ms int8", "kB int8")
+    table = Table(*columns, title="One backbone, every neck: TFLite, one thread")
+    for row in rows:
+        whole, plain, small = (row["formats"][each] for each in ("keras", *EXPORTED))
+        precision = (f"{value:.4f}" for value in (whole["AP"], whole["AP50"], small["AP"]))
+        times = (f"{plain['ms']:.2f}", f"{small['ms']:.2f}", f"{small['kB']:,}")
+        table.add_row(row["neck"], f"{row['params'] / 1e6:.2f} M", f"{row['macs'] / 1e6:.0f} M", *precision, *times)
+    console.print(table)
+
+
+def draw(rows, path):
+    """AP over milliseconds: a circle for the float file of each neck, a square for the int8 one, a line between them."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for row, color in zip(rows, COLORS * len(rows)):
+        points = [(row["formats"][each]["ms"], row["formats"][each]["AP"]) for each in EXPORTED]
+        axes.plot(*zip(*points), color=color, linewidth=1)
+        for point, marker in zip(points, "os"):
+            axes.plot(*point, marker, color=color, label=row["neck"] if marker == "o" else None)
+        axes.annotate(row["neck"], points[0], textcoords="offset points", xytext=(6, 4), fontsize=8)
+    axes.set(xlabel="ms per image, one thread (circle: float, square: int8)", ylabel="COCO AP on the digits", title="Necks")
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()
