@@ -1,5 +1,6 @@
 """The main job end to end on the demo's data: write, train, evaluate, export, compare, draw."""
 
+import json
 import shutil
 import time
 
@@ -53,7 +54,7 @@ def demo(out, *, fresh=False, minutes=None, train_images=4000, val_images=500, m
     console.print(f"{_clock(started)}  trained: {detector.count_params():,} parameters; exporting")
     files = _exported(out / "export", detector, train_set)
     console.print(f"{_clock(started)}  exported, opened and compared: {', '.join(files)}")
-    rows = compare(detector, out / "run" / "detector.keras", files, validation_set)
+    rows = compare(out / "run", files, validation_set)
     _print_table(rows, console)
     _draw(detector, validation_set, out / "predictions.png")
     write_json(out / "results.json", rows)
@@ -72,8 +73,6 @@ def _clock(started):
 
 def _claim(out, settings, fresh):
     """Leaves `out` empty, absent, or holding a demo with these settings."""
-    import json
-
     path = out / "settings.json"
     if fresh and path.is_file():
         shutil.rmtree(out)
@@ -98,7 +97,7 @@ def _trained(folder, train_set, validation_set, minutes, model, console):
         validation_set,
         folder,
         minutes=minutes,
-        evaluations=3,
+        evaluations=2,
         resume=(folder / "checkpoint" / "progress.json").is_file(),
         console=console,
     )[0]
@@ -116,24 +115,34 @@ def _exported(folder, detector, train_set):
     return {each: exported_path(folder, each) for each in FORMATS}
 
 
-def compare(detector, keras_path, files, dataset):
-    """AP, AP50, size and milliseconds per image (one thread) of a detector and its exported files, on one data set."""
-    from .export import benchmark, file_size, open_exported
+def compare(run, files, dataset):
+    """AP, AP50, size and milliseconds per image (one thread) of a trained detector and its exported files, on one data set.
+
+    Args:
+        run: the folder that `train` left: its last AP, measured on the same data set, is that of the Keras model.
+        files: paths of exported files by format. dataset: what the exported files are evaluated on.
+    """
+    from .export import benchmark, open_exported
     from .training import coco_ap, predict_dataset
 
-    rows = []
-    for name, model, path in [("keras", detector, keras_path), *((n, open_exported(p), p) for n, p in files.items())]:
-        result = coco_ap(dataset, predict_dataset(model, dataset))
-        rows.append(
-            {
-                "format": name,
-                "AP": round(float(result.numbers["AP"]), 4),
-                "AP50": round(float(result.numbers["AP50"]), 4),
-                "kB": round(file_size(path) / 1024),
-                "ms": round(benchmark(model, images=30), 2),
-            }
-        )
+    trained = json.loads((run / "history.json").read_text())["ap"][-1]
+    rows = [_row("keras", trained, run / "detector.keras", benchmark(run / "detector.keras"))]
+    for name, path in files.items():
+        with open_exported(path) as model:
+            rows.append(_row(name, coco_ap(dataset, predict_dataset(model, dataset)).numbers, path, benchmark(model)))
     return rows
+
+
+def _row(name, numbers, path, milliseconds):
+    from .export import file_size
+
+    return {
+        "format": name,
+        "AP": round(float(numbers["AP"]), 4),
+        "AP50": round(float(numbers["AP50"]), 4),
+        "kB": round(file_size(path) / 1024),
+        "ms": round(milliseconds, 2),
+    }
 
 
 def _print_table(rows, console):

@@ -44,6 +44,7 @@ class AnchorFreeHead(keras.layers.Layer):
         activation="relu",
         prior=0.01,
         momentum=0.97,
+        output_kernel_size=1,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -59,6 +60,7 @@ class AnchorFreeHead(keras.layers.Layer):
         self.activation = activation
         self.prior = prior
         self.momentum = momentum
+        self.output_kernel_size = output_kernel_size
         self.act = activation_layer(activation, name="act", dtype=self.dtype_policy)
         # Flat dicts: Keras saves the layers of a list or dict, but not those of a list inside a dict.
         self.convs, self.norms, self.scales = {}, {}, {}
@@ -105,7 +107,7 @@ class AnchorFreeHead(keras.layers.Layer):
         bias = math.log(self.prior / (1.0 - self.prior)) if branch == LOGITS else 1.5
         return Conv2D(
             self.num_classes if branch == LOGITS else 4,
-            3,
+            self.output_kernel_size,
             kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
             bias_initializer=keras.initializers.Constant(bias),
             name=f"{branch}_out",
@@ -136,4 +138,5 @@ class AnchorFreeHead(keras.layers.Layer):
             "activation": self.activation,
             "prior": self.prior,
             "momentum": self.momentum,
+            "output_kernel_size": self.output_kernel_size,
         }

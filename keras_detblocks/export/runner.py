@@ -136,10 +136,11 @@ def benchmark(model, images=30, num_threads=1, image_size=None):
 
     Args:
         model: a `Detector`, an `ExportedDetector`, or a path of an exported file.
-        images: number of runs. num_threads: of the runtime. image_size: for a detector of dynamic size.
+        images: number of runs. num_threads: of the runtime; an `ExportedDetector` keeps its own. image_size: for a detector of
+            dynamic size.
     """
     if isinstance(model, ExportedDetector):
-        model = model.path
+        return _median_ms(model.session, images, image_size)  # on the threads that it was opened with
     if isinstance(model, (str, pathlib.Path)):
         with Session(model, num_threads) as session:
             return _median_ms(session, images, image_size)
