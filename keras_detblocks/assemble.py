@@ -14,8 +14,11 @@ COMPACT_WIDTHS = {2: 24, 3: 48, 4: 96, 5: 192}
 COMPACT_DEPTHS = {2: 1, 3: 1, 4: 2, 5: 2}
 
 # Functions (filters, levels, **options) -> layers run in turn. ASFF fuses the levels of a pyramid, so it brings an FPN along.
+# FPN comes with batch normalisation, without which high learning rates do harm; the others have it by default.
 NECKS = {
-    "fpn": lambda filters, levels, **options: [necks.FPN(filters, levels=levels, name="fpn", **options)],
+    "fpn": lambda filters, levels, **options: [
+        necks.FPN(filters, levels=levels, name="fpn", **{"normalization": "batch", **options})
+    ],
     "panet": lambda filters, levels, **options: [necks.PANet(filters, levels=levels, name="panet", **options)],
     "csppanet": lambda filters, levels, **options: [necks.CSPPANet(filters, levels=levels, name="csppanet", **options)],
     "bifpn": lambda filters, levels, **options: [necks.BiFPN(filters, levels=levels, name="bifpn", **options)],
@@ -25,7 +28,7 @@ NECKS = {
         necks.MLFPN(**{"filters": filters // 2, "levels": levels, "num_tums": 2, "name": "mlfpn", **options})
     ],
     "asff": lambda filters, levels, **options: [
-        necks.FPN(filters, levels=levels, name="fpn"),
+        necks.FPN(filters, levels=levels, name="fpn", normalization="batch"),
         necks.ASFF(filters, levels=levels, expand=False, name="asff", **options),
     ],
 }

@@ -111,7 +111,10 @@ def _add_train(verb):
     verb.add_argument("--minutes", type=float, default=None, help="training time (default: 30, unless --epochs is given)")
     verb.add_argument("--epochs", type=float, default=None)
     verb.add_argument("--batch", type=int, default=16, help="images per step, over all GPUs (default: %(default)s)")
-    verb.add_argument("--learning-rate", type=float, default=8e-3, help="at its peak (default: %(default)s)")
+    verb.add_argument("--optimizer", choices=("muon", "adamw"), default=None, help="default: muon; with --weights, adamw")
+    verb.add_argument(
+        "--learning-rate", type=float, default=None, help="at its peak; default: the optimizer's own, with --weights 0.001"
+    )
     verb.add_argument("--ema", type=float, default=0.99, help="momentum of the averaged weights (default: %(default)s)")
     verb.add_argument(
         "--augment",
@@ -140,7 +143,8 @@ def _train(options):
         minutes=minutes,
         epochs=options.epochs,
         batch_size=options.batch,
-        learning_rate=options.learning_rate,
+        optimizer=options.optimizer or ("adamw" if options.weights else "muon"),
+        learning_rate=options.learning_rate or (1e-3 if options.weights else None),
         ema=options.ema,
         augment=data.AUGMENTATIONS[options.augment],
         seed=options.seed,
