@@ -46,7 +46,7 @@ def _add_demo(verb):
     """train, evaluate, export and compare a detector of handwritten digits, end to end"""
     verb.add_argument("--out", type=pathlib.Path, default=pathlib.Path("detblocks-demo"), help="folder for everything it writes")
     verb.add_argument("--fresh", action="store_true", help="start over instead of resuming or reusing what is in --out")
-    verb.add_argument("--minutes", type=float, default=None, help="training time (default: 4.4)")
+    verb.add_argument("--minutes", type=float, default=None, help="training time (default: 4.7)")
     verb.add_argument("--train-images", type=int, default=4000)
     verb.add_argument("--val-images", type=int, default=500)
     _model_options(verb, size=(192, 192), levels=(3, 4))

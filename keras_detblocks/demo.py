@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-DEFAULT_MINUTES = 5.4  # leaves the rest of eight minutes for data, validation, exports and the comparison
+DEFAULT_MINUTES = 4.7  # leaves the rest of eight minutes for data, validation, exports and the comparison
 FORMATS = ("saved_model", "onnx", "tflite", "tflite-fp16", "tflite-int8")
 
 
@@ -18,7 +18,7 @@ def demo(out, *, fresh=False, minutes=None, train_images=4000, val_images=500, m
     Args:
         out: folder; `data/`, `run/`, `export/`, `predictions.png` and `results.json` come to lie in it.
         fresh: start over.
-        minutes: of training (default 5.4).
+        minutes: of training (default 4.7).
         train_images, val_images: size of the data set.
         model: arguments of `assemble.build_detector`, less the class names.
 
