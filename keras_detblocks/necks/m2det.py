@@ -4,6 +4,8 @@ As in the authors' code where it differs from the paper: nearest upsampling wher
 convolution stands on the skip, and a 1x1 convolution smooths each output; its last encoder convolution is unpadded with stride 1.
 """
 
+import re
+
 import keras
 from keras import ops
 
@@ -278,7 +280,12 @@ class SFAM(keras.layers.Layer):
         return [(f"{ours}scale_{i + 1}/{fc}/", f"{theirs}{fc}.{i}/") for i in range(len(self.gates)) for fc in ("fc1", "fc2")]
 
     def weight_layouts(self):
-        return [Layout("qijiezhao/M2Det", torch_key(*self.rules("^", "")))]
+        return [Layout("qijiezhao/M2Det", torch_key(*self.rules("^", "")), copy_of=first_copy if self.shared else None)]
+
+
+def first_copy(key):
+    """The key of the shared module that M2Det's files repeat under this one: `leach.3.conv.weight` -> `leach.0.conv.weight`."""
+    return re.sub(r"^(leach|(?:sfam_module\.)?fc[12])\.\d+\.", r"\1.0.", key)
 
 
 def _two_maps(layer, input_shape):

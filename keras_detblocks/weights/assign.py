@@ -32,11 +32,14 @@ class Layout:
     name: for messages ("timm", "torchvision").
     key: maps a variable's path relative to the layer or model ("lateral_3/kernel") to the reference's key.
     transform: maps (key, array) to the array in Keras' order, for what `to_keras` does not do; it comes first.
+    copy_of: maps a key to the one that the checkpoint repeats under it (one module that stands in several places); equal copies
+        are passed over, others are an error.
     """
 
     name: str
     key: Callable[[str], str]
     transform: Callable | None = None
+    copy_of: Callable[[str], str] | None = None
 
 
 def torch_key(*rules):
@@ -97,9 +100,24 @@ def load(target, source, prefix="", skip=(), unused=None, adapt=None):
     if not layouts:
         raise ValueError(f"No reference key names are known for {target.name!r} ({type(target).__name__}).")
     layout = max(layouts, key=lambda each: sum(each.key(path) in tensors for path in variables))
+    tensors = _without_copies(tensors, layout)
     allowed = {layout.key(path) for path in skip} | {key for key in tensors if unused and re.search(unused, key)}
     _assign(variables, layout, tensors, checkpoint.source, allowed, adapt or {})
     return layout.name
+
+
+def _without_copies(tensors, layout):
+    """The tensors without those that repeat another one in the reference's files."""
+    if layout.copy_of is None:
+        return tensors
+    first = {key: layout.copy_of(key) for key in tensors}
+    unlike = [key for key, other in first.items() if other in tensors and not np.array_equal(tensors[key], tensors[other])]
+    if unlike:
+        raise ValueError(
+            f"Read as {layout.name}, these should repeat one shared tensor and differ from it: {', '.join(unlike[:8])}. Build the "
+            "layer with separate weights (`shared=False`). Nothing was loaded."
+        )
+    return {key: value for key, value in tensors.items() if first[key] == key or first[key] not in tensors}
 
 
 def _variables_and_layouts(target):

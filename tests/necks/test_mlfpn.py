@@ -1,3 +1,5 @@
+import re
+
 import golden
 import keras
 import numpy as np
@@ -69,6 +71,20 @@ def test_golden_mlfpn(final_norm):
     kdb.weights.load(neck, {k: v for k, v in g.params().items() if final_norm or not k.startswith("Norm")})
     for i, y in enumerate(neck(inputs).values()):
         g.check("normed0" if final_norm and i == 0 else f"sfam{i}", nchw(y))
+
+
+def test_released_files_repeat_shared_modules():
+    """M2Det's state dicts hold one copy per place of each shared module; copies that differ are an error."""
+    g, x = load("m2det_mlfpn_2tum_40x40")
+    params = {k: v for k, v in g.params().items() if not k.startswith("Norm")}
+    copies = {k.replace("leach.0", f"leach.{i}"): v for k, v in params.items() if k.startswith("leach.0") for i in range(1, 8)}
+    copies |= {re.sub(r"(fc\d)\.0", rf"\1.{i}", k): v for k, v in params.items() if "sfam" in k for i in range(1, 6)}
+    neck = kdb.MLFPN(64, num_tums=2, shared=True)
+    neck.build({"P3": x["shallow"].shape, "P4": x["deep"].shape})
+    kdb.weights.load(neck, {**params, **copies})
+    key = "leach.3.conv.weight"
+    with pytest.raises(ValueError, match=f"differ from it: {key}"):
+        kdb.weights.load(neck, {**params, **copies, key: copies[key] + 1})
 
 
 def trainable(layer):
