@@ -15,7 +15,7 @@ import keras_detblocks as kdb
 class Case:
     """How to build a layer, and what to feed it.
 
-    name: unique. layer: its name in `keras_detblocks`. arguments: of the constructor.
+    name: unique. layer: its name in `keras_detblocks`. arguments: of the constructor, layers among them as configs.
     channels: an int for a layer that takes one map, a dict by level number for one that takes a dict of levels, a list of ints
         for one that takes a list of maps of one size.
     size: height and width of the map, or of the image whose levels are taken.
@@ -36,7 +36,11 @@ class Case:
     random: bool = False
 
     def build(self, **kwargs):
-        return getattr(kdb, self.layer)(**{**self.arguments, **kwargs})
+        return getattr(kdb, self.layer)(**self.made_arguments(), **kwargs)
+
+    def made_arguments(self):
+        """The arguments with new layers in the places of configs."""
+        return {key: _made(value) for key, value in self.arguments.items()}
 
     def shapes(self, size=None):
         """Shapes without the batch, in the structure that the layer takes."""
@@ -57,6 +61,11 @@ class Case:
         dynamic = self.dynamic if dynamic is None else dynamic
         inputs = _map(lambda shape, name=None: keras.Input((None, None, shape[-1]) if dynamic else shape, name=name), self.shapes())
         return keras.Model(inputs, self.build(**kwargs)(inputs), name=self.name)
+
+
+def _made(value):
+    """A new layer for the config of one, anything else as it is."""
+    return keras.saving.deserialize_keras_object(value) if isinstance(value, dict) and "class_name" in value else value
 
 
 def _map(function, shapes):
@@ -110,6 +119,23 @@ LAYERS = [
     Case("max_pool", "MaxPool2D", dict(pool_size=3, strides=2), 4),
     Case("squeeze_excite", "SqueezeExcite", dict(filters=3, activation="silu", gate_activation="hard_sigmoid"), 8, replicas=True),
     Case("stochastic_depth", "StochasticDepth", dict(rate=0.4, seed=1), 4, random=True),
+    Case("batch_normalization", "BatchNormalization", dict(momentum=0.8, epsilon=1e-3), 6),
+]
+
+BLOCK = keras.saving.serialize_keras_object(kdb.DenseBlock(1, growth_rate=4, bottleneck=2, name="block"))
+CROSS_STAGES = [
+    Case("dense_block", "DenseBlock", dict(num_layers=2, growth_rate=4, bottleneck=2, activation="relu6", dilation_rate=2), 8),
+    Case("two_way_dense_block", "TwoWayDenseBlock", dict(num_layers=2, growth_rate=6, filters=5, dilation_rate=2), 8),
+    Case("transition", "Transition", dict(filters=6, activation="leaky_relu"), 8),
+    Case(
+        "cross_stage",
+        "CrossStage",
+        dict(block=BLOCK, filters=10, part_ratio=0.25, part_filters=6, activation="leaky_relu", pre_activation=True),
+        8,
+        replicas=True,
+    ),
+    Case("cross_stage_first", "CrossStage", dict(block=BLOCK, fusion="first", worked_part="first", activation="relu6"), 8),
+    Case("cross_stage_last", "CrossStage", dict(block=BLOCK, fusion="last", part_ratio=0.75), 8),
 ]
 
 NECKS = [
@@ -217,4 +243,4 @@ CONTEXT = [
     Case("rfb_by_hand", "RFB", dict(filters=12, branches=HAND_MADE, strides=2, reduction=4), 16),
 ]
 
-CASES = LAYERS + NECKS + CONTEXT
+CASES = LAYERS + CROSS_STAGES + NECKS + CONTEXT

@@ -79,8 +79,8 @@ def application(trunk, arguments):
         outputs = {f"P{level}": maps[level] for level in arguments.levels}
     else:
         outputs = _top(maps[deepest], arguments)
-    inputs = image if arguments.input_tensor is None else keras.utils.get_source_inputs(arguments.input_tensor)
-    model = keras.Model(inputs, outputs, name=arguments.name or trunk.name)
+    sources = keras.utils.get_source_inputs(image)
+    model = keras.Model(sources[0] if len(sources) == 1 else sources, outputs, name=arguments.name or trunk.name)
     _load(model, trunk, arguments, checkpoint, deepest)
     return model
 

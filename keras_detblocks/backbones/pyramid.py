@@ -9,7 +9,8 @@ def feature_pyramid(model, levels=(3, 4, 5), preprocess=None, name=None):
     The output of level l is the last map of stride 2 ** l that everything deeper passes through: the output of a residual stage,
     or in nets of inverted bottlenecks the expansion before the next stride (as MobileNetV2's detector takes it,
     https://arxiv.org/abs/1801.04381). Strides come from the shapes of the graph itself, so it works on models of
-    `keras.applications` and KerasHub, on one just loaded from a file and on a clone.
+    `keras.applications`, on one just loaded from a file and on a clone. A model that names its own maps by level in a dict
+    `pyramid_outputs`, as the backbones of KerasHub do, gives those.
 
     Args:
         model: functional `keras.Model` with one image input, channels-last.
@@ -32,7 +33,9 @@ def feature_pyramid(model, levels=(3, 4, 5), preprocess=None, name=None):
     levels = tuple(levels)
     if not levels or len(set(levels)) != len(levels):
         raise ValueError(f"`levels` must be distinct and at least one. Received: levels={levels}")
-    found = _last_maps(model, image)
+    found = _own_maps(model)
+    if any(level not in found for level in levels):
+        found = {**_last_maps(model, image), **found}
     missing = [level for level in levels if level not in found]
     if missing:
         raise ValueError(
@@ -56,6 +59,12 @@ def _image_input(model):
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
         raise ValueError(f"`model` must have one image input (B, H, W, C). Received: {[tuple(t.shape) for t in inputs]}")
     return inputs[0]
+
+
+def _own_maps(model):
+    """The maps of `model.pyramid_outputs`, which cloning drops: nothing but the choice between maps of a level hangs on it."""
+    named = getattr(model, "pyramid_outputs", None) or {}
+    return {int(key[1:]): tensor for key, tensor in named.items() if key[:1] in "Pp" and key[1:].isdigit()}
 
 
 def _last_maps(model, image):

@@ -60,6 +60,31 @@ def _clone(model):
     return clone
 
 
+class HubLike(keras.Model):
+    """A functional backbone that names its maps, as KerasHub's `FeaturePyramidBackbone` does."""
+
+    def __init__(self):
+        image = keras.Input((64, 96, 3))
+        x = keras.layers.Conv2D(4, 3, strides=4, padding="same", name="quarter")(image)
+        named = keras.layers.ReLU(name="named")(x)
+        y = keras.layers.Conv2D(6, 3, strides=2, padding="same", name="eighth")(keras.layers.ReLU(name="later")(named))
+        super().__init__(inputs=image, outputs=y)
+        self.pyramid_outputs = {"P2": named}
+
+
+def test_models_that_name_their_maps():
+    """Named levels are taken as they are, the others found; a clone is an ordinary model, whose last map of the level counts."""
+    model = HubLike()
+    pyramid = kdb.feature_pyramid(model, (3, 2))
+    names = {level: tensor._keras_history.operation.name for level, tensor in pyramid.output.items()}
+    assert names == {"P3": "eighth", "P2": "named"}
+    plain = keras.Model(model.inputs, model.outputs)
+    found = kdb.feature_pyramid(plain, (2,)).output["P2"]
+    assert found._keras_history.operation.name == "later"
+    with pytest.raises(ValueError, match="has the levels"):
+        kdb.feature_pyramid(model, (4,))
+
+
 def test_errors():
     spec = kdb.AnyNetSpec((1,), (16,), (1,), (8,), stem_width=8)
     model = kdb.AnyNet(spec, include_top=False)
