@@ -27,10 +27,10 @@ def is_detector(model):
 
 
 def size_for(detector, image_size):
-    size = detector.image_size or (image_size and tuple(int(s) for s in image_size))
-    if size is None:
+    size = detector.image_size or image_size
+    if size is None or None in size:
         raise ValueError("The detector takes images of any size, and an exported file of one: give `image_size=(height, width)`.")
-    return size
+    return tuple(int(s) for s in size)
 
 
 def metadata(detector, image_size):

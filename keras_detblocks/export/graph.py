@@ -11,6 +11,8 @@ from ..layers.conv import native_convolutions
 
 # Names that Keras makes up; a file for other people gets better ones.
 _AUTOMATIC = re.compile(r"(keras_tensor|input_layer|input)(_?\d+)*")
+# Images to compare two implementations of dynamic size on: odd at some level, not square.
+_SAMPLE_SIZES = ((200, 312), (264, 168))
 _LOW_PRECISION = re.compile(r"(mixed_)?b?float16|float64")
 
 
@@ -51,12 +53,12 @@ def _in_float32(node):
 
 
 def signature_of(model, image_size=None, batch_size=1):
-    """The `Signature` of a model in which every size but the batch is a number.
+    """The `Signature` of a model in which every size but the batch is a number, unless `image_size` leaves it open.
 
     Args:
         model: a built Keras model.
         image_size: `(height, width)` for inputs of dynamic size (maps named `P3` get `ceil(size / 8)`, and so on), or a dict
-            from input name to `(height, width)`.
+            from input name to `(height, width)`; `None` in it leaves that side dynamic.
         batch_size: an int, or `None` for any.
     """
     structure = getattr(model, "_inputs_struct", None)
@@ -101,19 +103,22 @@ def _names(structure, stem):
 
 def _static(tensor, name, image_size, batch_size):
     shape = tuple(tensor.shape)[1:]
-    if len(shape) == 3 and None in shape[:2] and image_size is not None:
-        size = image_size.get(name) if isinstance(image_size, dict) else image_size
-        level = re.fullmatch(r"P(\d+)", name)
-        if size is not None:
-            stride = 2 ** int(level[1]) if level and not isinstance(image_size, dict) else 1
-            wanted = [math.ceil(s / stride) for s in size]
-            shape = (*(w if s is None else s for s, w in zip(shape, wanted)), shape[2])
+    size = image_size.get(name) if isinstance(image_size, dict) else image_size
+    if len(shape) == 3 and None in shape[:2] and size is not None:
+        wanted = size if isinstance(image_size, dict) else _of_level(name, size)
+        return (batch_size, *(w if s is None else s for s, w in zip(shape, wanted)), shape[2])
     if None in shape:
         raise ValueError(
-            f"Input {name!r} has dynamic sides {tuple(tensor.shape)}, and an exported file has fixed ones: give "
-            f"`image_size=(height, width)`, or a dict from input name to it. Received: image_size={image_size}"
+            f"Input {name!r} has dynamic sides {tuple(tensor.shape)}: give `image_size=(height, width)`, or a dict from input name "
+            f"to it; SavedModel and ONNX files keep them dynamic with (None, None). Received: image_size={image_size}"
         )
     return (batch_size, *shape)
+
+
+def _of_level(name, size):
+    """The size of the map named so, for an image of this size: that of level l if it is called `Pl`, else the image's."""
+    level = re.fullmatch(r"P(\d+)", name)
+    return tuple(side if side is None else math.ceil(side / 2 ** int(level[1] if level else 0)) for side in size)
 
 
 def freeze(signature, unfused=False):
@@ -148,12 +153,28 @@ def nodes_of(graph_def, operators):
 
 
 def sample_inputs(signature, seed=0):
-    """Inputs to compare two implementations on: pictures from 0 to 255 for `image`, normal numbers for others."""
+    """Inputs to compare two implementations on: pictures from 0 to 255 for `image`, normal numbers for others.
+
+    Dynamic sides get other numbers for each seed.
+    """
     rng = np.random.default_rng(seed)
+    shapes = {name: _sample_shape(name, shape, seed) for name, (shape, _) in signature.inputs.items()}
     return {
-        name: (picture_like(shape, seed) if name == "image" else rng.normal(size=[s or 2 for s in shape])).astype(dtype)
-        for name, (shape, dtype) in signature.inputs.items()
+        name: (picture_like(shape, seed) if name == "image" else rng.normal(size=shape)).astype(signature.inputs[name][1])
+        for name, shape in shapes.items()
     }
+
+
+def is_dynamic(signature):
+    """Whether sides of inputs, not only the batch, are left open."""
+    return any(None in shape[1:] for shape, _ in signature.inputs.values())
+
+
+def _sample_shape(name, shape, seed):
+    """The shape with numbers for what is open: the sides of an image, of its level for a map called `Pl`, of P3 for others."""
+    size = _SAMPLE_SIZES[seed % len(_SAMPLE_SIZES)]
+    sides = _of_level("P0" if name == "image" else name if re.fullmatch(r"P\d+", name) else "P3", size)
+    return tuple(2 if n is None and i == 0 else sides[i - 1] if n is None else n for i, n in enumerate(shape))
 
 
 def picture_like(shape, seed=0):

@@ -20,7 +20,8 @@ def to_onnx(model, path, image_size=None, batch_size=1, opset=OPSET, representat
     Args:
         model: a functional or Sequential Keras model; images stay channels-last.
         path: of the file.
-        image_size: `(height, width)`, needed where the model's are dynamic.
+        image_size: `(height, width)`, needed where the model's are dynamic; `(None, None)` keeps them dynamic in the file, except
+            for a detector, and it is then compared at two sizes.
         batch_size: of the file; 1 by default.
         opset: ONNX operator set.
         representative_data: inputs to compare on, as in `to_tflite`; random ones by default.

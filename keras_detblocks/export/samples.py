@@ -17,7 +17,7 @@ def calibration_samples(signature, representative_data, most=None):
             raise ValueError(f"Representative data must have the inputs {list(signature.inputs)}. Received: {list(batch)}")
         rows = {name: np.asarray(value) for name, value in batch.items()}
         for name, (shape, _) in signature.inputs.items():
-            if rows[name].shape[1:] != shape[1:]:
+            if len(rows[name].shape) != len(shape) or any(s not in (None, n) for s, n in zip(shape[1:], rows[name].shape[1:])):
                 raise ValueError(
                     f"Representative data for {name!r} must be batches {(None, *shape[1:])}. Received: {rows[name].shape}"
                 )

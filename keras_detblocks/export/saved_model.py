@@ -17,7 +17,8 @@ def to_saved_model(model, path, image_size=None, batch_size=None, representative
     Args:
         model: a functional or Sequential Keras model.
         path: of the folder. One that already holds a SavedModel is replaced.
-        image_size: `(height, width)`, needed where the model's are dynamic.
+        image_size: `(height, width)`, needed where the model's are dynamic; `(None, None)` keeps them dynamic in the file, except
+            for a detector, and it is then compared at two sizes.
         batch_size: `None` for any.
         representative_data: inputs to compare on, as in `to_tflite`; random ones by default.
 

@@ -8,7 +8,7 @@ import warnings
 
 from .detector import compare_detections, is_detector, metadata, raw_signature, tail, with_detections
 from .flatbuffer import custom_operators, join, mend_dead_tensors, operators
-from .graph import as_float32, nodes_of, signature_of
+from .graph import as_float32, is_dynamic, nodes_of, signature_of
 from .metadata import packed, with_files
 from .samples import COMPARED, calibration_samples
 from .saved_model import write_saved_model
@@ -46,6 +46,8 @@ def to_tflite(model, path, quantization=None, representative_data=None, image_si
     if is_detector(model):
         return _detector(model, path, quantization, representative_data, image_size, input_dtype, tolerance)
     signature = signature_of(as_float32(model), image_size)
+    if is_dynamic(signature):
+        raise ValueError(f"TFLite files have one size: give `image_size=(height, width)`. Received: image_size={image_size}")
     samples = _samples(signature, quantization, representative_data)
     content, mended = convert(signature, quantization, samples, input_dtype)
     with staged(path) as target:

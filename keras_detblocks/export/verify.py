@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .graph import sample_inputs
+from .graph import is_dynamic, sample_inputs
 from .session import Session, SessionError
 
 # Largest error allowed, as a share of the output's range: float32 differs by the order of sums, float16 by its 11 bits.
@@ -94,7 +94,7 @@ def compare(path, signature, precision=None, samples=None, tolerance=None):
         path: of the export.
         signature: what Keras computes.
         precision: `None` (float32), `"fp16"` or `"int8"`: chooses the tolerance.
-        samples: list of dicts of arrays; one random sample by default.
+        samples: list of dicts of arrays; a random one by default, two of different sizes where these are dynamic.
         tolerance: another one.
 
     Returns:
@@ -103,7 +103,7 @@ def compare(path, signature, precision=None, samples=None, tolerance=None):
     Raises:
         ExportError: if an output is missing, of another shape or further off than the tolerance.
     """
-    samples = samples or [sample_inputs(signature)]
+    samples = samples or [sample_inputs(signature, seed) for seed in range(2 if is_dynamic(signature) else 1)]
     expected = [keras_outputs(signature, arrays) for arrays in samples]
     try:
         with Session(path) as session:

@@ -1,16 +1,16 @@
-"""Context blocks as int8 TFLite files of builtin operators, dilated convolutions without SpaceToBatch pairs.
+"""Context blocks as int8 TFLite files of builtin operators without SpaceToBatch pairs, and as files of dynamic size.
 
-Float32 files of them are made by `tests/test_export.py`.
+Float32 files of fixed size are made by `tests/test_export.py`.
 """
 
 import keras
 import numpy as np
 import pytest
-from cases import fit_statistics
+from cases import fit_statistics, randomize
 from context_golden import random_map
 
 import keras_detblocks as kdb
-from keras_detblocks.export import Session, to_tflite
+from keras_detblocks.export import Session, to_onnx, to_saved_model, to_tflite
 
 CHANNELS = 32
 BLOCKS = {
@@ -53,3 +53,22 @@ def test_int8(tmp_path, record_property):
     record_property("normalised_rms_error", errors)
     print({name: f"{error:.2g}" for name, error in errors.items()}, report.operators, report.partitions)
     assert max(errors.values()) <= 0.05, errors
+
+
+@pytest.fixture(scope="module")
+def dynamic():
+    return randomize(all_blocks((None, None)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("export", [to_saved_model, to_onnx])
+def test_dynamic_sizes(dynamic, tmp_path, export):
+    """One file for maps of any size: windows, bins and averages follow. Compared by the export at two sizes, here at a third."""
+    report = export(dynamic, tmp_path / "blocks.onnx", image_size=(None, None))
+    assert set(report.max_error) == set(BLOCKS)
+    x = random_map(1, 9, 14, CHANNELS)
+    with Session(tmp_path / "blocks.onnx") as session:
+        got = session(x=x)
+    for name, want in dynamic(x).items():
+        assert got[name].shape == tuple(want.shape)
+        assert normalized_error(got[name], np.asarray(want)) < 1e-4, name
