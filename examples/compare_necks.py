@@ -45,7 +45,7 @@ def main(arguments=None):
         console.print(f"[{len(done) - len(left) + i + 1}/{len(done)}] {name}{eta(seconds, len(left) - i)}")
         started = time.monotonic()
         keras.utils.clear_session()
-        detector = trained(name, options, size, train_set, out / name, console)
+        detector = trained(name, options, size, train_set, validation_set, out / name, console)
         write_json(done[name], measured(name, detector, out / name, train_set, validation_set))
         seconds = time.monotonic() - started
     rows = [json.loads(path.read_text()) for path in done.values()]
@@ -87,7 +87,7 @@ def eta(seconds, necks):
     return f": about {seconds * necks / 60:.0f} minutes left for {necks} of them, until {end:%H:%M}"
 
 
-def trained(name, options, size, train_set, folder, console):
+def trained(name, options, size, train_set, validation_set, folder, console):
     """The neck's detector, from its file, from where its training was stopped, or new."""
     if (folder / "detector.keras").is_file():
         return keras.models.load_model(folder / "detector.keras")
@@ -95,11 +95,12 @@ def trained(name, options, size, train_set, folder, console):
     return kdb.training.train(
         lambda: build_detector(train_set.class_names, size, neck=name, levels=options.levels, filters=options.filters),
         train_set,
-        None,
+        validation_set,
         folder,
         minutes=None if options.steps else options.minutes,
         epochs=options.steps / (len(train_set) // batch) if options.steps else None,
         batch_size=batch,
+        evaluations=1,
         resume=(folder / "checkpoint" / "progress.json").is_file(),
         console=console,
     )[0]
@@ -110,7 +111,7 @@ def measured(name, detector, folder, train_set, validation_set):
     calibration = kdb.data.pipeline(train_set.take(100), detector.image_size, 1)
     kdb.export.export_all(detector, folder, EXPORTED, calibration)
     files = {each: kdb.export.exported_path(folder, each) for each in EXPORTED}
-    formats = compare(detector, folder / "detector.keras", files, validation_set)
+    formats = compare(folder, files, validation_set)
     counts = complexity(detector, detector.image_size[0])
     return {"neck": name, "params": counts.params, "macs": counts.macs, "formats": {row.pop("format"): row for row in formats}}
 

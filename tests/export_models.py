@@ -43,7 +43,7 @@ def small_detector(size=(64, 96), **kwargs):
     rng = np.random.default_rng(0)
     for variable in detector.variables:
         if variable.path.endswith("logits_out/kernel"):
-            variable.assign(rng.normal(size=variable.shape) * 0.5)
+            variable.assign(rng.normal(size=variable.shape) * 3.0)
         if variable.path.endswith("distances_out/kernel"):
-            variable.assign(rng.normal(size=variable.shape) * 0.05)
+            variable.assign(rng.normal(size=variable.shape) * 0.15)
     return detector
