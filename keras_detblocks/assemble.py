@@ -7,7 +7,7 @@ from . import context as context_blocks
 from .backbones import AnyNet, AnyNetSpec
 from .detection import Detector
 
-__all__ = ["build_detector"]
+__all__ = ["build_backbone", "build_detector"]
 
 # Stages of the compact backbone that trains from scratch in minutes: RegNet's Y block, one stage per level from P2 on.
 COMPACT_WIDTHS = {2: 24, 3: 48, 4: 96, 5: 192}
@@ -82,10 +82,23 @@ def build_detector(
     taken = tuple(level for level in levels if level <= deepest) or (deepest,)
     if neck == "efm":
         taken = (taken[0] - 1, *taken)  # each output of an exact fusion model also sees the level below it
-    stem = _compact(image_size, taken) if backbone == "compact" else _by_name(backbone, image_size, taken, weights)
+    stem = build_backbone(backbone, image_size, taken, weights)
     layers = [] if neck is None else _lookup(NECKS, neck, "neck")(filters, levels, **(neck_options or {}))
     block = None if context is None else _lookup(CONTEXTS, context, "context block")(stem.output[f"P{deepest}"].shape[-1])
     return Detector(stem, layers, class_names=class_names, context=block, **options)
+
+
+def build_backbone(name, image_size, levels, weights=None):
+    """Builds a backbone from its name: `"compact"` or one of `list_models()`, in any case; the rest as in `build_detector`.
+
+    >>> list(build_backbone("regnety002", (64, 64), (4, 5)).output)
+    ['P4', 'P5']
+    """
+    if name == "compact":
+        return _compact(image_size, levels)
+    makers = {key.lower(): key for key in backbones.list_models()}
+    maker = getattr(backbones, _lookup(makers, name.lower(), "backbone"))
+    return maker(include_top=False, weights=weights, input_shape=(*image_size, 3), levels=levels)
 
 
 def _compact(image_size, levels):
@@ -100,12 +113,6 @@ def _compact(image_size, levels):
         stem_width=16,
     )
     return AnyNet(spec, include_top=False, input_shape=(*image_size, 3), levels=levels, name="compact")
-
-
-def _by_name(name, image_size, levels, weights):
-    makers = {key.lower(): key for key in backbones.list_models()}
-    maker = getattr(backbones, _lookup(makers, name.lower(), "backbone"))
-    return maker(include_top=False, weights=weights, input_shape=(*image_size, 3), levels=levels)
 
 
 def _lookup(table, name, kind):

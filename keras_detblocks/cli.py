@@ -227,24 +227,31 @@ def _add_predict(verb):
 def _predict(options):
     import json
 
-    from .data import read_image
+    from .data import ImageError, read_image
     from .detection.detect import detect
     from .plots import draw_boxes
     from .training.state import prepare_folder
 
     detector, out = _open(options.model), prepare_folder(options.out)
-    pictures = [read_image(path) for path in options.images]
-    found = detect(detector, pictures, options.score, batch_size=1)
-    rows, written = {}, set()
-    for path, picture, each in zip(options.images, pictures, found):
+    rows, written, unread = {}, set(), 0
+    for path in options.images:
+        try:
+            picture = read_image(path)
+        except ImageError as error:
+            print(f"{path}: skipped: {_one_line(error)}", file=sys.stderr)
+            unread += 1
+            continue
+        (found,) = detect(detector, [picture], options.score, batch_size=1)
         target = _free(out / f"{path.stem}.png", written)
-        draw_boxes(picture, each["boxes"], each["labels"], each["scores"], detector.class_names).save(target)
+        draw_boxes(picture, found["boxes"], found["labels"], found["scores"], detector.class_names).save(target)
         rows[str(path)] = [
             {"class": name, "score": round(float(score), 4), "box": [round(float(v), 2) for v in box]}
-            for name, score, box in zip(each["class_names"], each["scores"], each["boxes"])
+            for name, score, box in zip(found["class_names"], found["scores"], found["boxes"])
         ]
         print(f"{path}: {len(rows[str(path)])} objects -> {target}")
     (out / "detections.json").write_text(json.dumps(rows, indent=1))
+    if unread:
+        raise ValueError(f"{unread} of {len(options.images)} pictures could not be read; the others are done.")
 
 
 def _free(path, taken):
@@ -310,9 +317,9 @@ def _add_summary(verb):
     verb.add_argument("--size", type=_size, default=(224, 224))
 
     def run(options):
-        from .assemble import _by_name
+        from .assemble import build_backbone
 
-        _by_name(options.name, options.size, (3, 4, 5), None).summary()
+        build_backbone(options.name, options.size, (3, 4, 5)).summary()
 
     return run
 

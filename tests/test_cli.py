@@ -62,6 +62,19 @@ def test_evaluate_and_predict_take_keras_and_exported_files(demo, tmp_path, caps
 
 
 @pytest.mark.slow
+def test_predict_skips_what_it_cannot_read_and_does_the_others(demo, tmp_path, capsys):
+    out, _ = demo
+    noise, picture = tmp_path / "noise.png", next((out / "data" / "val").glob("*.png"))
+    noise.write_bytes(b"not a picture")
+    model = str(out / "export" / "detector.tflite")
+    assert main(["predict", model, str(noise), str(picture), "--out", str(tmp_path / "found")]) == 2
+    assert (tmp_path / "found" / picture.name).is_file()
+    assert list(json.loads((tmp_path / "found" / "detections.json").read_text())) == [str(picture)]
+    error = capsys.readouterr().err
+    assert f"{noise}: skipped" in error and "1 of 2 pictures could not be read" in error
+
+
+@pytest.mark.slow
 def test_train_and_export_are_the_same_verbs_on_any_folder(demo, tmp_path, capsys):
     data, run = demo[0] / "data", tmp_path / "run"
     options = ["--epochs", "0.5", "--batch", "8", "--size", "64x96", "--levels", "3-4", "--filters", "16", "--augment", "color"]

@@ -31,12 +31,20 @@ def main(arguments=None):
     try:
         detector = Detector(options.model, options.threads)
         out = folder(options.out)
-        for path in options.images:
-            report(path, detector, options.score, out)
     except Mistake as mistake:
-        print(f"detect.py: {mistake}", file=sys.stderr)
-        return 2
-    return 0
+        return complain(mistake)
+    code = 0
+    for path in options.images:
+        try:
+            report(path, detector, options.score, out)
+        except Mistake as mistake:  # the other pictures are done
+            code = complain(mistake)
+    return code
+
+
+def complain(mistake):
+    print(f"detect.py: {mistake}", file=sys.stderr)
+    return 2
 
 
 def parse(arguments):

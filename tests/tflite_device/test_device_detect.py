@@ -84,6 +84,8 @@ def test_mistakes_are_one_line_and_not_zero(files, tmp_path):
     ):
         done = run(*arguments)
         assert done.returncode == 2 and message in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
+    done = run(tmp_path / "text.jpg", picture, "--model", model, "--out", tmp_path)
+    assert done.returncode == 2 and "not a picture" in done.stderr and (tmp_path / "turned.png").is_file()
 
 
 @pytest.mark.parametrize("size", [(64, 96), (33, 70), (200, 100), (1, 90)])
