@@ -15,13 +15,14 @@ if "tensorflow" not in sys.modules:
     if os.path.basename(sys.argv[0] if sys.argv else "") in ("detblocks", "-m"):
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from . import analysis, backbones, context, detection, layers, necks, plots, receptive_field, weights
+from . import analysis, backbones, context, detection, layers, necks, optimizers, plots, receptive_field, weights
 from .analysis import *
 from .backbones import *
 from .context import *
 from .detection import *
 from .layers import *
 from .necks import *
+from .optimizers import *
 from .receptive_field import *
 from .version import __version__
 
@@ -29,7 +30,7 @@ _LAZY_ROOMS = ("data", "design", "export", "training")
 
 # Every room states its public names in its own `__all__`.
 __all__ = ["__version__", "plots", "weights"]
-for _room in (analysis, backbones, context, detection, layers, necks, receptive_field):
+for _room in (analysis, backbones, context, detection, layers, necks, optimizers, receptive_field):
     __all__ += _room.__all__
 
 

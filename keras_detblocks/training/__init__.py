@@ -4,16 +4,13 @@ from .coco_ap import CocoAP, coco_ap
 from .distribute import synchronize_batch_norm
 from .ema import averaged
 from .fit import compile_detector, default_strategy, evaluate_ap, predict_dataset, train
-from .muon import ConvMuon, conv_groups
 from .schedule import cosine_with_warmup
 
 __all__ = [
     "CocoAP",
-    "ConvMuon",
     "averaged",
     "coco_ap",
     "compile_detector",
-    "conv_groups",
     "cosine_with_warmup",
     "default_strategy",
     "evaluate_ap",

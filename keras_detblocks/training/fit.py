@@ -4,10 +4,10 @@ import keras
 import numpy as np
 
 from ..data import pipeline
+from ..optimizers import ConvMuon, conv_groups
 from .callbacks import Budget, Milestones, ProgressBar, StepLog, tensorboard_writer
 from .coco_ap import coco_ap
 from .ema import averaged
-from .muon import ConvMuon, conv_groups
 from .state import Checkpoint, prepare_folder, save_model, write_json
 
 # Optimizers by name, with the learning rates that did best from scratch.
@@ -68,18 +68,13 @@ def train(
     from rich.console import Console
 
     console = console or Console()
-    if (minutes is None) == (epochs is None) or (minutes or epochs) <= 0:
-        raise ValueError(f"Give a positive number of minutes or of epochs. Received: minutes={minutes}, epochs={epochs}")
-    _check_optimizer(optimizer)
-    learning_rate = learning_rate or LEARNING_RATES[optimizer]
+    strategy = default_strategy()
+    _check(minutes, epochs, optimizer, batch_size, strategy.num_replicas_in_sync)
     out = prepare_folder(out)
     checkpoint = Checkpoint(out / "checkpoint")
     if resume and not checkpoint.exists():
         raise ValueError(f"There is no stopped run to resume in {out}; leave --resume out to start one.")
-    steps_per_epoch = max(len(train_set.records) // batch_size, 1)
-    strategy = default_strategy()
-    if strategy.num_replicas_in_sync > batch_size:
-        raise ValueError(f"A batch of {batch_size} cannot be shared by {strategy.num_replicas_in_sync} devices; raise --batch.")
+    learning_rate = learning_rate or LEARNING_RATES[optimizer]
     with strategy.scope(), _global_policy(_policy(precision)):
         keras.utils.set_random_seed(seed)
         if resume:
@@ -89,6 +84,7 @@ def train(
             progress, model = {"step": 0, "seconds": 0.0, "history": {"losses": [], "ap": []}}, build()
             compile_detector(model, learning_rate, weight_decay, ema, optimizer)
     history = progress["history"]
+    steps_per_epoch = max(len(train_set.records) // batch_size, 1)
     steps = None if epochs is None else max(round(epochs * steps_per_epoch), 1)
     budget = Budget(learning_rate, warmup_steps, minutes, steps, progress["step"], progress["seconds"])
     writer = tensorboard_writer(out / "logs")
@@ -117,6 +113,14 @@ def train(
     _leave_results(model, history, out)
     checkpoint.remove()  # last: a run killed before this line can still be resumed
     return model, history
+
+
+def _check(minutes, epochs, optimizer, batch_size, replicas):
+    if (minutes is None) == (epochs is None) or (minutes or epochs) <= 0:
+        raise ValueError(f"Give a positive number of minutes or of epochs. Received: minutes={minutes}, epochs={epochs}")
+    if replicas > batch_size:
+        raise ValueError(f"A batch of {batch_size} cannot be shared by {replicas} devices; raise --batch.")
+    _check_optimizer(optimizer)
 
 
 def _leave_results(model, history, out):

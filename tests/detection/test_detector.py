@@ -155,7 +155,7 @@ np.testing.assert_allclose(one[0], two[0], rtol=1e-3)
 for a, b in zip(one[1], two[1]):
     np.testing.assert_allclose(a, b, atol=1e-4)
 # Muon makes all directions of a gradient equally long, also those that are rounding noise: the losses agree, less closely.
-one, two = (train(each, lambda: kdb.training.ConvMuon(0.005, exclude_layers=["(logits|distances)_out/"])) for each in strategies)
+one, two = (train(each, lambda: kdb.ConvMuon(0.005, exclude_layers=["(logits|distances)_out/"])) for each in strategies)
 np.testing.assert_allclose(one[0], two[0], rtol=1e-2)
 print("equal")
 """

@@ -1,10 +1,12 @@
-"""Muon (https://kellerjordan.github.io/posts/muon/, scaled as in https://arxiv.org/abs/2502.16982) for convolutional nets."""
+"""Optimizers: Muon (https://kellerjordan.github.io/posts/muon/, scaled as in https://arxiv.org/abs/2502.16982) for convolutions."""
 
 import math
 import re
 
 import keras
 from keras import ops
+
+__all__ = ["ConvMuon", "conv_groups"]
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
