@@ -15,7 +15,7 @@ import keras_detblocks as kdb
 class Case:
     """How to build a layer, and what to feed it.
 
-    name: unique. layer: its name in `keras_detblocks`. arguments: of the constructor, layers among them as configs.
+    name: unique. layer: its name in `keras_detblocks`. arguments: of the constructor, layers among them as dicts of `layer` and theirs.
     channels: an int for a layer that takes one map, a dict by level number for one that takes a dict of levels, a list of ints
         for one that takes a list of maps of one size.
     size: height and width of the map, or of the image whose levels are taken.
@@ -64,8 +64,10 @@ class Case:
 
 
 def _made(value):
-    """A new layer for the config of one, anything else as it is."""
-    return keras.saving.deserialize_keras_object(value) if isinstance(value, dict) and "class_name" in value else value
+    """A new layer for a dict of `layer`, its name, and its arguments; anything else as it is."""
+    if not (isinstance(value, dict) and "layer" in value):
+        return value
+    return getattr(kdb, value["layer"])(**{key: each for key, each in value.items() if key != "layer"})
 
 
 def _map(function, shapes):
@@ -122,7 +124,7 @@ LAYERS = [
     Case("batch_normalization", "BatchNormalization", dict(momentum=0.8, epsilon=1e-3), 6),
 ]
 
-BLOCK = keras.saving.serialize_keras_object(kdb.DenseBlock(1, growth_rate=4, bottleneck=2, name="block"))
+BLOCK = dict(layer="DenseBlock", num_layers=1, growth_rate=4, bottleneck=2, name="block")
 CROSS_STAGES = [
     Case("dense_block", "DenseBlock", dict(num_layers=2, growth_rate=4, bottleneck=2, activation="relu6", dilation_rate=2), 8),
     Case("two_way_dense_block", "TwoWayDenseBlock", dict(num_layers=2, growth_rate=6, filters=5, dilation_rate=2), 8),

@@ -96,7 +96,9 @@ class Conv2D(keras.layers.Conv2D):
         if self.padding != "symmetric":
             return x, self.strides, self.padding
         total = [d * (k - 1) for d, k in zip(self.dilation_rate, self.kernel_size)]
-        if self.strides == (1, 1) and not any(t % 2 for t in total):
+        # ONNX Runtime knows no dilated SAME, and only for known sizes does the converter write numbers in its place.
+        writable = max(self.dilation_rate) == 1 or None not in x.shape[1:3]
+        if self.strides == (1, 1) and writable and not any(t % 2 for t in total):
             return x, self.strides, "same"  # the same numbers, and one operator less in TFLite
         pads = [(0, 0), *((t // 2, t // 2) for t in total), (0, 0)]
         return ops.pad(x, pads), self.strides, "valid"
