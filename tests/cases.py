@@ -15,7 +15,7 @@ import keras_detblocks as kdb
 class Case:
     """How to build a layer, and what to feed it.
 
-    name: unique. layer: its name in `keras_detblocks`. arguments: of the constructor, layers among them as dicts of `layer` and theirs.
+    name: unique. layer: its name in `keras_detblocks`. arguments: of the constructor; a layer in them is a dict with key `layer`.
     channels: an int for a layer that takes one map, a dict by level number for one that takes a dict of levels, a list of ints
         for one that takes a list of maps of one size.
     size: height and width of the map, or of the image whose levels are taken.
