@@ -7,13 +7,17 @@ import importlib
 import os
 import sys
 
+from .streams import hidden_stderr
+
 if "tensorflow" not in sys.modules:
     # On processors for which TensorFlow leaves oneDNN off, its CPU kernels cannot differentiate grouped convolutions, and the
     # fallback is slower. A user's own choice stays.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    # The command line has its own messages; TensorFlow reads the level of its log when it is imported, which is here.
-    if os.path.basename(sys.argv[0] if sys.argv else "") in ("detblocks", "-m"):
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # The command line has its own messages. TensorFlow reads the level of its log when it is imported, and says some things before.
+    if os.path.basename(sys.argv[0] if sys.argv else "") in ("detblocks", "-m") and "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+        with hidden_stderr():
+            import keras  # noqa: F401
 
 from . import analysis, backbones, context, detection, layers, necks, optimizers, plots, receptive_field, weights
 from .analysis import *

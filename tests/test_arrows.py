@@ -10,7 +10,7 @@ import pytest
 PACKAGE = pathlib.Path(__file__).parent.parent / "keras_detblocks"
 # A file may import from the rows above its own, and within its own room. Rooms on one row never import each other.
 ROWS = [
-    ["version"],
+    ["streams", "version"],
     ["layers", "optimizers"],
     ["weights"],
     ["backbones"],

@@ -1,11 +1,10 @@
 """TFLite (LiteRT) export: float32, float16 weights, or full int8; builtin operators only."""
 
-import contextlib
-import os
 import re
 import tempfile
 import warnings
 
+from ..streams import hidden_stderr
 from .detector import compare_detections, is_detector, metadata, raw_signature, tail, with_detections
 from .flatbuffer import custom_operators, join, mend_dead_tensors, operators
 from .graph import as_float32, is_dynamic, nodes_of, signature_of
@@ -133,7 +132,7 @@ def _converter(folder, signature, quantization, samples, input_dtype):
 
 def _run_converter(converter, graph_def):
     try:
-        with _quiet(), warnings.catch_warnings():
+        with hidden_stderr(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Statistics for quantized inputs")
             return converter.convert()
     except Exception as error:  # the converter has its own classes of them, and plain RuntimeErrors
@@ -148,19 +147,6 @@ def _no_builtin(operators, graph_def):
     operators = {name.removeprefix("Flex") for name in operators}
     where = nodes_of(graph_def, operators) or sorted(operators)
     return f"TFLite has no builtin operator for: {'; '.join(where[:5])}. Replace these operations in the model."
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Hides what the converter writes to the process's standard error, straight from C++."""
-    keep = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(keep, 2)
-        os.close(keep)
 
 
 def _tools():
