@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -90,11 +91,47 @@ def test_keras_file_opens_in_a_fresh_process(trained, tmp_path):
         "assert model.iou_threshold == 0.5 and model.class_names == ('circle', 'square', 'star') and model.optimizer is not None\n"
         "np.savez('out.npz', **{k: np.asarray(v) for k, v in model(np.load('x.npy')).items()})\n"
     )
-    env = {**__import__("os").environ, "PYTHONPATH": str(kdb.__path__[0]) + "/.."}
+    env = {**os.environ, "PYTHONPATH": str(kdb.__path__[0]) + "/.."}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=env)
     out = np.load(tmp_path / "out.npz")
     for key, value in detector(x[:2]).items():
         np.testing.assert_allclose(out[key], value, atol=1e-4)
+
+
+ON_JAX = """
+import keras, numpy as np, keras_detblocks
+model = keras.models.load_model("detector.keras")
+data = np.load("data.npz")
+y = {"boxes": data["boxes"], "labels": data["labels"]}
+found = model.predict(data["x"], verbose=0)
+before = model.evaluate(data["x"], y, verbose=0, return_dict=True)
+model.compile(keras.optimizers.SGD(0.01))
+after = model.fit(data["x"], y, batch_size=4, epochs=2, verbose=0).history
+np.savez("out.npz", before=before["loss"], after=after["loss"], **found)
+assert keras.backend.backend() == "jax"
+"""
+
+
+@pytest.mark.slow
+def test_on_jax_it_finds_and_loses_the_same_and_trains(trained, tmp_path):
+    detector, _, (x, y) = trained
+    x, y = x[:4], {key: value[:4] for key, value in y.items()}
+    detector.save(tmp_path / "detector.keras")
+    np.savez(tmp_path / "data.npz", x=x, **y)
+    env = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(kdb.__path__[0]) + "/.."}
+    run = subprocess.run([sys.executable, "-c", ON_JAX], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-3000:]
+    out = np.load(tmp_path / "out.npz")
+    found = detector.predict(x, verbose=0)
+    np.testing.assert_array_equal(out["count"], found["count"])
+    np.testing.assert_allclose(out["scores"], found["scores"], atol=1e-3)
+    sure = found["scores"] > 0.3
+    assert sure.sum() > 2
+    np.testing.assert_array_equal(out["labels"][sure], found["labels"][sure])
+    np.testing.assert_allclose(out["boxes"][sure], found["boxes"][sure], atol=1e-1)
+    loss = detector.evaluate(x, y, verbose=0, return_dict=True)["loss"]
+    np.testing.assert_allclose(out["before"], loss, rtol=1e-3)
+    assert np.isfinite(out["after"]).all() and out["after"][1] < out["after"][0]
 
 
 def test_dynamic_sizes_and_one_neck_after_another():
