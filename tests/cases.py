@@ -3,12 +3,17 @@
 Add a row for every public layer, with values other than the defaults and sizes that are odd and not square.
 """
 
+import importlib.util
 from dataclasses import dataclass
 
 import keras
 import numpy as np
+import pytest
 
 import keras_detblocks as kdb
+
+# torch is no dependency of the tests: where somebody has installed it, they run on Keras' PyTorch backend too.
+NEEDS_TORCH = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from cases import CASES, randomize
+from cases import CASES, NEEDS_TORCH, randomize
 
 TESTS = pathlib.Path(__file__).parent
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -135,9 +135,9 @@ sys.exit(bool(bad))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", pytest.param("torch", marks=NEEDS_TORCH)])
 def test_loads_in_a_fresh_process(saved, backend):
-    """Every file loads after `import keras_detblocks` alone and gives the same numbers, on JAX too."""
+    """Every file loads after `import keras_detblocks` alone and gives the same numbers, on the other backends too."""
     path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
     env = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu"}
     env["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # little to compute, much to compile

@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from cases import NEEDS_TORCH
 
-# Run in this process and, with oneDNN off and on the JAX backend, in children.
+# Run in children: with oneDNN on and off, on the JAX backend, and on the PyTorch backend where torch is installed.
 SCRIPT = """
 import itertools
 import keras, numpy as np
@@ -37,6 +38,11 @@ def gradients(layer, x):
             tape.watch(x)
             loss = tf.reduce_sum(layer(x) ** 2) / 2
         return [np.asarray(g) for g in tape.gradient(loss, [x, layer.kernel.value])]
+    if keras.backend.backend() == "torch":
+        import torch
+        x = torch.tensor(x, requires_grad=True)
+        (layer(x) ** 2).sum().div(2).backward()
+        return [x.grad.numpy(), layer.kernel.value.grad.numpy()]
     import jax
     def loss(x, kernel):
         y, _ = layer.stateless_call([kernel], [], x)
@@ -81,8 +87,12 @@ def run(**environment):
 
 @pytest.mark.parametrize(
     "environment",
-    [dict(TF_ENABLE_ONEDNN_OPTS="1"), dict(TF_ENABLE_ONEDNN_OPTS="0"), dict(KERAS_BACKEND="jax")],
-    ids=["oneDNN", "without oneDNN", "JAX"],
+    [
+        pytest.param(dict(TF_ENABLE_ONEDNN_OPTS="1"), id="oneDNN"),
+        pytest.param(dict(TF_ENABLE_ONEDNN_OPTS="0"), id="without oneDNN"),
+        pytest.param(dict(KERAS_BACKEND="jax"), id="JAX"),
+        pytest.param(dict(KERAS_BACKEND="torch"), id="PyTorch", marks=NEEDS_TORCH),
+    ],
 )
 def test_values_and_gradients(environment):
     done = run(**environment)
