@@ -5,8 +5,9 @@ import pytest
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the same numbers on every machine
-
-import keras_detblocks  # noqa: E402, F401  (turns oneDNN on before TensorFlow is imported)
+# As importing keras_detblocks does, for tests that import TensorFlow first. Nothing is imported here: the process that hands out
+# the tests needs no TensorFlow, and pytest shows what it says on standard error behind the summary.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
