@@ -95,6 +95,10 @@ def build_backbone(name, image_size, levels, weights=None):
     ['P4', 'P5']
     """
     if name == "compact":
+        if weights is not None:
+            raise ValueError(
+                f"The compact backbone has no pretrained weights: name another with `backbone`. Received: weights={weights!r}"
+            )
         return _compact(image_size, levels)
     makers = {key.lower(): key for key in backbones.list_models()}
     maker = getattr(backbones, _lookup(makers, name.lower(), "backbone"))

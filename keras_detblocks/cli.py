@@ -7,6 +7,10 @@ import argparse
 import pathlib
 import sys
 
+# What splits for training and for validation are called.
+TRAINING = ("train", "train2017", "training")
+VALIDATION = ("val", "valid", "val2017", "validation")
+
 
 def main(arguments=None):
     """Runs the command line; returns the exit code."""
@@ -144,7 +148,7 @@ def _train(options):
         epochs=options.epochs,
         batch_size=options.batch,
         optimizer=options.optimizer or ("adamw" if options.weights else "muon"),
-        learning_rate=options.learning_rate or (1e-3 if options.weights else None),
+        learning_rate=1e-3 if options.weights and options.learning_rate is None else options.learning_rate,
         ema=options.ema,
         augment=data.AUGMENTATIONS[options.augment],
         seed=options.seed,
@@ -153,26 +157,26 @@ def _train(options):
     print(f"Wrote {options.out}/detector.keras, history.json, learning_curve.png and logs/ (tensorboard --logdir {options.out})")
 
 
+def _first(wanted, names):
+    return next((name for name in wanted if name in names), None)
+
+
 def _splits(options):
     from . import data
 
     names = data.splits(options.data)
-    train_name = options.train_split or next((n for n in ("train", "train2017", "training") if n in names), None)
+    train_name = options.train_split or _first(TRAINING, names)
     if train_name is None and len(names) > 1:
         raise ValueError(f"Which split is for training? Name one of {sorted(names)} with --train-split.")
     train_set = data.load(options.data, train_name)
     print(train_set.describe())
-    val_name = options.val_split or next((n for n in ("val", "valid", "val2017", "validation", "test") if n in names), None)
+    trained_on = names if train_name is None else str(train_name).split("+")
+    val_name = options.val_split or _first(VALIDATION, [name for name in names if name not in trained_on])
     if val_name in (None, "none"):
         print("No validation split: training without validation AP.")
         return train_set, None
-    validation_set = data.load(options.data, val_name)
+    validation_set = data.load(options.data, val_name).with_classes(train_set.class_names)
     print(validation_set.describe())
-    if validation_set.class_names != train_set.class_names:
-        raise ValueError(
-            f"The splits have different classes: {train_set.class_names} in {train_name}, "
-            f"{validation_set.class_names} in {val_name}."
-        )
     return train_set, validation_set
 
 
@@ -180,14 +184,15 @@ def _add_evaluate(verb):
     """COCO AP of a trained or exported model on a data set"""
     verb.add_argument("model", type=pathlib.Path, help=".keras, .onnx or .tflite file, or SavedModel folder")
     verb.add_argument("data", type=pathlib.Path)
-    verb.add_argument("--split", default="test", help="(default: %(default)s)")
+    verb.add_argument("--split", default=None, help="(default: the one called test, else val, else the only one)")
 
     def run(options):
         from . import data
         from .training import coco_ap, predict_dataset
 
         model = _open(options.model)
-        dataset = data.load(options.data, options.split).with_classes(model.class_names)
+        split = options.split or _first(("test", *VALIDATION), data.splits(options.data))
+        dataset = data.load(options.data, split).with_classes(model.class_names)
         print(dataset.describe())
         print(coco_ap(dataset, predict_dataset(model, dataset)))
 
@@ -233,7 +238,7 @@ def _predict(options):
     from .training.state import prepare_folder
 
     detector, out = _open(options.model), prepare_folder(options.out)
-    rows, written, unread = {}, set(), 0
+    rows, taken, unread = {}, {path.resolve() for path in options.images}, 0
     for path in options.images:
         try:
             picture = read_image(path)
@@ -242,7 +247,7 @@ def _predict(options):
             unread += 1
             continue
         (found,) = detect(detector, [picture], options.score, batch_size=1)
-        target = _free(out / f"{path.stem}.png", written)
+        target = _free(out / f"{path.stem}.png", taken)
         draw_boxes(picture, found["boxes"], found["labels"], found["scores"], detector.class_names).save(target)
         rows[str(path)] = [
             {"class": name, "score": round(float(score), 4), "box": [round(float(v), 2) for v in box]}
@@ -255,12 +260,12 @@ def _predict(options):
 
 
 def _free(path, taken):
-    """The path, numbered if this run has written it already (pictures of one name from two folders)."""
+    """The path, numbered if it is one of the pictures themselves or was written for another of the same name."""
     number, wanted = 2, path
-    while path in taken:
+    while path.resolve() in taken:
         path = wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
         number += 1
-    taken.add(path)
+    taken.add(path.resolve())
     return path
 
 
@@ -295,7 +300,7 @@ def _calibration(options, detector):
         return None
     from . import data
 
-    dataset = data.load(options.calibration, "train" if "train" in data.splits(options.calibration) else None)
+    dataset = data.load(options.calibration, _first(TRAINING, data.splits(options.calibration)))
     return data.pipeline(dataset.take(100), detector.image_size or options.size, 1)
 
 

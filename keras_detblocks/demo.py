@@ -36,7 +36,7 @@ def demo(out, *, fresh=False, minutes=None, train_images=4000, val_images=500, m
     console = console or Console()
     started = time.monotonic()
     settings = {
-        "minutes": minutes or DEFAULT_MINUTES,
+        "minutes": DEFAULT_MINUTES if minutes is None else minutes,
         "train_images": train_images,
         "val_images": val_images,
         "model": {key: list(v) if isinstance(v, tuple) else v for key, v in (model or {}).items()},
@@ -73,13 +73,18 @@ def _clock(started):
 
 def _claim(out, settings, fresh):
     """Leaves `out` empty, absent, or holding a demo with these settings."""
-    path = out / "settings.json"
-    if fresh and path.is_file():
-        shutil.rmtree(out)
-    elif path.is_file() and json.loads(path.read_text()) != settings:
-        raise ValueError(f"{out} holds a demo with other settings; give --fresh to start over, or another --out.")
-    elif out.is_dir() and any(out.iterdir()) and not path.is_file():
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    try:
+        found = json.loads((out / "settings.json").read_text())
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict) or found.keys() != settings.keys():
         raise ValueError(f"{out} holds files that are not the demo's; give another --out.")
+    if fresh:
+        shutil.rmtree(out)
+    elif found != settings:
+        raise ValueError(f"{out} holds a demo with other settings; give --fresh to start over, or another --out.")
 
 
 def _trained(folder, train_set, validation_set, minutes, model, console):

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from keras_detblocks.assemble import build_detector
 from keras_detblocks.cli import main
 
 DEMO = ["demo", "--minutes", "0.2", "--train-images", "64", "--val-images", "12", "--size", "96", "--filters", "16"]
@@ -66,12 +67,17 @@ def test_predict_skips_what_it_cannot_read_and_does_the_others(demo, tmp_path, c
     out, _ = demo
     noise, picture = tmp_path / "noise.png", next((out / "data" / "val").glob("*.png"))
     noise.write_bytes(b"not a picture")
+    beside = tmp_path / "beside" / "a.png"
+    beside.parent.mkdir()
+    beside.write_bytes(picture.read_bytes())
     model = str(out / "export" / "detector.tflite")
     assert main(["predict", model, str(noise), str(picture), "--out", str(tmp_path / "found")]) == 2
     assert (tmp_path / "found" / picture.name).is_file()
     assert list(json.loads((tmp_path / "found" / "detections.json").read_text())) == [str(picture)]
     error = capsys.readouterr().err
     assert f"{noise}: skipped" in error and "1 of 2 pictures could not be read" in error
+    assert main(["predict", model, str(beside), "--out", str(beside.parent)]) == 0  # the picture itself stays
+    assert beside.read_bytes() == picture.read_bytes() and (beside.parent / "a-2.png").is_file()
 
 
 @pytest.mark.slow
@@ -118,6 +124,19 @@ def test_bad_options_are_refused_by_the_parser(option, capsys):
 def test_models_prints_the_table(capsys):
     assert main(["models", "--filter", "RegNetY008"]) == 0
     assert "6.26M" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("content", ["{}", "// not JSON"])
+def test_fresh_does_not_remove_a_folder_of_somebody_else(content, tmp_path, capsys):
+    (tmp_path / "settings.json").write_text(content)
+    assert main(["demo", "--out", str(tmp_path), "--fresh"]) == 2
+    assert "not the demo's" in capsys.readouterr().err and (tmp_path / "settings.json").read_text() == content
+
+
+def test_weights_of_the_compact_backbone_are_refused():
+    with pytest.raises(ValueError, match="compact backbone has no pretrained weights"):
+        build_detector(["cat"], (64, 64), levels=(3, 4), weights="imagenet")
 
 
 @pytest.mark.slow

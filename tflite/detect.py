@@ -33,10 +33,10 @@ def main(arguments=None):
         out = folder(options.out)
     except Mistake as mistake:
         return complain(mistake)
-    code = 0
+    code, taken = 0, {path.resolve() for path in options.images}
     for path in options.images:
         try:
-            report(path, detector, options.score, out)
+            report(path, detector, options.score, out, taken)
         except Mistake as mistake:  # the other pictures are done
             code = complain(mistake)
     return code
@@ -165,10 +165,13 @@ def folder(path):
     return path
 
 
-def report(path, detector, least_score, out):
+def report(path, detector, least_score, out, taken):
     picture = read_picture(path)
     found, milliseconds = detector.detect(picture, least_score)
-    target = out / f"{path.stem}.png"
+    target, number = out / f"{path.stem}.png", 2
+    while target.resolve() in taken:  # one of the pictures themselves, or written for another of the same name
+        target, number = out / f"{path.stem}-{number}.png", number + 1
+    taken.add(target.resolve())
     try:
         draw(picture, found).save(target)
     except OSError as error:

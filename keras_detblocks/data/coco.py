@@ -23,7 +23,7 @@ def read_coco(annotations, images=None):
     """
     path = pathlib.Path(annotations)
     content = _parse(path)
-    categories = sorted((c for c in content["categories"]), key=lambda c: c["id"])
+    categories = sorted((c for c in content["categories"]), key=lambda c: (isinstance(c["id"], str), c["id"]))
     label_of = {c["id"]: label for label, c in enumerate(categories)}
     folder = pathlib.Path(images) if images is not None else _find_images(path, content["images"])
     skipped = Skipped()

@@ -181,8 +181,15 @@ def make_record(path, stated_size, objects, image_id, skipped):
         width, height = height, width
         if stated_size == stored and stored != (width, height):  # annotated on the stored pixels: turn the boxes with the image
             boxes, stated_size = _turn(boxes, orientation, stored), (width, height)
-    if stated_size and stated_size != (width, height):
-        skipped.add("image size differs from the annotation's (the file's is used)", f"{path}: {stated_size}, file {width, height}")
+    if stated_size and tuple(stated_size) != (width, height):
+        factors = np.array([width, height]) / np.maximum(stated_size, 1)
+        if abs(factors[0] / factors[1] - 1) < 0.02:  # the same picture, resized
+            boxes = boxes * np.tile(factors, 2)
+            objects = [(*o[:3], None if o[3] is None else o[3] * factors.prod()) for o in objects]
+            what = "image resized after annotation (the boxes are scaled with it)"
+        else:
+            what = "image size differs from the annotation's (the file's is used)"
+        skipped.add(what, f"{path}: {stated_size}, file {width, height}")
     keep, boxes = _clean_boxes(boxes, width, height, f"image {image_id}", skipped)
     objects = [o for o, k in zip(objects, keep) if k]
     extents = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])

@@ -62,6 +62,9 @@ def _voc_readers(path):
     folders = [folder for folder in (path, *sorted(path.glob("*")), *sorted(path.glob("VOCdevkit/*"))) if is_voc(folder)]
     if not folders:
         return {}
+    if len(folders) > 1 and folders[0] != path:
+        found = ", ".join(map(str, folders))
+        raise DatasetError(f"{path}: expected one Pascal VOC folder; found {found}. Name one of them.")
     return {split: partial(read_voc, folders[0], split) for split in voc_splits(folders[0])}
 
 

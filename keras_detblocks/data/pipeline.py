@@ -36,10 +36,13 @@ def pipeline(dataset, image_size, batch_size, training=False, augment=None, seed
     Returns:
         A `tf.data.Dataset` of `(images float32 (B, H, W, 3) 0..255, {"boxes": float32 (B, M, 4) xyxy in pixels of the
         letterboxed image, "labels": int32 (B, M), -1 where padded})`; crowds are left out. An image file that cannot be decoded
-        is dropped in training, and is a grey image without boxes otherwise; both are told by one warning before the first batch.
+        is dropped in training, and is a grey image without boxes otherwise; one warning before the first batch tells. Where files
+        are read each time it is found out then: grey in training too, with a warning per reading.
     """
     import tensorflow as tf
 
+    if image_size is None:
+        raise ValueError("pipeline: expected image_size=(height, width); received None. A detector of dynamic size needs one here.")
     size = (int(image_size),) * 2 if np.ndim(image_size) == 0 else tuple(int(side) for side in image_size)
     records = dataset.records
     if len(records) * size[0] * size[1] * 3 <= memory_budget:
@@ -48,10 +51,11 @@ def pipeline(dataset, image_size, batch_size, training=False, augment=None, seed
         chosen = np.nonzero(readable)[0] if training else np.arange(len(records))
         images_of = partial(tf.gather, canvases)
     else:
-        chosen, images_of = np.arange(len(records)), _read_from(records, size)
+        chosen, images_of, readable = np.arange(len(records)), _read_from(records, size), np.ones(len(records), bool)
     if len(chosen) == 0:
         raise ImageError(f"pipeline: expected readable images in {dataset.source}; none of {len(records)} could be decoded.")
     boxes, labels = _padded(records, size, dataset.max_boxes)
+    labels[~readable] = -1
     with tf.device("CPU:0"):
         boxes, labels = tf.constant(boxes), tf.constant(labels)
 

@@ -9,8 +9,10 @@ from .decode import candidates, decode, flatten, level_number, non_max_suppressi
 from .head import AnchorFreeHead
 from .losses import BOX_LOSSES, CLASSIFICATION_LOSSES, PerImageLoss, detection_losses, over_replicas
 
-# Pairs of box and class that enter the suppression of one image.
-MAX_CANDIDATES = 512
+
+def candidate_count(max_detections):
+    """How many pairs of box and class enter the suppression of one image: several for each object that may come out."""
+    return max(512, 5 * max_detections)
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
@@ -171,7 +173,7 @@ class Detector(keras.Model):
         self._loss_means["box"].update_state(box)
         loss = self._per_image(classification, classification + box, sample_weight=sample_weight)
         for extra in self.losses:
-            loss = loss + ops.sum(ops.cast(extra, loss.dtype))
+            loss = loss + self._aggregate_additional_loss(ops.cast(extra, loss.dtype))
         return loss
 
     # Inference -----------------------------------------------------------------------------------------------------------
@@ -191,7 +193,9 @@ class Detector(keras.Model):
     def postprocess(self, outputs, image_size):
         """Raw outputs to detections: `boxes` `(B, max_detections, 4)` in pixels, `scores`, `labels` (-1: none) and `count`."""
         boxes, scores = decode(outputs, image_size)
-        found = candidates(boxes, scores, MAX_CANDIDATES, image_size, self.class_agnostic, self.score_threshold)
+        found = candidates(
+            boxes, scores, candidate_count(self.max_detections), image_size, self.class_agnostic, self.score_threshold
+        )
         return non_max_suppression(found, self.iou_threshold, self.max_detections)
 
     def detect(self, images, score_threshold=0.3, batch_size=16):

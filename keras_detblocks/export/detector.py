@@ -8,7 +8,7 @@ import numpy as np
 from ..data.letterbox import FILL
 from ..detection import Detector
 from ..detection.decode import decode
-from ..detection.detector import MAX_CANDIDATES
+from ..detection.detector import candidate_count
 from .graph import Signature, as_float32, sample_inputs, signature_of
 from .session import Session, SessionError
 from .verify import ExportError, cast_inputs, keras_outputs
@@ -84,7 +84,7 @@ def _one_image(outputs, detector, size):
 
     boxes, scores = decode(outputs, size)
     classes, most = scores.shape[-1], detector.max_detections
-    top, index = tf.math.top_k(tf.reshape(scores, (-1,)), min(MAX_CANDIDATES, boxes.shape[1] * classes))
+    top, index = tf.math.top_k(tf.reshape(scores, (-1,)), min(candidate_count(most), boxes.shape[1] * classes))
     labels = index % classes if classes > 1 else tf.zeros_like(index)
     picked = tf.gather(boxes[0], index // classes if classes > 1 else index)
     # Classes are moved apart, so that one suppression serves them all.

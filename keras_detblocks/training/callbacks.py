@@ -93,10 +93,11 @@ class StepLog(keras.callbacks.Callback):
             entry = {"step": self.budget.step, "seconds": round(self.budget.seconds, 2), **{k: float(v) for k, v in logs.items()}}
             self.history["losses"].append(entry)
             self.writer({**logs, "learning_rate": float(self.model.optimizer.learning_rate)}, self.budget.step)
+            self.model.reset_metrics()  # Keras averages over its epoch
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """One line with the share done, loss, AP and time left (rich; plain lines where the output is no terminal)."""
+    """One line with the share done, loss, AP and time left while `bar` is entered (rich; nothing without a terminal)."""
 
     def __init__(self, budget, history, console):
         super().__init__()
@@ -117,7 +118,6 @@ class ProgressBar(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.task = self.bar.add_task("train", total=1.0, step=self.budget.step, loss="-", ap="-")
-        self.bar.start()
 
     def on_train_batch_end(self, batch, logs=None):
         self.bar.update(
@@ -127,9 +127,6 @@ class ProgressBar(keras.callbacks.Callback):
             loss=f"{logs['loss']:.3f}",
             ap=f"{self.history['ap'][-1]['AP']:.3f}" if self.history["ap"] else "-",
         )
-
-    def on_train_end(self, logs=None):
-        self.bar.stop()
 
 
 def tensorboard_writer(folder):

@@ -69,7 +69,7 @@ def coco_ap(dataset, detections, backend=None):
     if len(detections) != len(dataset.records):
         raise ValueError(
             f"coco_ap: expected detections for each of the {len(dataset.records)} records; received {len(detections)}. "
-            "Pass an empty dict of arrays for an image without detections."
+            "Pass a dict of empty arrays for an image without detections."
         )
     coco_class, eval_class = _backend(backend)
     with contextlib.redirect_stdout(io.StringIO()):  # both backends report their progress in print

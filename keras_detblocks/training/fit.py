@@ -54,7 +54,7 @@ def train(
         augment: passed to `data.pipeline`.
         evaluations: number of equal parts of the budget after each of which COCO AP is measured.
         seed: of initial weights, order and augmentation.
-        resume: continue the stopped run in `out`.
+        resume: continue the stopped run in `out`; the other arguments must be what they were.
         precision: `"auto"` (mixed float16 on GPU), `"float32"`, `"mixed_float16"` or `"mixed_bfloat16"`.
         console: a `rich.console.Console`.
 
@@ -62,7 +62,8 @@ def train(
         `(detector, history)`: the detector with averaged weights, and the history as in `history.json`.
 
     Raises:
-        ValueError, OSError: before training, on impossible arguments or an unwritable folder.
+        ValueError, OSError: before training, on impossible arguments, a training set without objects, other classes than the
+            detector's, an unwritable folder, or one that holds a stopped run and no `resume`.
         FloatingPointError: if the loss is no longer finite.
     """
     from rich.console import Console
@@ -70,19 +71,32 @@ def train(
     console = console or Console()
     strategy = default_strategy()
     _check(minutes, epochs, optimizer, batch_size, strategy.num_replicas_in_sync)
+    _check_objects(train_set)
     out = prepare_folder(out)
     checkpoint = Checkpoint(out / "checkpoint")
-    if resume and not checkpoint.exists():
-        raise ValueError(f"There is no stopped run to resume in {out}; leave --resume out to start one.")
-    learning_rate = learning_rate or LEARNING_RATES[optimizer]
+    learning_rate = LEARNING_RATES[optimizer] if learning_rate is None else learning_rate
+    settings = {
+        "minutes": minutes,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "optimizer": optimizer,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "images": len(train_set),
+    }
+    _check_resume(checkpoint, resume, settings, out)
     with strategy.scope(), _global_policy(_policy(precision)):
         keras.utils.set_random_seed(seed)
         if resume:
             progress, model = checkpoint.progress(), checkpoint.load_model()
         else:
-            checkpoint.remove()
             progress, model = {"step": 0, "seconds": 0.0, "history": {"losses": [], "ap": []}}, build()
             compile_detector(model, learning_rate, weight_decay, ema, optimizer)
+    if tuple(model.class_names) != tuple(train_set.class_names):
+        raise ValueError(
+            f"The detector's classes are {tuple(model.class_names)}, those of the data {tuple(train_set.class_names)}: give the "
+            "detector the data's, `class_names=train_set.class_names`, or reorder the data with `train_set.with_classes(...)`."
+        )
     history = progress["history"]
     steps_per_epoch = max(len(train_set.records) // batch_size, 1)
     steps = None if epochs is None else max(round(epochs * steps_per_epoch), 1)
@@ -93,21 +107,12 @@ def train(
     def milestone(share):
         if validation_set is not None and share * evaluations % 1 < 0.5:
             _record_ap(model, validation_set, budget, history, writer, console)
-        checkpoint.save(model, {"step": budget.step, "seconds": budget.seconds, "history": history})
+        checkpoint.save(model, {"step": budget.step, "seconds": budget.seconds, "history": history, "settings": settings})
 
-    model.fit(
-        batches,
-        epochs=10**6,
-        steps_per_epoch=steps_per_epoch,
-        verbose=0,
-        shuffle=False,
-        callbacks=[
-            budget,
-            StepLog(budget, history, writer),
-            Milestones(budget, 2 * evaluations, milestone),
-            ProgressBar(budget, history, console),
-        ],
-    )
+    progress_bar = ProgressBar(budget, history, console)
+    callbacks = [budget, StepLog(budget, history, writer), Milestones(budget, 2 * evaluations, milestone), progress_bar]
+    with progress_bar.bar:  # stopped by errors and Ctrl-C too, or the terminal stays without a cursor
+        model.fit(batches, epochs=10**6, steps_per_epoch=steps_per_epoch, verbose=0, shuffle=False, callbacks=callbacks)
     if validation_set is not None:
         _record_ap(model, validation_set, budget, history, writer, console, final=True)
     _leave_results(model, history, out)
@@ -116,19 +121,37 @@ def train(
 
 
 def _check(minutes, epochs, optimizer, batch_size, replicas):
-    if (minutes is None) == (epochs is None) or (minutes or epochs) <= 0:
+    if (minutes is None) == (epochs is None) or (epochs if minutes is None else minutes) <= 0:
         raise ValueError(f"Give a positive number of minutes or of epochs. Received: minutes={minutes}, epochs={epochs}")
     if replicas > batch_size:
         raise ValueError(f"A batch of {batch_size} cannot be shared by {replicas} devices; raise --batch.")
     _check_optimizer(optimizer)
 
 
+def _check_objects(train_set):
+    if all(record.crowd.all() for record in train_set.records):
+        skipped = f" Skipped while reading: {train_set.skipped}" if train_set.skipped.total else ""
+        raise ValueError(f"{train_set.source}: expected objects to train on; received none in {len(train_set)} images.{skipped}")
+
+
+def _check_resume(checkpoint, resume, settings, out):
+    """A stopped run is neither lost by forgetting `resume` nor continued as another one."""
+    if not resume and checkpoint.exists():
+        raise ValueError(f"{out} holds a stopped run: continue it with --resume, or give another --out.")
+    if resume and not checkpoint.exists():
+        raise ValueError(f"There is no stopped run to resume in {out}; leave --resume out to start one.")
+    before = checkpoint.progress()["settings"] if resume else settings
+    changed = [f"{key}={before.get(key)} (now {value})" for key, value in settings.items() if before.get(key) != value]
+    if changed:
+        raise ValueError(f"The stopped run in {out} had {', '.join(changed)}: give the same to resume it.")
+
+
 def _leave_results(model, history, out):
     from ..plots import learning_curve
 
-    save_model(model, out / "detector.keras")
     write_json(out / "history.json", history)
     learning_curve(history, out / "learning_curve.png")
+    save_model(model, out / "detector.keras")  # last: where it is, the run is complete
 
 
 def default_strategy():
@@ -144,7 +167,7 @@ def compile_detector(model, learning_rate=None, weight_decay=0.02, ema=0.99, opt
     `learning_rate=None` is the optimizer's own; `**kwargs` are `Detector.compile`'s.
     """
     _check_optimizer(optimizer)
-    learning_rate = learning_rate or LEARNING_RATES[optimizer]
+    learning_rate = LEARNING_RATES[optimizer] if learning_rate is None else learning_rate
     common = {"weight_decay": weight_decay, "global_clipnorm": 10.0, "use_ema": bool(ema), "ema_momentum": ema or 0.99}
     if optimizer == "adamw":
         model.compile(keras.optimizers.AdamW(learning_rate, **common), **kwargs)
@@ -158,7 +181,9 @@ def _check_optimizer(optimizer):
 
 
 def evaluate_ap(detector, dataset, batch_size=16):
-    """COCO AP of a detector on a data set, in the pixels of its pictures: a `CocoAP`."""
+    """COCO AP of a detector on a data set, in the pixels of its pictures: a `CocoAP`. Classes are matched by name."""
+    if tuple(dataset.class_names) != tuple(detector.class_names):
+        dataset = dataset.with_classes(detector.class_names)
     return coco_ap(dataset, predict_dataset(detector, dataset, batch_size))
 
 

@@ -92,12 +92,16 @@ def test_bad_images_are_skipped_and_counted(tmp_path):
     assert [r.image_id for r in data.load(path).records] == [7]
 
 
-def test_size_of_the_file_counts(tmp_path):
+def test_a_resized_picture_takes_its_boxes_along_and_another_one_does_not(tmp_path):
     path = _write(tmp_path, _coco())
     _image(tmp_path / "images" / "a.png", (20, 15))
     dataset = data.load(path)
     assert (dataset.records[0].width, dataset.records[0].height) == (20, 15)
-    np.testing.assert_array_equal(dataset.records[0].boxes, [[1, 2, 11, 15]])
+    np.testing.assert_array_equal(dataset.records[0].boxes, [[0.5, 1, 5.5, 11]])
+    assert any("resized after annotation" in reason for reason in dataset.skipped.counts)
+    _image(tmp_path / "images" / "a.png", (20, 30))
+    dataset = data.load(path)
+    np.testing.assert_array_equal(dataset.records[0].boxes, [[1, 2, 11, 22]])
     assert any("size differs" in reason for reason in dataset.skipped.counts)
 
 

@@ -73,6 +73,14 @@ def test_layouts(tmp_path, below):
     assert data.splits(tmp_path) == ("train",)
 
 
+def test_two_years_are_not_taken_for_one(tmp_path):
+    for year in ("VOC2007", "VOC2012"):
+        _annotate(tmp_path / "VOCdevkit" / year, "a", [_object()])
+        _image(tmp_path / "VOCdevkit" / year, "a.jpg")
+    with pytest.raises(data.DatasetError, match="one Pascal VOC folder; found .*VOC2007, .*VOC2012"):
+        data.load(tmp_path)
+
+
 def test_name_inside_the_file_comes_second(tmp_path):
     _annotate(tmp_path, "a", [_object()], filename="photo 7.jpg")
     _image(tmp_path, "photo 7.jpg")

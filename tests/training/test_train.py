@@ -56,6 +56,10 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(dataset, tmp_path, monkeyp
         training.train(_build, dataset, None, tmp_path / "cut", **options)
     monkeypatch.undo()
     assert not (tmp_path / "cut" / "detector.keras").exists()
+    with pytest.raises(ValueError, match="holds a stopped run: continue it with --resume"):
+        training.train(_build, dataset, None, tmp_path / "cut", **options)
+    with pytest.raises(ValueError, match=r"epochs=4 \(now 5\): give the same"):
+        training.train(_build, dataset, None, tmp_path / "cut", resume=True, **{**options, "epochs": 5})
     resumed, _ = training.train(_build, dataset, None, tmp_path / "cut", resume=True, **options)
     for a, b in zip(whole.weights, resumed.weights):
         np.testing.assert_allclose(a.numpy(), b.numpy(), atol=2e-4, err_msg=a.path)
@@ -79,9 +83,12 @@ def test_minutes_are_a_budget_too(dataset, tmp_path):
     assert history["losses"] and history["losses"][-1]["seconds"] < 10
 
 
-def test_averaged_weights_are_exchanged_and_put_back():
+@pytest.mark.parametrize("scaled", [False, True])
+def test_averaged_weights_are_exchanged_and_put_back(scaled):
     model = toy_detector()
     training.compile_detector(model, ema=0.5)
+    if scaled:  # what mixed float16 does
+        model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.AdamW(0.001, use_ema=True, ema_momentum=0.5)))
     x, y = toy_batch(8)
     model.train_on_batch(x, y)
     model.train_on_batch(x, y)
@@ -111,12 +118,23 @@ def test_normalisation_and_biases_are_not_decayed(saved, tmp_path):
         ({}, ValueError, "minutes or of epochs"),
         ({"minutes": 1, "epochs": 1}, ValueError, "minutes or of epochs"),
         ({"epochs": -1}, ValueError, "positive"),
+        ({"minutes": 0}, ValueError, "positive"),
         ({"epochs": 1, "resume": True}, ValueError, "no stopped run"),
     ],
 )
 def test_impossible_runs_are_refused(dataset, tmp_path, options, error, message):
     with pytest.raises(error, match=message):
         training.train(_build, dataset, None, tmp_path, **options)
+
+
+def test_a_detector_of_other_classes_is_refused(dataset, tmp_path):
+    with pytest.raises(ValueError, match=r"classes are \('square', 'circle', 'star'\), those of the data"):
+        training.train(lambda: toy_detector(class_names=["square", "circle", "star"]), dataset, None, tmp_path, epochs=1)
+
+
+def test_a_set_without_objects_is_refused(dataset, tmp_path):
+    with pytest.raises(ValueError, match="expected objects to train on; received none in 1 images"):
+        training.train(_build, dataset.take(1), None, tmp_path, epochs=1)
 
 
 def test_an_unwritable_folder_is_told_before_training(dataset, tmp_path):
