@@ -34,7 +34,8 @@ NECKS = {
 }
 # Functions (channels) -> layer for the deepest level of the backbone, as wide as that level.
 CONTEXTS = {
-    "spp": lambda channels: context_blocks.SPPCSP(channels, name="spp"),
+    "spp": lambda channels: context_blocks.SPP(filters=channels, name="spp"),
+    "sppcsp": lambda channels: context_blocks.SPPCSP(channels, name="sppcsp"),
     "sppf": lambda channels: context_blocks.SPPF(channels, name="sppf"),
     # The published rates are for maps of stride 8 and 16; at rate 18 a map of stride 32 is met by the centre tap alone.
     "aspp": lambda channels: context_blocks.ASPP(channels, rates=(3, 6, 9), name="aspp"),

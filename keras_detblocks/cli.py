@@ -71,10 +71,12 @@ def _add_demo(verb):
 
 
 def _model_options(verb, size, levels):
+    from .assemble import CONTEXTS, NECKS
+
     verb.add_argument("--backbone", default="compact", help="'compact' or a name of `detblocks models` (default: %(default)s)")
     verb.add_argument("--weights", default=None, help="of the backbone: a .safetensors or .keras file, 'imagenet' or a hub id")
-    verb.add_argument("--neck", default="fpn", help="fpn, panet, bifpn, efm, mlfpn, asff or none (default: %(default)s)")
-    verb.add_argument("--context", default=None, help="block on the deepest level: spp, sppf, aspp, rfb, rfbs")
+    verb.add_argument("--neck", default="fpn", help=f"{', '.join(NECKS)} or none (default: %(default)s)")
+    verb.add_argument("--context", default=None, help=f"block on the deepest level: {', '.join(CONTEXTS)}")
     verb.add_argument("--levels", type=_levels, default=levels, help="levels that the head predicts from, such as 3-5")
     verb.add_argument("--filters", type=int, default=64, help="width of neck and head (default: %(default)s)")
     verb.add_argument("--size", type=_size, default=size, help="HEIGHTxWIDTH of the network's input (default: %(default)s)")

@@ -34,6 +34,12 @@ def test_conv_benchmark():
 
 
 @pytest.mark.slow
+def test_tflite_backbones(capsys):
+    load("benchmarks/tflite_backbones").main(["--smoke"])
+    assert "int8" in capsys.readouterr().out
+
+
+@pytest.mark.slow
 def test_regnet_step(monkeypatch, capsys):
     """One tiny step each; without PyTorch its row is left out, and it is said how to get it."""
     monkeypatch.setitem(sys.modules, "torch", None)

@@ -98,6 +98,8 @@ class TwoWayDenseBlock(keras.layers.Layer):
 
     def __init__(self, num_layers, growth_rate=32, filters=16, activation="relu", dilation_rate=1, **kwargs):
         super().__init__(**kwargs)
+        if growth_rate % 2:
+            raise ValueError(f"`growth_rate` must be even: each of two branches adds half. Received: growth_rate={growth_rate}")
         self.num_layers = num_layers
         self.growth_rate = growth_rate
         self.filters = filters
@@ -135,7 +137,7 @@ class TwoWayDenseBlock(keras.layers.Layer):
         return x
 
     def compute_output_shape(self, input_shape):
-        return (*input_shape[:-1], input_shape[-1] + self.num_layers * (self.growth_rate // 2 * 2))
+        return (*input_shape[:-1], input_shape[-1] + self.num_layers * self.growth_rate)
 
     def get_config(self):
         return {

@@ -222,8 +222,9 @@ def RegNetY(
             torchvision's rounding 800mf_tv, 8.0gf_tv; in any case. Or a `RegNetSpec` or `AnyNetSpec` of your own.
         include_top: whether global average pooling and the classifier follow.
         weights: `None` (random; unlike keras.applications nothing is downloaded unasked), `"imagenet"`, a Hugging Face id such
-            as `"timm/regnety_008.pycls_in1k"`, a path to `.safetensors`, `.weights.h5` or `.keras`, or a dict of arrays under
-            timm's, torchvision's or pycls' key names. Another class count than the checkpoint's leaves the classifier random,
+            as `"timm/regnety_008.pycls_in1k"`, a path to `.safetensors`, a dict of arrays under timm's, torchvision's or pycls' key
+            names, or a `.weights.h5` or `.keras` file of the same net, which Keras loads, without the normalisation of images in
+            it. For the others: another class count than the checkpoint's leaves the classifier random,
             another number of input channels adapts the stem, each with a warning; anything else that does not fit is an error.
         input_tensor: Keras tensor to build on.
         input_shape: `(H, W, C)`; sides may be `None` without the top.
@@ -267,6 +268,11 @@ def RegNetY(
 
 def _trunk(family, variant, output_stride, drop_path_rate):
     if isinstance(variant, (RegNetSpec, AnyNetSpec)):
+        if bool(variant.se_ratio) != (family == "y"):
+            raise ValueError(
+                "A RegNetY has squeeze-and-excitation (the paper's se_ratio=0.25) and a RegNetX has none (0); AnyNet takes either. "
+                f"Received: se_ratio={variant.se_ratio} for RegNet{family.upper()}"
+            )
         spec = variant if isinstance(variant, AnyNetSpec) else variant.to_anynet()
         return anynet_trunk(spec, f"regnet{family}", output_stride, drop_path_rate)
     size, _, rounding = str(variant).lower().partition("_")

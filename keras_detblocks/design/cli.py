@@ -118,6 +118,6 @@ def _space(text):
     if not path:
         raise ValueError(f"Expected a space among {', '.join(SPACES)}, or FILE.py:NAME. Received: {text!r}.")
     defined = runpy.run_path(path)
-    if not hasattr(defined.get(name), "parameters"):
+    if not hasattr(defined.get(name), "decode"):
         raise ValueError(f"Expected {name!r} in {path} to be a design space. Received: {defined.get(name)!r}.")
     return defined[name]

@@ -37,6 +37,8 @@ def report(results, path):
         ImportError: matplotlib is not installed.
     """
     results = list(results)
+    if not results:
+        raise ValueError("No sweep to report: the storage holds none. Run `detblocks design sweep` first, or check --storage.")
     for result in results:
         if not len(result):
             reasons = "; ".join(sorted({reason for _, reason in result.failures})[:3]) or "it has not finished any"

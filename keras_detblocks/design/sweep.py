@@ -8,6 +8,7 @@ import os
 import pathlib
 import socket
 import time
+import zlib
 from contextlib import contextmanager
 
 import numpy as np
@@ -27,6 +28,7 @@ from .study import (
     open_storage,
     open_study,
     plain,
+    spec_from_dict,
     spec_to_dict,
 )
 
@@ -87,7 +89,7 @@ def sweep(
     optuna = import_optuna()
     if search not in ("random", "tpe"):
         raise ValueError(f"search must be 'random' or 'tpe'. Received: {search!r}.")
-    is_space = hasattr(space, "parameters")
+    is_space = hasattr(space, "decode")
     if search == "tpe" and not is_space:
         raise ValueError("A search needs a space to propose nets from. Received: a list of specs.")
     if n is not None and n < 1 or n is None and is_space:
@@ -97,6 +99,8 @@ def sweep(
     described = describe(space) if is_space else [spec_to_dict(spec) for spec in space]
     settings = getattr(build_and_train, "settings", {}) if settings is None else settings
     made_with = {"space": described, "n": n or len(queue), "seed": seed, "search": search} | counted
+    # Conditions of a space are known by name only, so the nets themselves tell two samples apart.
+    made_with["nets"] = f"{zlib.crc32(repr([spec for spec, _ in queue]).encode()):08x}"
     made_with |= {"constraints": {key: list(window) for key, window in (constraints or {}).items()}, "task": settings}
     if storage is None:
         pathlib.Path(out).mkdir(parents=True, exist_ok=True)
@@ -114,7 +118,7 @@ def sweep(
 
 def _queue(space, n, constraints, seed, search, image_size, classes):
     """`(spec, parameters)` of every net to queue."""
-    if not hasattr(space, "parameters"):
+    if not hasattr(space, "decode"):
         return [(spec, {}) for spec in list(space)[:n]]
     sampled = sample(space, n if search == "random" else min(n, 10), constraints, seed, image_size=image_size, classes=classes)
     return list(zip(sampled.specs, sampled.parameters))
@@ -203,7 +207,7 @@ class _Worker:
         """The trial's spec, or the end of the trial where another answers for that spec or there is none."""
         index, entries = trial.user_attrs.get("index"), trial.user_attrs.get("spec")
         if entries is None:
-            if not hasattr(self.space, "parameters") or self.study.user_attrs["settings"]["search"] == "random":
+            if not hasattr(self.space, "decode") or self.study.user_attrs["settings"]["search"] == "random":
                 raise self.optuna.TrialPruned("another worker took the last net")
             return self.propose(trial)
         for other in by_index(self.study.get_trials(deepcopy=False)).get(index, []):
@@ -211,7 +215,7 @@ class _Worker:
                 raise self.optuna.TrialPruned(f"trial {other.number} answers for this net")
         if self.queue[index][1]:
             suggest(trial, self.space)
-        return self.queue[index][0]
+        return spec_from_dict(entries)
 
     def propose(self, trial):
         """A net of the search, if it belongs to the space and meets the constraints."""

@@ -11,11 +11,10 @@ from ..detection.decode import decode
 from ..detection.detector import candidate_count
 from .graph import Signature, as_float32, sample_inputs, signature_of
 from .session import Session, SessionError
-from .verify import ExportError, cast_inputs, keras_outputs
+from .verify import METADATA_FILE, ExportError, cast_inputs, keras_outputs
 
 DETECTIONS = ("boxes", "scores", "labels", "count")
 METADATA_KEY = "keras_detblocks"
-METADATA_FILE = "keras_detblocks.json"
 # Detections of Keras from this score on must be found in the file. Below it, ties and the cut at the threshold decide.
 _SURE = 0.3
 # precision -> (least overlap, largest difference of scores, least share matched, largest mean difference of the ranked scores)

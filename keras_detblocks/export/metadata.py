@@ -5,8 +5,9 @@ import json
 import pathlib
 import zipfile
 
-from .detector import METADATA_FILE, METADATA_KEY
+from .detector import METADATA_KEY
 from .session import Session, kind_of
+from .verify import METADATA_FILE
 
 
 def packed(about):

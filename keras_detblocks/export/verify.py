@@ -50,6 +50,11 @@ class ExportReport:
         return ", ".join(parts)
 
 
+METADATA_FILE = "keras_detblocks.json"  # beside the graph of a SavedModel, and in TFLite files
+# What a folder may hold that an export replaces.
+_SAVED_MODEL = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra", METADATA_FILE}
+
+
 class ExportError(ValueError):
     """An export that does not open, does not run or does not agree with Keras; no file is left behind."""
 
@@ -58,7 +63,7 @@ class ExportError(ValueError):
 def staged(path):
     """A temporary path in the folder of `path`, moved to `path` when the block ends well and removed when it does not."""
     path = pathlib.Path(path)
-    if path.is_dir() and not (path / "saved_model.pb").exists() and any(path.iterdir()):
+    if path.is_dir() and {each.name for each in path.iterdir()} - _SAVED_MODEL:
         raise ExportError(f"{path} is a folder with other files in it, which will not be replaced: choose another path.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

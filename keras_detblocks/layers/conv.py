@@ -211,9 +211,9 @@ def conv_norm_act(
 ):
     """Adds convolution, normalisation and activation to a functional graph, as three stock layers.
 
-    The layers are named `<name>_conv`, `<name>_bn` and `<name>_act`; the convolution has a bias only without normalisation.
-    `activation` and `normalization` are the names that `activation_layer` and `normalization_layer` know, or `None`;
-    further keyword arguments go to `normalization_layer`.
+    The layers are named `<name>_conv`, `<name>_bn` and `<name>_act`, by Keras where `name` is `None`; the convolution has a
+    bias only without normalisation. `activation` and `normalization` are the names that `activation_layer` and
+    `normalization_layer` know, or `None`; further keyword arguments go to `normalization_layer`.
     """
     x = Conv2D(
         filters,
@@ -223,11 +223,11 @@ def conv_norm_act(
         groups=groups,
         use_bias=normalization is None,
         kernel_initializer=fan_out_normal(),
-        name=f"{name}_conv",
+        name=name and f"{name}_conv",
     )(x)
     if normalization is not None:
-        x = normalization_layer(normalization, name=f"{name}_bn", **norm)(x)
-    return x if activation is None else activation_layer(activation, name=f"{name}_act")(x)
+        x = normalization_layer(normalization, name=name and f"{name}_bn", **norm)(x)
+    return x if activation is None else activation_layer(activation, name=name and f"{name}_act")(x)
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")

@@ -73,9 +73,8 @@ class CrossStage(keras.layers.Layer):
         channels = input_shape[-1]
         bypass = self._bypass(channels)
         shape = (*input_shape[:-1], channels - bypass)
-        if not self.block.built:
-            self.block.build(shape)
-        shape = tuple(self.block.compute_output_shape(shape))
+        # A symbolic call builds any layer and tells its shape, whichever of `build` and `compute_output_shape` it has.
+        shape = tuple(self.block(keras.KerasTensor(shape, dtype=self.compute_dtype)).shape)
         if self.fusion != "first":
             self.part_transition = self._transition("part_transition", self.part_filters or channels - bypass, shape)
             shape = self.part_transition.compute_output_shape(shape)

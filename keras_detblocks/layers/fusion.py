@@ -51,7 +51,7 @@ class WeightedFusion(keras.layers.Layer):
 
     def build(self, input_shape):
         shapes = {tuple(shape) for shape in input_shape}
-        if len({shape[-1] for shape in shapes}) > 1 or len({len(shape) for shape in shapes}) > 1:
+        if len({len(shape) for shape in shapes}) > 1 or any(len(set(sides) - {None}) > 1 for sides in list(zip(*shapes))[1:]):
             raise ValueError(
                 f"Layer {self.name!r} expects maps of one shape; resize and project them first. Received: {input_shape}"
             )

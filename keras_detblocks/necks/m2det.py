@@ -79,6 +79,7 @@ class FFMv1(_Part):
         super().__init__(normalization, activation, upsampling, **kwargs)
         self.shallow_filters = shallow_filters
         self.deep_filters = deep_filters
+        self.factor = None  # how much coarser the deep map is, for graphs whose sizes are unknown; None means twice
         self.shallow = self.unit(shallow_filters, 3, name="shallow")
         self.deep = self.unit(deep_filters, 1, name="deep")
 
@@ -89,7 +90,7 @@ class FFMv1(_Part):
 
     def call(self, maps, training=None):
         shallow = self.shallow(maps[0], training=training)
-        deep = upsample_to(self.deep(maps[1], training=training), shallow, self.upsampling)
+        deep = upsample_to(self.deep(maps[1], training=training), shallow, self.upsampling, self.factor)
         return ops.concatenate([shallow, deep], axis=-1)
 
     def compute_output_shape(self, input_shape):

@@ -115,7 +115,9 @@ class MLFPN(Neck):
         return list(self.base_levels or (lowest, min([level for level in shapes if level > lowest], default=lowest + 1)))
 
     def build_levels(self, shapes):
-        base = [shapes[level] for level in self.required_levels(shapes)]
+        shallow, deep = self.required_levels(shapes)
+        base = [shapes[shallow], shapes[deep]]
+        self.ffmv1.factor = 2 ** (deep - shallow)
         self.ffmv1.build(base)
         base = self.ffmv1.compute_output_shape(base)
         self.leach.build(base)

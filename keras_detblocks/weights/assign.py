@@ -5,6 +5,7 @@ its method `weight_layouts()`, backbones register theirs with `register_model_la
 checkpoint is taken.
 """
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,8 +77,9 @@ def load(target, source, prefix="", skip=(), unused=None, adapt=None):
 
     Args:
         target: a built layer of this package, a model of one such layer (`as_model`), or one of our backbones.
-        source: a dict of NumPy arrays under the reference implementation's key names (PyTorch's layout), or any form that
-            `weights=` of the backbones takes.
+        source: a dict of NumPy arrays under the reference implementation's key names (PyTorch's layout), the path of a
+            `.safetensors` file, a Hugging Face id, or for a model a `.keras` or `.weights.h5` file of the same model (which Keras
+            loads, without the arguments below).
         prefix: of the keys to use; others are ignored and the prefix is dropped (`"neck."`).
         skip: paths of variables to leave as they are, such as a head for other classes.
         unused: regular expression of reference keys that the target need not use, such as those of stages that were not built.
@@ -89,6 +91,9 @@ def load(target, source, prefix="", skip=(), unused=None, adapt=None):
     Raises:
         ValueError: naming every missing, unused or misshapen tensor; nothing is assigned then.
     """
+    if isinstance(source, (str, os.PathLike)) and str(source).endswith((".keras", ".weights.h5")):
+        target.load_weights(source)
+        return "Keras"
     checkpoint = read(source)
     tensors = {
         key[len(prefix) :]: value

@@ -33,6 +33,11 @@ def test_output_stride_dilates():
     assert model.get_layer("stages_3").block.dilation_rate == 2
 
 
+def test_odd_growth_of_two_branches_is_refused():
+    with pytest.raises(ValueError, match="must be even"):
+        kdb.TwoWayDenseBlock(2, growth_rate=7)
+
+
 def test_no_drop_path():
     with pytest.raises(ValueError, match="drop_path_rate"):
         kdb.CSPDenseNet121(drop_path_rate=0.1)

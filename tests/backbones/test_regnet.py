@@ -133,6 +133,7 @@ def test_drop_path_grows_linearly():
         (dict(variant="200mf", weights="imagenet", input_shape=(64, 64, 3)), "should be"),
         (dict(variant="200mf", weights="imagenet", classifier_activation="relu"), "classifier_activation"),
         (dict(variant="64gf", weights="imagenet"), "published"),
+        (dict(variant=kdb.RegNetSpec(13, 24, 36.44, 2.49, 8)), "has squeeze-and-excitation"),
     ],
 )
 def test_bad_arguments(arguments, words):

@@ -103,6 +103,25 @@ def test_two_sweeps_with_different_settings(tmp_path):
     assert len(_run(tmp_path, n=3, name="another")) == 3
 
 
+def test_a_sample_is_a_sequence_of_specs_and_other_nets_are_another_sweep(tmp_path):
+    options = {"out": tmp_path, "progress": False, "settings": {}, "name": "chosen"}
+    first, second = sample(SPACE, 3, rng=1), sample(SPACE, 3, rng=2)
+    done = sweep(first, None, _error, **options)
+    assert sorted(map(repr, done.specs)) == sorted(map(repr, first.specs))
+    with pytest.raises(ValueError, match="other settings"):
+        sweep(second, None, _error, **options)
+
+
+def test_conditions_of_one_name_are_told_apart_by_their_nets(tmp_path):
+    def deeper(least):
+        return SPACE.derive("deep", where=(lambda nets: nets.depths.sum(axis=1) >= least,))
+
+    options = {"out": tmp_path, "progress": False, "settings": {}}
+    sweep(deeper(12), 2, _error, **options)
+    with pytest.raises(ValueError, match="other settings"):
+        sweep(deeper(22), 2, _error, **options)
+
+
 def test_workers_that_start_at_once_share_one_new_study(tmp_path):
     """Optuna's own creation of tables fails in most of them."""
     url = f"sqlite:///{tmp_path / 'new.db'}"

@@ -78,6 +78,27 @@ def test_a_users_block_survives_saving(tmp_path):
     np.testing.assert_allclose(keras.models.load_model(tmp_path / "m.keras")(x), model(x), atol=1e-6)
 
 
+@keras.saving.register_keras_serializable(package="test")
+class Plain(keras.layers.Layer):
+    """A layer as users write them, with neither `build` nor `compute_output_shape`."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.conv = keras.layers.Conv2D(6, 3, padding="same")
+
+    def call(self, x):
+        return keras.ops.relu(self.conv(x))
+
+
+@pytest.mark.parametrize("block, channels", [(Plain(), 6), (kdb.SPPF(12), 12)])
+def test_any_layer_is_a_block(block, channels, tmp_path):
+    model = kdb.as_model(kdb.CrossStage(block, fusion="last", part_filters=5), (16, 16, 16))
+    assert model.layers[-1].part_transition.conv.kernel.shape == (1, 1, channels, 5)
+    x = np.random.default_rng(0).normal(size=(1, 16, 16, 16)).astype("float32")
+    model.save(tmp_path / "m.keras")
+    np.testing.assert_allclose(keras.models.load_model(tmp_path / "m.keras")(x), model(x), atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [(dict(fusion="middle"), "fusion"), (dict(part_ratio=1.0), "part_ratio"), (dict(worked_part="left"), "worked_part")],

@@ -70,7 +70,12 @@ def test_int8_with_initial_statistics(name, tmp_path, record_property):
 def test_dynamic_sizes(tmp_path, export):
     """One file for pyramids of any size: the export compares it with Keras at two, odd at some levels."""
     inputs = {f"P{level}": keras.Input((None, None, channels), name=f"P{level}") for level, channels in CHANNELS.items()}
-    necks = {"fpn": kdb.FPN(8), "fpn_linear": kdb.FPN(8, upsampling="bilinear"), "bifpn": kdb.BiFPN(8, num_repeats=1)}
+    necks = {
+        "fpn": kdb.FPN(8),
+        "fpn_linear": kdb.FPN(8, upsampling="bilinear"),
+        "bifpn": kdb.BiFPN(8, num_repeats=1),
+        "mlfpn": kdb.MLFPN(4, levels=(3, 4), num_tums=2, base_levels=(3, 5)),
+    }
     outputs = {f"{name}_{level}": x for name, neck in necks.items() for level, x in neck(inputs).items()}
     report = export(keras.Model(inputs, outputs), tmp_path / "necks.onnx", image_size=(None, None))
     assert set(report.max_error) == set(outputs)
