@@ -4,10 +4,10 @@
 
 The paper's figures (https://arxiv.org/abs/1911.11929) stand beside ours. The widths of its transitions were not published. Here
 fusion first and last have a transition of the same width, before or behind the concatenation; so a stage of fusion first ends
-narrower than the plain net's. The first of full fusion's two transitions is half as wide. These are our choices: at equal width full
-fusion costs more than the plain net, so closeness to the paper's figures is no evidence that the nets are the same.
+narrower than the plain net's. The first of full fusion's two transitions is half as wide. These are our choices: at equal width
+full fusion costs more than the plain net, so closeness to the paper's figures is no evidence that the nets are the same.
 
-Expected: first saves most, then last, then full, as in the paper; at gamma 0.5 first and last are equal in MACs to the first decimal
+Expected: first saves most, then last, then full, as in the paper; at gamma 0.5 first and last are equal in MACs to one decimal
 (-24.4 %; the paper has -26 and -21) and first has a fifth fewer parameters.
 Takes about a minute; `--smoke` uses smaller stages.
 """
