@@ -1,10 +1,10 @@
 """Every neck on one backbone, with one budget, on the demo's digits: size, arithmetic, time on a phone's runtime, and precision.
 
-    python examples/compare_necks.py                      # seven necks, 4 minutes of training each; about half an hour in all
+    python examples/compare_necks.py                      # seven necks, 4 minutes of training each; about 45 minutes in all
     python examples/compare_necks.py --necks fpn,bifpn --steps 300
 
 The table is printed and kept in `necks.json` and `necks.png` in the folder `--out`. A stopped comparison continues where it was:
-finished necks are not run again. Beside its training a neck takes about half a minute for exports, their checks and evaluation.
+finished necks are not run again. Beside its training a neck takes about two minutes for compilation, exports, checks, evaluation.
 Short budgets favour necks that learn fast: `--minutes` gives cheap necks more steps, `--steps` gives all of them the same.
 """
 
@@ -27,7 +27,7 @@ from keras_detblocks.plots import COLORS
 from keras_detblocks.training.state import write_json
 
 EXPORTED = ("tflite", "tflite-int8")
-OVERHEAD = 40  # seconds that a neck takes beside its training
+OVERHEAD = 140  # seconds that a neck takes beside its training
 
 
 def main(arguments=None):

@@ -172,7 +172,7 @@ def _splits(options):
         raise ValueError(f"Which split is for training? Name one of {sorted(names)} with --train-split.")
     train_set = data.load(options.data, train_name)
     print(train_set.describe())
-    trained_on = names if train_name is None else str(train_name).split("+")
+    trained_on = names if train_name is None else train_name.split("+")
     val_name = options.val_split or _first(VALIDATION, [name for name in names if name not in trained_on])
     if val_name in (None, "none"):
         print("No validation split: training without validation AP.")
@@ -190,13 +190,13 @@ def _add_evaluate(verb):
 
     def run(options):
         from . import data
-        from .training import coco_ap, predict_dataset
+        from .training import evaluate_ap
 
         model = _open(options.model)
         split = options.split or _first(("test", *VALIDATION), data.splits(options.data))
         dataset = data.load(options.data, split).with_classes(model.class_names)
         print(dataset.describe())
-        print(coco_ap(dataset, predict_dataset(model, dataset)))
+        print(evaluate_ap(model, dataset))
 
     return run
 

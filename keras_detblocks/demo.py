@@ -128,13 +128,13 @@ def compare(run, files, dataset):
         files: paths of exported files by format. dataset: what the exported files are evaluated on.
     """
     from .export import benchmark, open_exported
-    from .training import coco_ap, predict_dataset
+    from .training import evaluate_ap
 
     trained = json.loads((run / "history.json").read_text())["ap"][-1]
     rows = [_row("keras", trained, run / "detector.keras", benchmark(run / "detector.keras"))]
     for name, path in files.items():
         with open_exported(path) as model:
-            rows.append(_row(name, coco_ap(dataset, predict_dataset(model, dataset)).numbers, path, benchmark(model)))
+            rows.append(_row(name, evaluate_ap(model, dataset).numbers, path, benchmark(model)))
     return rows
 
 

@@ -108,6 +108,7 @@ def open_model(path, threads):
         raise Mistake(f"{path} cannot be opened: {' '.join(str(error).split())[:200]}") from None
 
 
+# The package's `streams.hidden_stderr` once more: the package is not on a device.
 @contextlib.contextmanager
 def quiet():
     """Hides what the interpreter's C++ says on standard error, so that a mistake stays one line."""

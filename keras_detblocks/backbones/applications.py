@@ -20,7 +20,6 @@ from ..layers import ImageNormalization
 from ..layers.normalization import IMAGENET_MEAN, IMAGENET_STD
 
 EVALUATION_KEYS = ("architecture", "tag", "crop_pct", "interpolation", "input_size")
-_KERAS_FILES = (".weights.h5", ".keras")
 
 
 @dataclass(frozen=True)
@@ -229,7 +228,7 @@ def _normalization(channels, checkpoint):
 def _checkpoint(trunk, arguments):
     """The reference checkpoint to load, or None (nothing, or a Keras file that is loaded as it is)."""
     source = trunk.imagenet if _wants_imagenet(arguments) else arguments.weights
-    if source is None or _is_keras_file(source):
+    if source is None or weights_room.is_keras_file(source):
         return None
     if isinstance(source, (dict, weights_room.Checkpoint)):
         return weights_room.read(source)
@@ -242,14 +241,10 @@ def _checkpoint(trunk, arguments):
     return weights_room.read(source)
 
 
-def _is_keras_file(source):
-    return isinstance(source, (str, os.PathLike)) and str(source).endswith(_KERAS_FILES)
-
-
 def _load(model, trunk, arguments, checkpoint, deepest):
     if checkpoint is None:
         if arguments.weights is not None:
-            model.load_weights(arguments.weights)
+            weights_room.load(model, arguments.weights)
         return
     unused = [trunk.unbuilt(deepest)] + ([] if arguments.include_top else [r"^(head\.)?fc\."])
     adapt = {trunk.stem: _adapted_stem, "predictions/kernel": _fitting_head, "predictions/bias": _fitting_bias}

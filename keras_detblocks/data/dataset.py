@@ -109,12 +109,14 @@ class Dataset:
         return replace(self, records=self.records[:count])
 
     def with_classes(self, class_names):
-        """The same records with the labels of another order of classes, such as a detector's; names decide.
+        """The same records with the labels of another order of classes, such as a detector's; names decide. Itself if it is this.
 
         Raises:
             DatasetError: an object here is of a class that is not among `class_names`.
         """
         class_names = tuple(class_names)
+        if class_names == tuple(self.class_names):
+            return self
         used = {self.class_names[label] for r in self.records for label in r.labels}
         if not used <= set(class_names):
             missing = ", ".join(sorted(used - set(class_names)))

@@ -7,7 +7,7 @@ import runpy
 from .report import report
 from .results import load_sweep
 from .sampling import sample
-from .spaces import SPACES
+from .spaces import SPACES, is_space
 from .study import spec_to_dict
 from .sweep import sweep
 from .tasks import KERAS_DATASETS, Classification
@@ -118,6 +118,6 @@ def _space(text):
     if not path:
         raise ValueError(f"Expected a space among {', '.join(SPACES)}, or FILE.py:NAME. Received: {text!r}.")
     defined = runpy.run_path(path)
-    if not hasattr(defined.get(name), "decode"):
+    if not is_space(defined.get(name)):
         raise ValueError(f"Expected {name!r} in {path} to be a design space. Received: {defined.get(name)!r}.")
     return defined[name]

@@ -24,6 +24,11 @@ from .ranges import Choice, Range
 _PER_STAGE = {"depths": "depth", "widths": "width", "bottleneck_ratios": "bottleneck_ratio", "group_widths": "group_width"}
 
 
+def is_space(value):
+    """Whether it is a space to draw nets from, and not the nets themselves: a `Sample` has `parameters` too."""
+    return hasattr(value, "decode")
+
+
 @dataclass(frozen=True)
 class AnyNetSpace:
     """Nets whose stages are free up to the stated ties.

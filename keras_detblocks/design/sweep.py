@@ -16,6 +16,7 @@ import numpy as np
 from ..backbones.complexity import complexity
 from .results import load_sweep
 from .sampling import sample, within
+from .spaces import is_space
 from .study import (
     ATTEMPTS,
     attempts,
@@ -89,14 +90,14 @@ def sweep(
     optuna = import_optuna()
     if search not in ("random", "tpe"):
         raise ValueError(f"search must be 'random' or 'tpe'. Received: {search!r}.")
-    is_space = hasattr(space, "decode")
-    if search == "tpe" and not is_space:
+    drawn = is_space(space)
+    if search == "tpe" and not drawn:
         raise ValueError("A search needs a space to propose nets from. Received: a list of specs.")
-    if n is not None and n < 1 or n is None and is_space:
+    if n is not None and n < 1 or n is None and drawn:
         raise ValueError(f"Expected the number of nets to train, n >= 1. Received: n={n}.")
     queue = _queue(space, n, constraints, seed, search, image_size, classes)
     counted = {"image_size": image_size, "classes": classes}
-    described = describe(space) if is_space else [spec_to_dict(spec) for spec in space]
+    described = describe(space) if drawn else [spec_to_dict(spec) for spec in space]
     settings = getattr(build_and_train, "settings", {}) if settings is None else settings
     made_with = {"space": described, "n": n or len(queue), "seed": seed, "search": search} | counted
     # Conditions of a space are known by name only, so the nets themselves tell two samples apart.
@@ -118,7 +119,7 @@ def sweep(
 
 def _queue(space, n, constraints, seed, search, image_size, classes):
     """`(spec, parameters)` of every net to queue."""
-    if not hasattr(space, "decode"):
+    if not is_space(space):
         return [(spec, {}) for spec in list(space)[:n]]
     sampled = sample(space, n if search == "random" else min(n, 10), constraints, seed, image_size=image_size, classes=classes)
     return list(zip(sampled.specs, sampled.parameters))
@@ -207,7 +208,7 @@ class _Worker:
         """The trial's spec, or the end of the trial where another answers for that spec or there is none."""
         index, entries = trial.user_attrs.get("index"), trial.user_attrs.get("spec")
         if entries is None:
-            if not hasattr(self.space, "decode") or self.study.user_attrs["settings"]["search"] == "random":
+            if not is_space(self.space) or self.study.user_attrs["settings"]["search"] == "random":
                 raise self.optuna.TrialPruned("another worker took the last net")
             return self.propose(trial)
         for other in by_index(self.study.get_trials(deepcopy=False)).get(index, []):

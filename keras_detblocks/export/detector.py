@@ -14,7 +14,6 @@ from .session import Session, SessionError
 from .verify import METADATA_FILE, ExportError, cast_inputs, keras_outputs
 
 DETECTIONS = ("boxes", "scores", "labels", "count")
-METADATA_KEY = "keras_detblocks"
 # Detections of Keras from this score on must be found in the file. Below it, ties and the cut at the threshold decide.
 _SURE = 0.3
 # precision -> (least overlap, largest difference of scores, least share matched, largest mean difference of the ranked scores)

@@ -5,9 +5,8 @@ import json
 import pathlib
 import zipfile
 
-from .detector import METADATA_KEY
 from .session import Session, kind_of
-from .verify import METADATA_FILE
+from .verify import METADATA_FILE, METADATA_KEY
 
 
 def packed(about):

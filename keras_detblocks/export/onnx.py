@@ -6,10 +6,10 @@ import json
 import logging
 import warnings
 
-from .detector import METADATA_KEY, compare_detections, is_detector, metadata, raw_signature, with_detections
+from .detector import compare_detections, is_detector, metadata, raw_signature, with_detections
 from .graph import as_float32, freeze, nodes_of, signature_of
 from .samples import comparison_samples
-from .verify import ExportError, ExportReport, compare, size_of, staged
+from .verify import METADATA_KEY, ExportError, ExportReport, compare, size_of, staged
 
 OPSET = 18
 

@@ -92,11 +92,7 @@ def train(
         else:
             progress, model = {"step": 0, "seconds": 0.0, "history": {"losses": [], "ap": []}}, build()
             compile_detector(model, learning_rate, weight_decay, ema, optimizer)
-    if tuple(model.class_names) != tuple(train_set.class_names):
-        raise ValueError(
-            f"The detector's classes are {tuple(model.class_names)}, those of the data {tuple(train_set.class_names)}: give the "
-            "detector the data's, `class_names=train_set.class_names`, or reorder the data with `train_set.with_classes(...)`."
-        )
+    _check_classes(model, train_set)
     history = progress["history"]
     steps_per_epoch = max(len(train_set.records) // batch_size, 1)
     steps = None if epochs is None else max(round(epochs * steps_per_epoch), 1)
@@ -132,6 +128,14 @@ def _check_objects(train_set):
     if all(record.crowd.all() for record in train_set.records):
         skipped = f" Skipped while reading: {train_set.skipped}" if train_set.skipped.total else ""
         raise ValueError(f"{train_set.source}: expected objects to train on; received none in {len(train_set)} images.{skipped}")
+
+
+def _check_classes(model, train_set):
+    if tuple(model.class_names) != tuple(train_set.class_names):
+        raise ValueError(
+            f"The detector's classes are {tuple(model.class_names)}, those of the data {tuple(train_set.class_names)}: give the "
+            "detector the data's, `class_names=train_set.class_names`, or reorder the data with `train_set.with_classes(...)`."
+        )
 
 
 def _check_resume(checkpoint, resume, settings, out):
@@ -181,9 +185,8 @@ def _check_optimizer(optimizer):
 
 
 def evaluate_ap(detector, dataset, batch_size=16):
-    """COCO AP of a detector on a data set, in the pixels of its pictures: a `CocoAP`. Classes are matched by name."""
-    if tuple(dataset.class_names) != tuple(detector.class_names):
-        dataset = dataset.with_classes(detector.class_names)
+    """COCO AP of a detector, or an opened export of one, on a data set, in the pixels of its pictures; classes match by name."""
+    dataset = dataset.with_classes(detector.class_names)
     return coco_ap(dataset, predict_dataset(detector, dataset, batch_size))
 
 

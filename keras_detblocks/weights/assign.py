@@ -5,14 +5,13 @@ its method `weight_layouts()`, backbones register theirs with `register_model_la
 checkpoint is taken.
 """
 
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from .read import read
+from .read import is_keras_file, read
 
 # PyTorch state dicts hold these beside the weights; nothing in Keras corresponds to them.
 IGNORED_KEYS = re.compile(r"(^|\.)num_batches_tracked$")
@@ -91,7 +90,7 @@ def load(target, source, prefix="", skip=(), unused=None, adapt=None):
     Raises:
         ValueError: naming every missing, unused or misshapen tensor; nothing is assigned then.
     """
-    if isinstance(source, (str, os.PathLike)) and str(source).endswith((".keras", ".weights.h5")):
+    if is_keras_file(source):
         target.load_weights(source)
         return "Keras"
     checkpoint = read(source)

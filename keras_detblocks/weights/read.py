@@ -1,6 +1,7 @@
 """Reads a checkpoint into NumPy arrays under the names that its file gives them."""
 
 import json
+import os
 import pathlib
 from dataclasses import dataclass, field
 
@@ -23,6 +24,11 @@ class Checkpoint:
     tensors: dict
     source: str
     config: dict = field(default_factory=dict)
+
+
+def is_keras_file(source):
+    """Whether it is the path of a file that Keras itself loads."""
+    return isinstance(source, (str, os.PathLike)) and str(source).endswith((".weights.h5", ".keras"))
 
 
 def read(source):
