@@ -46,7 +46,7 @@ def main(arguments=None):
     parser.add_argument("--out", default="receptive_fields.png")
     parser.add_argument("--smoke", action="store_true", help="the figure alone, few channels and inputs")
     options = parser.parse_args(arguments)
-    channels, samples, side = (32, 1, 41) if options.smoke else (64, 8, 65)
+    channels, samples, side = (32, 1, 41) if options.smoke else (64, 16, 53)
     keras.utils.set_random_seed(0)
     fields = {}
     for name, make in {**FIGURE, **({} if options.smoke else BLOCKS)}.items():
@@ -56,7 +56,7 @@ def main(arguments=None):
         print(f"{name:18} theoretical {theory!s:>4}  effective {fields[name].size:5.1f}  95 % within {fields[name].side()}")
         if name == "ASPP":
             fields["deformable (grid)"] = deformable_grid(side)
-    kdb.plots.plot_receptive_fields(fields, options.out)
+    kdb.plots.plot_receptive_fields(fields, options.out, columns=4)  # the paper's four are the first row
     print(f"wrote {options.out}")
     return fields
 

@@ -13,6 +13,8 @@ __all__ = ["build_backbone", "build_detector"]
 COMPACT_WIDTHS = {2: 24, 3: 48, 4: 96, 5: 192}
 COMPACT_DEPTHS = {2: 1, 3: 1, 4: 2, 5: 2}
 
+DEEPEST = 5  # of the backbones' levels; necks make what lies beyond
+
 # Functions (filters, levels, **options) -> layers run in turn. ASFF fuses the levels of a pyramid, so it brings an FPN along.
 # FPN comes with batch normalisation, without which high learning rates do harm; the others have it by default.
 NECKS = {
@@ -23,10 +25,7 @@ NECKS = {
     "csppanet": lambda filters, levels, **options: [necks.CSPPANet(filters, levels=levels, name="csppanet", **options)],
     "bifpn": lambda filters, levels, **options: [necks.BiFPN(filters, levels=levels, name="bifpn", **options)],
     "efm": lambda filters, levels, **options: [necks.EFM(filters, levels=levels, name="efm", **options)],
-    # Two of the paper's eight modules: its outputs are `filters` times the number of modules wide, and so is the head.
-    "mlfpn": lambda filters, levels, **options: [
-        necks.MLFPN(**{"filters": filters // 2, "levels": levels, "num_tums": 2, "name": "mlfpn", **options})
-    ],
+    "mlfpn": lambda filters, levels, **options: [_mlfpn(filters, levels, **options)],
     "asff": lambda filters, levels, **options: [
         necks.FPN(filters, levels=levels, name="fpn", normalization="batch"),
         necks.ASFF(filters, levels=levels, expand=False, name="asff", **options),
@@ -42,6 +41,13 @@ CONTEXTS = {
     "rfb": lambda channels: context_blocks.RFB(channels, name="rfb"),
     "rfbs": lambda channels: context_blocks.RFBs(channels, name="rfbs"),
 }
+
+
+def _mlfpn(filters, levels, **options):
+    # Two of the paper's eight modules: the outputs are `filters` times the number of modules wide, and so is the head. The two
+    # levels that it fuses are the finest and the deepest, so that no stage is built in vain and a context block has its say.
+    base_levels = (min(levels), min(max(levels), DEEPEST))
+    return necks.MLFPN(filters // 2, levels, name="mlfpn", **{"num_tums": 2, "base_levels": base_levels, **options})
 
 
 def build_detector(
@@ -79,7 +85,7 @@ def build_detector(
     (64, 64)
     """
     levels = tuple(levels)
-    deepest = min(max(levels), 5)
+    deepest = min(max(levels), DEEPEST)
     taken = tuple(level for level in levels if level <= deepest) or (deepest,)
     if neck == "efm":
         taken = (taken[0] - 1, *taken)  # each output of an exact fusion model also sees the level below it

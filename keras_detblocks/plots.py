@@ -110,7 +110,7 @@ def plot_receptive_fields(fields, path=None, columns=5):
         axis.set_axis_off()
     for axis, (title, field) in zip(axes, fields.items()):
         axis.imshow(getattr(field, "map", field) ** 0.5, cmap="magma", vmin=0, vmax=1)  # the root shows the tails
-        axis.set_title(f"{title}, {field.size:.0f} px" if hasattr(field, "map") else title, fontsize=8)
+        axis.set_title(f"{title}, {field.size:.0f} px" if hasattr(field, "map") else title, fontsize=9)
     if path is not None:
         figure.savefig(path, dpi=120)
     return figure

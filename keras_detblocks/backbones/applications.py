@@ -71,7 +71,7 @@ def application(trunk, arguments):
     checkpoint = _checkpoint(trunk, arguments)
     x = image
     if arguments.include_preprocessing:
-        x = _normalization(x.shape[-1], checkpoint)(x)
+        x = _normalization(x.shape[-1], arguments, checkpoint)(x)
     deepest = max(arguments.levels or trunk.levels)
     maps = trunk.body(x, deepest)
     if arguments.levels:
@@ -215,14 +215,23 @@ def _check_shape(shape, trunk, arguments):
         )
 
 
-def _normalization(channels, checkpoint):
-    config = checkpoint.config if checkpoint is not None else {}
-    mean = tuple(255.0 * m for m in config["mean"]) if "mean" in config else IMAGENET_MEAN
-    std = tuple(255.0 * s for s in config["std"]) if "std" in config else IMAGENET_STD
+def _normalization(channels, arguments, checkpoint):
+    mean, std, evaluation = _pixel_settings(arguments, checkpoint)
     if channels != len(mean):
         mean, std = (sum(mean) / len(mean),), (sum(std) / len(std),)
-    evaluation = {key: config[key] for key in EVALUATION_KEYS if key in config} or None
     return ImageNormalization(mean, std, evaluation=evaluation, name="normalization")
+
+
+def _pixel_settings(arguments, checkpoint):
+    """Mean and standard deviation (of pixels of 0 to 255) that the weights were trained with, and how they are evaluated."""
+    if weights_room.is_keras_file(arguments.weights):
+        saved = weights_room.saved_layer_config(arguments.weights, ImageNormalization.__name__)
+        return (saved["mean"], saved["std"], saved["evaluation"]) if saved else (IMAGENET_MEAN, IMAGENET_STD, None)
+    config = checkpoint.config if checkpoint is not None else {}
+    evaluation = {key: config[key] for key in EVALUATION_KEYS if key in config} or None
+    mean = tuple(255.0 * m for m in config["mean"]) if "mean" in config else IMAGENET_MEAN
+    std = tuple(255.0 * s for s in config["std"]) if "std" in config else IMAGENET_STD
+    return mean, std, evaluation
 
 
 def _checkpoint(trunk, arguments):

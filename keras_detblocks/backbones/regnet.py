@@ -223,9 +223,10 @@ def RegNetY(
         include_top: whether global average pooling and the classifier follow.
         weights: `None` (random; unlike keras.applications nothing is downloaded unasked), `"imagenet"`, a Hugging Face id such
             as `"timm/regnety_008.pycls_in1k"`, a path to `.safetensors`, a dict of arrays under timm's, torchvision's or pycls' key
-            names, or a `.weights.h5` or `.keras` file of the same net, which Keras loads, without the normalisation of images in
-            it. For the others: another class count than the checkpoint's leaves the classifier random,
-            another number of input channels adapts the stem, each with a warning; anything else that does not fit is an error.
+            names, or a `.weights.h5` or `.keras` file of the same net, with or without its top, which Keras loads (a `.keras`
+            file brings its normalisation of images along). For the others: another class count than the checkpoint's leaves the
+            classifier random, another number of input channels adapts the stem, each with a warning; anything else that does
+            not fit is an error.
         input_tensor: Keras tensor to build on.
         input_shape: `(H, W, C)`; sides may be `None` without the top.
         pooling: without the top: `None` (a feature map), `"avg"` or `"max"`.

@@ -5,6 +5,7 @@ from keras import ops
 
 from .activation import activation_layer
 from .conv import Conv2D
+from .initializer import fan_out_normal
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
@@ -29,14 +30,14 @@ class SqueezeExcite(keras.layers.Layer):
         self.filters = filters
         self.activation = activation
         self.gate_activation = gate_activation
-        self.fc1 = Conv2D(filters, 1, kernel_initializer="he_normal", name="fc1", dtype=self.dtype_policy)
+        self.fc1 = Conv2D(filters, 1, kernel_initializer=fan_out_normal(), name="fc1", dtype=self.dtype_policy)
         self.act = activation_layer(activation, name="act", dtype=self.dtype_policy)
         self.gate = activation_layer(gate_activation, name="gate", dtype=self.dtype_policy)
         self.fc2 = None
 
     def build(self, input_shape):
         channels = input_shape[-1]
-        self.fc2 = Conv2D(channels, 1, kernel_initializer="he_normal", name="fc2", dtype=self.dtype_policy)
+        self.fc2 = Conv2D(channels, 1, kernel_initializer=fan_out_normal(), name="fc2", dtype=self.dtype_policy)
         self.fc1.build((input_shape[0], 1, 1, channels))
         self.fc2.build((input_shape[0], 1, 1, self.filters))
 

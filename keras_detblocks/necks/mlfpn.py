@@ -80,6 +80,8 @@ class MLFPN(Neck):
             raise ValueError(f"MLFPN has at least two scales and two filters. Received: levels={levels}, filters={filters}")
         if not isinstance(num_tums, int) or num_tums < 1:
             raise ValueError(f"`num_tums` must be an int of at least 1. Received: num_tums={num_tums!r}")
+        if base_levels is not None and not (len(base_levels) == 2 and base_levels[0] < base_levels[1]):
+            raise ValueError(f"`base_levels` must be two levels, the finer first. Received: base_levels={base_levels!r}")
         self.num_tums = num_tums
         self.base_levels = base_levels if base_levels is None else tuple(base_levels)
         self.reduction = reduction

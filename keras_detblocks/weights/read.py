@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import zipfile
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,6 +30,21 @@ class Checkpoint:
 def is_keras_file(source):
     """Whether it is the path of a file that Keras itself loads."""
     return isinstance(source, (str, os.PathLike)) and str(source).endswith((".weights.h5", ".keras"))
+
+
+def saved_layer_config(path, class_name):
+    """The config of the first layer of a class in a `.keras` file, or `None`; a `.weights.h5` file holds no configs."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        return _layer_config(json.loads(archive.read("config.json")), class_name)
+
+
+def _layer_config(node, class_name):
+    if isinstance(node, dict) and node.get("class_name") == class_name:
+        return node["config"]
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return next((found for child in children if (found := _layer_config(child, class_name)) is not None), None)
 
 
 def read(source):

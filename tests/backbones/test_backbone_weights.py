@@ -123,6 +123,21 @@ def test_keras_files(tmp_path, ending, reference):
     same(build(weights=str(path)), reference)
 
 
+def test_a_keras_file_brings_its_normalisation(tmp_path):
+    """Of the whole net, into the same net and into one without the top."""
+    save_file(state(), tmp_path / "model.safetensors")
+    settings = dict(mean=[0.5, 0.4, 0.3], std=[0.2, 0.2, 0.1], interpolation="bicubic")
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "net", "pretrained_cfg": settings}))
+    source = build(weights=tmp_path / "model.safetensors")
+    source.save(tmp_path / "net.keras")
+    again = build(weights=tmp_path / "net.keras")
+    same(again, source)
+    assert kdb.evaluation_settings(again) == kdb.evaluation_settings(source)
+    pyramid = kdb.AnyNet(SPEC, include_top=False, weights=tmp_path / "net.keras", levels=(2, 3))
+    assert kdb.evaluation_settings(pyramid)["mean"] == kdb.evaluation_settings(source)["mean"]
+    np.testing.assert_array_equal(pyramid.get_layer("stem_conv").kernel, source.get_layer("stem_conv").kernel)
+
+
 def test_other_class_count_leaves_the_head():
     with pytest.warns(UserWarning, match="5 classes and the model 3") as caught:
         model = build(weights=state(), classes=3)

@@ -1,5 +1,6 @@
 """RegNet: the generation rule against the published tables, the nets against timm, the arguments."""
 
+import math
 import pathlib
 
 import backbone_golden
@@ -196,3 +197,14 @@ def test_stage_rule_is_pure_numpy():
     source = pathlib.Path(kdb.backbones.regnet.__file__).read_text()
     assert "import keras" not in source
     assert stage_widths_and_depths(14, 56, 38.84, 2.4) == ((56, 136, 320, 776), (1, 3, 8, 2), 4)
+
+
+def test_every_convolution_starts_by_fan_out():
+    """pycls' init_weights: normal, variance 2 / (k * k * filters), groups or not, squeeze-and-excitation too."""
+    keras.utils.set_random_seed(0)
+    model = kdb.RegNetY("800mf", include_top=False, input_shape=(32, 32, 3))
+    kernels = [v for v in model.weights if v.path.endswith("kernel") and math.prod(v.shape) >= 2000]
+    assert sum("_se/" in v.path for v in kernels) > 10
+    for v in kernels:
+        scale = math.sqrt(2 / (v.shape[0] * v.shape[1] * v.shape[3]))
+        assert np.std(v) / scale == pytest.approx(1, abs=4 / math.sqrt(2 * math.prod(v.shape))), v.path

@@ -134,6 +134,7 @@ def test_bilinear_resize_is_half_pixel():
     [
         (lambda: kdb.MLFPN(8, levels=(3,)), "two scales"),
         (lambda: kdb.MLFPN(8, num_tums=0), "num_tums"),
+        (lambda: kdb.MLFPN(8, base_levels=(5, 5)), "`base_levels` must be two levels"),
         (lambda: kdb.MLFPN.from_variant("m2det"), "variant"),
         (lambda: kdb.MLFPN(8, num_tums=1)(features({3: 4, 4: 4}, (256, 256))), "at least 33"),
         (lambda: kdb.MLFPN(8)(features({3: 4}, (320, 320))), "missing P4"),
