@@ -82,6 +82,9 @@ def _model_options(verb, size, levels):
     verb.add_argument("--size", type=_size, default=size, help="HEIGHTxWIDTH of the network's input (default: %(default)s)")
 
 
+MODEL_OPTIONS = ("backbone", "weights", "neck", "context", "levels", "filters", "size")
+
+
 def _model_settings(options):
     return {
         "backbone": options.backbone,
@@ -130,9 +133,22 @@ def _add_train(verb):
         "pictures; mosaic: flip, and four pictures in one (default: %(default)s)",
     )
     verb.add_argument("--resume", action="store_true", help="continue the stopped run in --out")
+    verb.add_argument(
+        "--start",
+        type=pathlib.Path,
+        default=None,
+        help="a trained .keras detector to train on from: its parts and weights; classes of other names start new",
+    )
     verb.add_argument("--seed", type=int, default=0)
     _model_options(verb, size=(320, 320), levels=(3, 4, 5))
-    return _train
+
+    def run(options):
+        given = [f"--{name}" for name in MODEL_OPTIONS if getattr(options, name) != verb.get_default(name)]
+        if options.start is not None and given:
+            raise ValueError(f"With --start the parts and the size are those of the detector: leave out {', '.join(given)}.")
+        return _train(options)
+
+    return run
 
 
 def _train(options):
@@ -141,8 +157,14 @@ def _train(options):
 
     train_set, validation_set = _splits(options)
     minutes = 30.0 if options.minutes is None and options.epochs is None else options.minutes
+
+    def build():
+        if options.start is not None:
+            return _open(options.start).with_classes(train_set.class_names)
+        return build_detector(train_set.class_names, **_model_settings(options))
+
     training.train(
-        lambda: build_detector(train_set.class_names, **_model_settings(options)),
+        build,
         train_set,
         validation_set,
         options.out,

@@ -5,6 +5,8 @@ import pathlib
 import subprocess
 import sys
 
+import keras
+import numpy as np
 import pytest
 
 from keras_detblocks.assemble import build_detector
@@ -88,6 +90,18 @@ def test_train_and_export_are_the_same_verbs_on_any_folder(demo, tmp_path, capsy
     assert "12 images" in capsys.readouterr().out and (run / "detector.keras").is_file()
     assert main(["export", str(run / "detector.keras"), "--out", str(tmp_path / "x"), "--formats", "tflite"]) == 0
     assert (tmp_path / "x" / "detector.tflite").is_file()
+
+
+@pytest.mark.slow
+def test_training_starts_from_a_detector(demo, tmp_path, capsys):
+    data, start = demo[0] / "data", demo[0] / "run" / "detector.keras"
+    options = ["--out", str(tmp_path / "run"), "--epochs", "0.1", "--batch", "8", "--learning-rate", "1e-7", "--ema", "0"]
+    assert main(["train", str(data), "--start", str(start), *options]) == 0
+    before, after = keras.models.load_model(start), keras.models.load_model(tmp_path / "run" / "detector.keras")
+    for old, new in zip(before.trainable_weights, after.trainable_weights):
+        np.testing.assert_allclose(old, new, atol=1e-4)
+    assert main(["train", str(data), "--start", str(start), "--neck", "bifpn", "--out", str(tmp_path / "x")]) == 2
+    assert "leave out --neck" in capsys.readouterr().err and not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,41 @@ class Detector(keras.Model):
         config.pop("trainable", None)
         return cls(**config)
 
+    def with_classes(self, class_names):
+        """A detector of the same parts, weights and settings for other classes, to train on other data.
+
+        Classes of a name that is known here keep their outputs; others start as in a new head.
+
+        Args:
+            class_names: one name per class.
+
+        Returns:
+            A new `Detector`, not compiled.
+
+        Raises:
+            ValueError: if the head is not one whose classes can be told apart (a `classifier` layer, as `AnchorFreeHead` has).
+
+        >>> backbone = RegNetY("200mf", include_top=False, levels=(4, 5), input_shape=(64, 64, 3))
+        >>> Detector(backbone, FPN(16, levels=(4, 5)), class_names=["cat", "dog"]).with_classes(["dog", "owl", "hen"]).num_classes
+        3
+        """
+        if not hasattr(self._parts.head, "classifier"):
+            raise ValueError(f"The head {type(self._parts.head).__name__} has no `classifier`, the layer of class logits.")
+        config = self.get_config()
+        count, names = _classes(None, class_names)
+        config["head"]["config"]["num_classes"] = count
+        other = type(self).from_config({**config, "num_classes": count, "class_names": list(names)})
+        there = [names.index(name) for name in self.class_names if name in names]
+        here = [i for i, name in enumerate(self.class_names) if name in names]
+        of_classes = {id(v) for v in other._parts.head.classifier.weights}
+        for variable, source in zip(other.weights, self.weights):
+            values = ops.convert_to_numpy(source)
+            if id(variable) in of_classes:
+                values, known = ops.convert_to_numpy(variable).copy(), values
+                values[..., there] = known[..., here]
+            variable.assign(values)
+        return other
+
     # Training ------------------------------------------------------------------------------------------------------------
 
     def compile(self, optimizer="adamw", box_loss="giou", classification_loss="quality_focal", box_loss_weight=2.0, **kwargs):

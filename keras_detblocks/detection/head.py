@@ -130,6 +130,11 @@ class AnchorFreeHead(keras.layers.Layer):
             outputs[f"{level}_{DISTANCES}"] = outputs[f"{level}_{DISTANCES}"] * self.scales[level]
         return outputs
 
+    @property
+    def classifier(self):
+        """The convolution of the class logits, one filter per class."""
+        return self.convs[LOGITS]
+
     def get_config(self):
         return {
             **super().get_config(),

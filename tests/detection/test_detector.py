@@ -68,6 +68,28 @@ def test_bad_thresholds_are_refused(trained, name, value):
         setattr(trained[0], name, value)
 
 
+def test_other_classes_keep_the_weights_and_the_outputs_of_known_names(trained):
+    detector = trained[0]
+    other = detector.with_classes(["star", "moon", "circle", "sun"])
+    assert other.class_names == ("star", "moon", "circle", "sun") and other.score_threshold == detector.score_threshold
+    x = trained[2][0][:2]
+    before, after = detector(x), other(x)
+    for key, value in before.items():
+        if key.endswith("distances"):
+            np.testing.assert_array_equal(after[key], value)
+        else:
+            np.testing.assert_allclose(np.asarray(after[key])[..., [2, 0]], np.asarray(value)[..., [0, 2]], atol=1e-5)
+    new = np.asarray(other.get_layer("head").classifier.bias)[[1, 3]]
+    np.testing.assert_allclose(new, np.log(0.01 / 0.99), atol=1e-5)
+
+
+def test_other_classes_need_a_head_that_knows_its_classifier():
+    head = keras.layers.Identity(name="features")
+    backbone = kdb.RegNetX002(include_top=False, levels=(5,), input_shape=(32, 32, 3))
+    with pytest.raises(ValueError, match="The head Identity has no `classifier`"):
+        kdb.Detector(backbone, class_names=["a"], head=head).with_classes(["b"])
+
+
 @pytest.mark.slow
 def test_detect_returns_boxes_in_the_pictures_own_pixels(trained):
     detector, _, (x, y) = trained
