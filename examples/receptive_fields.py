@@ -3,7 +3,8 @@
     python examples/receptive_fields.py [--out receptive_fields.png] [--smoke]
 
 Writes a PNG of effective receptive fields (https://arxiv.org/abs/1701.04128) and prints theoretical and effective sizes in pixels
-of the block's input. About a minute on a laptop's CPU; the deformable convolution is drawn by its regular grid only.
+of the block's input. About a minute on a laptop's CPU; the deformable convolution is drawn by its regular grid only, and
+`SpatialPyramidPooling` not at all: each number of its vector sees a bin of the whole image.
 """
 
 import argparse
@@ -56,6 +57,7 @@ def main(arguments=None):
         print(f"{name:18} theoretical {theory!s:>4}  effective {fields[name].size:5.1f}  95 % within {fields[name].side()}")
         if name == "ASPP":
             fields["deformable (grid)"] = deformable_grid(side)
+            print(f"{'deformable (grid)':18} theoretical    3  before it has learned offsets")
     kdb.plots.plot_receptive_fields(fields, options.out, columns=4)  # the paper's four are the first row
     print(f"wrote {options.out}")
     return fields

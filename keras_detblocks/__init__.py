@@ -19,8 +19,9 @@ if "tensorflow" not in sys.modules:
         with hidden_stderr():
             import keras  # noqa: F401
 
-from . import analysis, backbones, context, detection, layers, necks, optimizers, plots, receptive_field, weights
+from . import analysis, assemble, backbones, context, detection, layers, necks, optimizers, plots, receptive_field, weights
 from .analysis import *
+from .assemble import *
 from .backbones import *
 from .context import *
 from .detection import *
@@ -34,7 +35,7 @@ _LAZY_ROOMS = ("data", "design", "export", "training")
 
 # Every room states its public names in its own `__all__`.
 __all__ = ["__version__", "plots", "weights"]
-for _room in (analysis, backbones, context, detection, layers, necks, optimizers, receptive_field):
+for _room in (analysis, assemble, backbones, context, detection, layers, necks, optimizers, receptive_field):
     __all__ += _room.__all__
 
 

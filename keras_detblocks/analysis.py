@@ -1,26 +1,19 @@
 """Looks at a built layer or model: wrapping a layer as a model, counting, the table of backbones."""
 
+import inspect
 import math
 import re
+import warnings
 
 import keras
 
-from .backbones import catalogue
+from .backbones import AnyNetSpec, RegNetSpec, catalogue
+from .backbones.applications import positive_ints
 from .backbones.complexity import Complexity
 from .backbones.complexity import complexity as spec_complexity
 
 __all__ = ["as_model", "complexity", "model_table", "parameters", "print_model_table"]
 
-# The layers with kernels; separable convolutions count as their two kernels.
-_COUNTED = (
-    keras.layers.Conv1D,
-    keras.layers.Conv2D,
-    keras.layers.Conv2DTranspose,
-    keras.layers.Conv3D,
-    keras.layers.Dense,
-    keras.layers.DepthwiseConv2D,
-    keras.layers.SeparableConv2D,
-)
 _STATE = re.compile(r"moving_(mean|variance)$|seed_generator")
 
 
@@ -54,32 +47,77 @@ def complexity(model_or_spec, image_size=224, classes=1000):
 
     One multiply-add counts 1, biases count, batch normalisation only its scale and offset (as parameters); activations are the
     sizes of all outputs of convolutions and dense layers. A spec is counted in closed form, without building a model; a model
-    is traced once, so that layers inside layers and layers called several times count as often as they run.
+    is traced once, so that layers inside layers and layers called several times count as often as they run. Of attention, the
+    projections and the two products of `MultiHeadAttention` are counted; for what is not, such as recurrent layers, a warning
+    names the layer types.
 
     Args:
-        model_or_spec: a built `keras.Model`, an `AnyNetSpec` or a `RegNetSpec`.
-        image_size: side of the square image, of a spec and of the dynamic sides of a model.
-        classes: width of a spec's classifier.
+        model_or_spec: a functional or built sequential `keras.Model`, an `AnyNetSpec`, a `RegNetSpec`, or the name of one of our
+            backbones (`list_models()`), in any case.
+        image_size: side of the square image, of a spec, of a named backbone and of the dynamic sides of a model.
+        classes: width of the classifier of a spec or a named backbone.
 
     Returns:
         `Complexity(macs, params, activations)`, ints.
 
-    >>> complexity(kdb.RegNetX002()).macs == 199_040_872
+    Raises:
+        ValueError: for an unknown name, with the nearest known ones; for a model without defined inputs, and for anything else.
+
+    >>> complexity(kdb.RegNetX002()).macs == complexity("regnetx002").macs == 199_040_872
     True
     """
-    if not isinstance(model_or_spec, keras.Model):
+    positive_ints((image_size, classes), "image_size, classes")
+    if isinstance(model_or_spec, str):
+        model_or_spec = _named(model_or_spec, image_size, classes)
+    if isinstance(model_or_spec, (AnyNetSpec, RegNetSpec)):
         return spec_complexity(model_or_spec, image_size, classes)
+    model, inputs = model_or_spec, _inputs(model_or_spec)
+    uncounted = _uncounted_types(model)
+    if uncounted:
+        warnings.warn(f"The multiply-adds of these layers are not counted: {', '.join(uncounted)}.", stacklevel=2)
+    counts = _traced_counts(model, keras.tree.map_structure(lambda t: _static(t, image_size), inputs))
+    return Complexity(sum(macs for macs, _ in counts), parameters(model), sum(size for _, size in counts))
+
+
+def _named(name, image_size, classes):
+    """The spec or the model of a backbone."""
+    spec = catalogue.spec(catalogue.find(name))
+    return spec or catalogue.constructor(name)(input_shape=(image_size, image_size, 3), classes=classes)
+
+
+def _inputs(model):
+    """The inputs of a model, as structured as it takes them."""
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            "Expected a keras.Model, an AnyNetSpec, a RegNetSpec or a name of `list_models()`. Received: "
+            f"{model!r} ({type(model).__name__}); call a constructor first, and make a model of a layer with "
+            "`as_model(layer, input_shape)`."
+        )
+    try:
+        # A sequential model knows its inputs without having been called, and has one.
+        return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+    except AttributeError as error:
+        raise ValueError(
+            f"Expected a model whose inputs are defined: functional, or sequential and built. Received: {model.name!r} "
+            f"({type(model).__name__}); build it, or count `as_model(model, input_shape)`."
+        ) from error
+
+
+def _traced_counts(model, inputs):
+    """(multiply-adds, activations) of each call of a layer in `_COUNTERS`."""
     calls = []
-    leaves = [layer for layer in model_or_spec._flatten_layers() if isinstance(layer, _COUNTED)]
+    leaves = [layer for layer in model._flatten_layers() if isinstance(layer, tuple(_COUNTERS))]
     for layer in leaves:
         layer.__dict__["call"] = _recording(layer, calls)
     try:
-        _Trace(model_or_spec).compute_output_spec(keras.tree.map_structure(lambda t: _static(t, image_size), model_or_spec.input))
+        _Trace(model).compute_output_spec(inputs)
     finally:
         for layer in leaves:
             del layer.__dict__["call"]
-    counts = [_layer_counts(*call) for call in calls]
-    return Complexity(sum(macs for macs, _ in counts), parameters(model_or_spec), sum(size for _, size in counts))
+    return [
+        next(count for kind, count in _COUNTERS.items() if isinstance(layer, kind))(layer, inputs, output)
+        for layer, inputs, output in calls
+    ]
 
 
 def parameters(model):
@@ -103,50 +141,142 @@ def _static(tensor, side):
 
 
 def _recording(layer, calls):
-    """The layer's call, noting the shapes."""
-    call = layer.call
+    """The layer's call, noting the shapes: of the inputs by argument name, and of the output."""
+    call, signature = layer.call, inspect.signature(layer.call)
 
-    def recorded(inputs, *args, **kwargs):
-        outputs = call(inputs, *args, **kwargs)
-        calls.append((layer, tuple(inputs.shape), tuple(outputs.shape)))
-        return outputs
+    def recorded(*args, **kwargs):
+        output = call(*args, **kwargs)
+        tensors = signature.bind(*args, **kwargs).arguments
+        shapes = {name: tuple(value.shape) for name, value in tensors.items() if hasattr(value, "shape")}
+        calls.append((layer, shapes, tuple(keras.tree.flatten(output)[0].shape)))
+        return output
 
     return recorded
 
 
-def _layer_counts(layer, input_shape, output_shape):
-    """(multiply-adds, activations) of one call."""
-    positions = input_shape if isinstance(layer, keras.layers.Conv2DTranspose) else output_shape
-    kernels = [w for w in layer.weights if w.path.endswith("kernel")]
-    macs = sum(math.prod(kernel.shape) for kernel in kernels) * math.prod(positions[1:-1])
-    size = math.prod(output_shape[1:])
+def _dense(layer, inputs, output):
+    """Every kernel entry once per position of the output."""
+    return _at_positions(layer, output[1:-1], output)
+
+
+def _transposed(layer, inputs, output):
+    """Every kernel entry once per position of the input."""
+    return _at_positions(layer, _first(inputs)[1:-1], output)
+
+
+def _at_positions(layer, sides, output):
+    size = math.prod(output[1:])
+    kernels = [w for w in layer.weights if w.path.endswith("kernel")]  # two of a separable convolution
+    macs = sum(math.prod(kernel.shape) for kernel in kernels) * math.prod(sides)
     return macs + (size if layer.use_bias else 0), size
 
 
+def _einsum(layer, inputs, output):
+    """Every combination of the equation's indices once."""
+    size = math.prod(output[1:])
+    read, kernel = layer.equation.partition("->")[0].split(",")
+    macs = math.prod(_first(inputs)) * math.prod(n for label, n in zip(kernel, layer.kernel.shape) if label not in read)
+    return macs + (size if layer.bias is not None else 0), size
+
+
+def _first(inputs):
+    return next(iter(inputs.values()))
+
+
+def _attention(layer, inputs, output):
+    """Queries with keys, then weights with values; the projections are layers of their own."""
+    queries, values = inputs["query"], inputs["value"]
+    axes = layer.attention_axes or range(1, len(values) - 1)
+    pairs = math.prod(queries[1:-1]) * math.prod(values[axis] for axis in axes)
+    return layer.num_heads * pairs * (layer.key_dim + layer.value_dim), 0
+
+
+# How a call is counted: (layer, shapes of the inputs by name, shape of the output) -> (multiply-adds, activations), batch 1.
+_COUNTERS = {
+    keras.layers.Conv1D: _dense,
+    keras.layers.Conv1DTranspose: _transposed,
+    keras.layers.Conv2D: _dense,
+    keras.layers.Conv2DTranspose: _transposed,
+    keras.layers.Conv3D: _dense,
+    keras.layers.Conv3DTranspose: _transposed,
+    keras.layers.Dense: _dense,
+    keras.layers.DepthwiseConv1D: _dense,
+    keras.layers.DepthwiseConv2D: _dense,
+    keras.layers.EinsumDense: _einsum,
+    keras.layers.MultiHeadAttention: _attention,
+    keras.layers.SeparableConv1D: _dense,
+    keras.layers.SeparableConv2D: _dense,
+}
+# Free in this way of counting, whatever the shape of their weights: look-ups, element-wise scales, and what only training runs.
+_FREE = (
+    keras.layers.BatchNormalization,
+    keras.layers.Embedding,
+    keras.layers.GroupNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.Normalization,
+    keras.layers.PReLU,
+    keras.layers.RMSNormalization,
+    keras.layers.SpectralNormalization,
+)
+# Products of two inputs, without a weight of their own.
+_PRODUCTS = (
+    keras.layers.AdditiveAttention,
+    keras.layers.Attention,
+    keras.layers.Dot,
+    keras.layers.GroupQueryAttention,
+)
+
+
+def _uncounted_types(model):
+    """Names of the layer types that multiply matrices in ways that `_COUNTERS` does not know."""
+    unknown = [layer for layer in model._flatten_layers() if not isinstance(layer, (*_COUNTERS, *_FREE))]
+    return sorted({type(layer).__name__ for layer in unknown if isinstance(layer, _PRODUCTS) or _has_matrix(layer)})
+
+
+def _has_matrix(layer):
+    """Whether a weight of the layer itself, not of layers in it, is more than a vector along the last axis."""
+    inner = {id(weight) for child in layer._flatten_layers(include_self=False) for weight in child.weights}
+    return any(math.prod(weight.shape[:-1]) > 1 for weight in layer.weights if id(weight) not in inner)
+
+
 def model_table(filter=""):
-    """One row per backbone that `keras_detblocks.list_models()` names.
+    """One row per backbone that `keras_detblocks.list_models()` names, and per published net that a call alone builds.
 
     Args:
         filter: only names that contain it, in any case.
 
     Returns:
-        A list of dicts: name, params, macs and activations (at 224x224, 1000 classes), strides and channels of P2 to P5, weights
-        (id of the recommended checkpoint or None), top1 (its published accuracy in percent) and licence.
+        A list of dicts: name (a constructor, or a call such as `RegNetY("64gf")`), params, macs and activations (at 224x224, 1000
+        classes), strides and channels of P2 to P5; weights (id of the checkpoint that `weights="imagenet"` loads, or None), its
+        top1 (accuracy in percent) and licence; checkpoints: every one that is published, as `(id, top1, licence, classes)`, where
+        top1 holds pairs (side of the image, percent).
+
+    >>> [each.id for each in model_table("RegNetY032")[0]["checkpoints"]]
+    ['timm/regnety_032.pycls_in1k', 'timm/regnety_032.tv2_in1k', 'timm/regnety_032.ra_in1k']
     """
-    return [catalogue.row(name) for name in catalogue.list_models() if filter.lower() in name.lower()]
+    return [catalogue.row(name) for name in catalogue.names() if filter.lower() in name.lower()]
 
 
 def print_model_table(filter=""):
-    """Prints `model_table`."""
+    """Prints `model_table`: a line per net, and below it one per checkpoint."""
     rows = model_table(filter)
-    title = "channels of P2 to P5 (strides 4 to 32)"
-    heading = f"{'model':16}{'params':>9}{'MACs':>10}{'acts':>9}  {title:40}{'top-1':>6}"
-    print(f"{heading}  weights, licence")
-    for row in rows:
-        channels = ", ".join(map(str, row["channels"]))
-        weights = f"{row['weights']}, {row['licence']}" if row["weights"] else "none published"
-        top1 = f"{row['top1']:.2f}" if row["top1"] else "-"
-        size = f"{row['params'] / 1e6:8.2f}M{row['macs'] / 1e9:9.2f}G{row['activations'] / 1e6:8.2f}M"
-        print(f"{row['name']:16}{size}  {channels:40}{top1:>6}  {weights}")
     if not rows:
         print(f"No model has {filter!r} in its name.")
+        return
+    print(f"{'model':20}{'params':>9}{'MACs':>10}{'activations':>13}   channels of P2 to P5 (strides 4 to 32)")
+    print(f"    {'weights':38}{'top-1 % at image side':30}licence")
+    for row in rows:
+        size = f"{row['params'] / 1e6:8.2f}M{row['macs'] / 1e9:9.2f}G{row['activations'] / 1e6:12.2f}M"
+        print(f"{row['name']:20}{size}   {', '.join(map(str, row['channels']))}")
+        for weights in row["checkpoints"]:
+            mark = "*" if weights.id == row["weights"] else " "
+            print(f"  {mark} {weights.id:38}{_top1(weights):30}{weights.licence}")
+        if not row["checkpoints"]:
+            print("    none known")
+    print('* what weights="imagenet" loads. MACs and activations are those at 224x224, with 1000 classes.')
+
+
+def _top1(weights):
+    if weights.top1:
+        return ", ".join(f"{percent:.2f} at {side}" for side, percent in weights.top1)
+    return f"{weights.classes} other classes" if weights.classes else "no classifier"

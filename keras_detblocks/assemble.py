@@ -84,15 +84,26 @@ def build_detector(
     >>> build_detector(["cat"], (64, 64), levels=(3, 4)).image_size
     (64, 64)
     """
+    check_names(backbone, neck, context)
     levels = tuple(levels)
     deepest = min(max(levels), DEEPEST)
     taken = tuple(level for level in levels if level <= deepest) or (deepest,)
     if neck == "efm":
         taken = (taken[0] - 1, *taken)  # each output of an exact fusion model also sees the level below it
     stem = build_backbone(backbone, image_size, taken, weights)
-    layers = [] if neck is None else _lookup(NECKS, neck, "neck")(filters, levels, **(neck_options or {}))
-    block = None if context is None else _lookup(CONTEXTS, context, "context block")(stem.output[f"P{deepest}"].shape[-1])
+    layers = [] if neck is None else NECKS[neck](filters, levels, **(neck_options or {}))
+    block = None if context is None else CONTEXTS[context](stem.output[f"P{deepest}"].shape[-1])
     return Detector(stem, layers, class_names=class_names, context=block, **options)
+
+
+def check_names(backbone="compact", neck="fpn", context=None, **_):
+    """Raises `ValueError` for an unknown name, with the near ones, before anything is built or written."""
+    if neck is not None:
+        _lookup(NECKS, neck, "neck")
+    if context is not None:
+        _lookup(CONTEXTS, context, "context block")
+    if backbone != "compact":
+        _lookup({name.lower(): name for name in backbones.list_models()}, backbone.lower(), "backbone")
 
 
 def build_backbone(name, image_size, levels, weights=None):

@@ -153,8 +153,9 @@ def _add_train(verb):
 
 def _train(options):
     from . import data, training
-    from .assemble import build_detector
+    from .assemble import build_detector, check_names
 
+    check_names(**_model_settings(options))
     train_set, validation_set = _splits(options)
     minutes = 30.0 if options.minutes is None and options.epochs is None else options.minutes
 
@@ -329,7 +330,7 @@ def _calibration(options, detector):
 
 
 def _add_models(verb):
-    """list the backbones: parameters, MACs, strides, published weights"""
+    """list the backbones: parameters, MACs, channels, published weights with accuracy and licence"""
     verb.add_argument("--filter", default="", help="only names with this in them")
 
     def run(options):
@@ -341,16 +342,27 @@ def _add_models(verb):
 
 
 def _add_summary(verb):
-    """Keras' summary of a backbone"""
-    verb.add_argument("name", help="a name of `detblocks models`")
-    verb.add_argument("--size", type=_size, default=(224, 224))
+    """Keras' summary of a backbone: the whole classification net, or its feature pyramid"""
+    verb.add_argument("name", help="'compact' or a name of `detblocks models`, in any case")
+    verb.add_argument("--size", type=_size, default=(224, 224), help="HEIGHTxWIDTH of the input (default: 224x224)")
+    verb.add_argument("--levels", type=_levels, default=None, help="of the pyramid, such as 3-5, instead of the classifier")
+    return _summary
 
-    def run(options):
-        from .assemble import build_backbone
 
-        build_backbone(options.name, options.size, (3, 4, 5)).summary()
+def _summary(options):
+    from .assemble import DEEPEST, build_backbone
+    from .backbones import catalogue
 
-    return run
+    shape = (*options.size, 3)
+    if options.name.lower() == "compact":  # it has no classification form
+        levels = options.levels or (3, 4, 5)
+        if not 2 <= levels[0] <= levels[-1] <= DEEPEST:
+            raise ValueError(f"The compact backbone has the levels 2 to {DEEPEST}. Received: --levels {levels[0]}-{levels[-1]}")
+        build_backbone("compact", options.size, levels).summary()
+    elif options.levels:
+        catalogue.constructor(options.name)(include_top=False, input_shape=shape, levels=options.levels).summary()
+    else:
+        catalogue.constructor(options.name)(input_shape=shape).summary()
 
 
 def _add_check(verb):

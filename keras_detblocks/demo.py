@@ -26,10 +26,11 @@ def demo(out, *, fresh=False, minutes=None, train_images=4000, val_images=500, m
         The rows of the table that it prints, as dicts.
 
     Raises:
-        ValueError: if `out` holds a demo with other settings.
+        ValueError: for an unknown part, or if `out` holds a demo with other settings.
     """
     from rich.console import Console
 
+    from .assemble import check_names
     from .data import load, write_digits
     from .training.state import prepare_folder, write_json
 
@@ -41,6 +42,7 @@ def demo(out, *, fresh=False, minutes=None, train_images=4000, val_images=500, m
         "val_images": val_images,
         "model": {key: list(v) if isinstance(v, tuple) else v for key, v in (model or {}).items()},
     }
+    check_names(**(model or {}))
     _claim(out, settings, fresh)
     prepare_folder(out)
     write_json(out / "settings.json", settings)

@@ -11,7 +11,7 @@ from .analysis import as_model
 
 __all__ = ["ReceptiveField", "effective_receptive_field", "theoretical_receptive_field"]
 
-LARGEST_PROBE = 4096  # pixels along a side; a field that does not fit is called infinite
+LARGEST_PROBE = 16384  # pixels along a side; a field that does not fit into half of it is called infinite
 _IMPULSE = 1e4  # outweighs what an image normalisation subtracts
 
 
@@ -25,10 +25,11 @@ def theoretical_receptive_field(model_or_layer, channels=None):
 
     Args:
         model_or_layer: a model with one input of dynamic height and width, or a layer that takes one map.
-        channels: number of input channels, for a layer.
+        channels: number of input channels, for a layer or a subclassed model.
 
     Returns:
-        An int, `math.inf` where the field is the whole image; a dict of such numbers where the output is a dict.
+        An int, `math.inf` where the field is the whole image (more than 8191 pixels); a dict of such numbers where the output is a
+        dict.
 
     Raises:
         ValueError: if the input or an output is not a feature map, or the model's input has a fixed size.
@@ -37,9 +38,8 @@ def theoretical_receptive_field(model_or_layer, channels=None):
     5
     """
     model = _dynamic_model(model_or_layer, channels)
-    names = _output_names(model)
-    sides = dict(zip(names, _sides(model)))
-    return sides if isinstance(model.output, dict) else sides[names[0]]
+    sides = {name: _side(model, name) for name in _maps(model)}
+    return sides if isinstance(model.output, dict) else next(iter(sides.values()))
 
 
 def effective_receptive_field(model_or_layer, input_shape=None, output=None, samples=8, seed=0, inputs=None):
@@ -65,17 +65,18 @@ def effective_receptive_field(model_or_layer, input_shape=None, output=None, sam
     3.0
     """
     rng = np.random.default_rng(seed)
+    if inputs is None and samples < 1:
+        raise ValueError(f"`samples` must be at least 1. Received: samples={samples}")
     if inputs is None:
         inputs = rng.normal(size=(samples, *_fixed_shape(model_or_layer, input_shape))).astype("float32")
     inputs = np.asarray(inputs, "float32")
     model = _model(model_or_layer, inputs.shape[1:])
-    names = _output_names(model)
+    names = list(_maps(model))
     if output is not None and output not in names:
         raise ValueError(f"`output` must be one of {names}. Received: output={output!r}")
-    index = names.index(output) if output is not None else 0
     total = np.zeros(inputs.shape[1:3])
     for image in inputs:
-        total += np.abs(_centre_gradient(model, image[None], index, rng)).sum(axis=(0, -1))
+        total += np.abs(_centre_gradient(model, image[None], output or names[0], rng)).sum(axis=(0, -1))
     return ReceptiveField(total / max(total.max(), np.finfo("float32").tiny))
 
 
@@ -109,51 +110,60 @@ def _centre(n):
     return n // 2
 
 
+def _graph(model_or_layer):
+    """The functional form of a functional or built Sequential model; None of anything else, which is used as a layer."""
+    if isinstance(model_or_layer, keras.Sequential) and model_or_layer.built:
+        return keras.Model(model_or_layer.inputs, model_or_layer.outputs[0])
+    return model_or_layer if isinstance(model_or_layer, keras.Model) and hasattr(model_or_layer, "inputs") else None
+
+
 def _model(model_or_layer, shape):
-    if isinstance(model_or_layer, keras.Model):
-        return model_or_layer
-    return as_model(model_or_layer, shape)
+    return _graph(model_or_layer) or as_model(model_or_layer, shape)
 
 
 def _dynamic_model(model_or_layer, channels):
-    if not isinstance(model_or_layer, keras.Model):
-        if channels is None:
-            raise ValueError(f"`channels` is needed for a layer. Received: {model_or_layer.name!r} without it")
+    model = _graph(model_or_layer)
+    if model is None and channels is None:
+        raise ValueError(f"`channels` is needed for a layer. Received: {model_or_layer.name!r} without it")
+    if model is None:
         return as_model(model_or_layer, (None, None, channels))
-    if len(model_or_layer.inputs) != 1 or model_or_layer.inputs[0].shape[1:3] != (None, None):
-        shapes = [tuple(x.shape) for x in model_or_layer.inputs]
+    if len(model.inputs) != 1 or model.inputs[0].shape[1:3] != (None, None):
+        shapes = [tuple(x.shape) for x in model.inputs]
         raise ValueError(
             "Expected a model with one input of dynamic height and width: build it with input_shape=(None, None, C), as the "
             f"probe is taller than wide. Received: inputs of {shapes}"
         )
-    return model_or_layer
+    return model
 
 
 def _fixed_shape(model_or_layer, input_shape):
-    if input_shape is None and isinstance(model_or_layer, keras.Model) and len(model_or_layer.inputs) == 1:
-        input_shape = model_or_layer.inputs[0].shape[1:]
+    model = _graph(model_or_layer)
+    if input_shape is None and model is not None and len(model.inputs) == 1:
+        input_shape = model.inputs[0].shape[1:]
     if input_shape is None or len(input_shape) != 3 or None in input_shape:
         raise ValueError(f"Give `input_shape=(H, W, C)`, or `inputs`. Received: input_shape={input_shape}")
     return tuple(input_shape)
 
 
-def _output_names(model):
-    names = list(model.output) if isinstance(model.output, dict) else [str(i) for i in range(len(model.outputs))]
-    for name, y in zip(names, keras.tree.flatten(model.output)):
+def _named(outputs):
+    """A model's outputs by name; by number where they are no dict."""
+    return outputs if isinstance(outputs, dict) else {str(i): y for i, y in enumerate(keras.tree.flatten(outputs))}
+
+
+def _maps(model):
+    """The model's symbolic outputs by name, all of them feature maps."""
+    for name, y in _named(model.output).items():
         if len(y.shape) != 4:
             raise ValueError(f"Expected outputs (B, H, W, C): take the model without its head. Received: {name} of {y.shape}")
-    return names
+    return _named(model.output)
 
 
-def _sides(model):
-    """The field's side for every output: the larger one of the two axes."""
+def _side(model, name):
+    """The field's side for one output: the larger one of the two axes."""
     values = [[_probe_value(v) for v in group] for group in (model.trainable_variables, model.non_trainable_variables)]
     spec = model.compute_output_spec(keras.KerasTensor((1, 1024, 1024, model.inputs[0].shape[-1])))
-    sides = []
-    for index, y in enumerate(keras.tree.flatten(spec)):
-        probes = [_Probe(model, values, index, axis, max(1, round(1024 / y.shape[axis]))) for axis in (1, 2)]
-        sides.append(max(probe.side() for probe in probes))
-    return sides
+    shape = _named(spec)[name].shape
+    return max(_Probe(model, values, name, axis, max(1, round(1024 / shape[axis]))).side() for axis in (1, 2))
 
 
 @dataclass(frozen=True)
@@ -162,12 +172,14 @@ class _Probe:
 
     model: keras.Model
     values: list
-    index: int
+    name: str
     axis: int
     stride: int
 
     def side(self):
         length = 64  # it doubles until the field fits wherever the impulse is
+        while length < 2 * self.stride * _widest_gap(self.model):
+            length *= 2
         while length <= LARGEST_PROBE:
             side = self.field(length)
             if side < length // 2:
@@ -202,8 +214,15 @@ class _Probe:
         if position is not None:
             x[(slice(None),) * self.axis + (position,)] = _IMPULSE
         outputs, _ = self.model.stateless_call(*self.values, x, training=False)
-        y = keras.ops.convert_to_numpy(keras.tree.flatten(outputs)[self.index])
+        y = keras.ops.convert_to_numpy(_named(outputs)[self.name])
         return y[0].max(axis=2 - self.axis)
+
+
+def _widest_gap(model):
+    """From the first to the last tap of the most dilated convolution, in its own pixels: a short probe would miss these taps."""
+    pairs = [(getattr(layer, "dilation_rate", 1), getattr(layer, "kernel_size", 1)) for layer in model._flatten_layers()]
+    dilated = [pair for pair in pairs if all(isinstance(each, tuple) for each in pair)]
+    return max([d * (k - 1) for rates, sizes in dilated for d, k in zip(rates, sizes) if d > 1], default=0)
 
 
 def _last_before_rise(value, count):
@@ -226,11 +245,11 @@ def _probe_value(variable):
     return keras.ops.ones_like(variable.value) / fan_in
 
 
-def _centre_gradient(model, image, index, rng):
+def _centre_gradient(model, image, name, rng):
     """The gradient `(1, H, W, C)` of the output's centre unit, its channels weighted at random, with respect to the image."""
 
     def unit(x):
-        y = keras.tree.flatten(model(x, training=False))[index]
+        y = _named(model(x, training=False))[name]
         weights = rng.normal(size=y.shape[-1]).astype("float32")
         return keras.ops.sum(keras.ops.cast(y[0, _centre(y.shape[1]), _centre(y.shape[2])], "float32") * weights)
 

@@ -20,8 +20,9 @@ def load(name):
     return module
 
 
+@pytest.mark.slow
 def test_csp_fusion(capsys):
-    savings = load("csp_fusion").main(["--smoke"])
+    savings = load("csp_fusion").main([])
     # The paper's order and sign, and more bypass saves more.
     assert all(savings["first", gamma] < savings["last", gamma] < savings["full", gamma] < 0 for gamma in (0.25, 0.5))
     assert all(savings[fusion, 0.5] < savings[fusion, 0.25] for fusion in ("first", "last", "full"))

@@ -92,6 +92,12 @@ def test_train_and_export_are_the_same_verbs_on_any_folder(demo, tmp_path, capsy
     assert (tmp_path / "x" / "detector.tflite").is_file()
 
 
+@pytest.mark.parametrize("option", [["--context", "rbf"], ["--neck", "fnp"], ["--backbone", "regnety9"]])
+def test_unknown_parts_are_refused_before_anything_is_written(option, tmp_path, capsys):
+    assert main([*DEMO, *option, "--out", str(tmp_path / "out")]) == 2
+    assert "Did you mean" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 def test_training_starts_from_a_detector(demo, tmp_path, capsys):
     data, start = demo[0] / "data", demo[0] / "run" / "detector.keras"
@@ -110,7 +116,10 @@ def test_training_starts_from_a_detector(demo, tmp_path, capsys):
         (["train", "nowhere", "--out", "x"], "nowhere"),
         (["evaluate", "nowhere.keras", "data"], "No such model: nowhere.keras"),
         (["predict", "nowhere.keras", "a.png", "--out", "x"], "No such model"),
-        (["summary", "regnety8"], "Did you mean"),
+        (["summary", "regnety8"], "Did you mean RegNetY"),
+        (["summary", "RegNetY008", "--size", "16"], "Input size must be at least 32x32"),
+        (["summary", "RegNetY008", "--levels", "3-6"], "`levels` must be distinct ones of (1, 2, 3, 4, 5)"),
+        (["summary", "compact", "--levels", "3-6"], "levels 2 to 5"),
         (["check", "nowhere"], "nowhere"),
     ],
 )
@@ -137,7 +146,30 @@ def test_bad_options_are_refused_by_the_parser(option, capsys):
 
 def test_models_prints_the_table(capsys):
     assert main(["models", "--filter", "RegNetY008"]) == 0
-    assert "6.26M" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "6.26M" in printed and "timm/regnety_008.pycls_in1k" in printed and "MIT" in printed
+
+
+@pytest.mark.parametrize(
+    "arguments, parameters, has_classifier",
+    [
+        (["regnety008"], 6_263_168, True),  # published: tests/published_regnets.py
+        (["RegNetX('400MF_tv')", "--size", "64x96"], 5_495_976, True),
+        (["RegNetY008", "--levels", "3-5"], 6_263_168 - 769 * 1000, False),
+    ],
+)
+def test_summary_is_of_the_net_in_the_table_or_of_its_pyramid(arguments, parameters, has_classifier, capsys):
+    assert main(["summary", *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert f"Trainable params: {parameters:,} " in printed
+    assert ("predictions" in printed) == has_classifier
+
+
+@pytest.mark.parametrize("options, deepest, absent", [([], "s4_b2_out", "s5_"), (["--levels", "3-4"], "s3_b2_out", "s4_")])
+def test_summary_of_the_compact_backbone_is_a_pyramid(options, deepest, absent, capsys):
+    assert main(["summary", "Compact", "--size", "64", *options]) == 0
+    printed = capsys.readouterr().out
+    assert deepest in printed and absent not in printed and "predictions" not in printed
 
 
 @pytest.mark.slow

@@ -100,6 +100,48 @@ def test_output_and_inputs_can_be_chosen():
     assert kdb.effective_receptive_field(model, samples=1).extent == (3, 3)
 
 
+def test_outputs_in_any_order():
+    x = keras.Input((None, None, 2))
+    p3 = kdb.Conv2D(2, 3, 2)(x)
+    model = keras.Model(x, {"P4": kdb.Conv2D(2, 3, 2)(p3), "P3": p3})
+    assert kdb.theoretical_receptive_field(model) == {"P4": 7, "P3": 3}
+    assert kdb.effective_receptive_field(model, (32, 32, 2), output="P3", samples=1).extent == (3, 3)
+    assert kdb.effective_receptive_field(model, (32, 32, 2), samples=1).extent == (7, 7)
+
+
+def test_sequential_and_subclassed_models():
+    layers = [kdb.Conv2D(4, 3), kdb.SPP()]
+    sequential = keras.Sequential([keras.Input((None, None, 4)), *layers])
+    assert kdb.theoretical_receptive_field(sequential) == 15
+    assert kdb.effective_receptive_field(sequential, (21, 21, 4), samples=2).extent <= (15, 15)
+
+    class Subclassed(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.conv = kdb.Conv2D(4, 5)
+
+        def call(self, x):
+            return self.conv(x)
+
+    assert kdb.theoretical_receptive_field(Subclassed(), channels=4) == 5
+    assert kdb.effective_receptive_field(Subclassed(), (9, 9, 4), samples=1).extent == (5, 5)
+
+
+def test_wide_fields_are_finite():
+    for rate in (36, 1500):  # nothing between the taps tells a short probe that there are more
+        assert kdb.theoretical_receptive_field(chain(kdb.Conv2D(1, 3, dilation_rate=rate), channels=1)) == 2 * rate + 1
+    strided = chain(kdb.Conv2D(1, 3, 2), kdb.Conv2D(1, 3, 2), kdb.Conv2D(1, 3, dilation_rate=60), channels=1)
+    assert kdb.theoretical_receptive_field(strided) == 3 + 4 + 4 * 120
+
+
+def test_every_input_counts():
+    images = np.zeros((2, 9, 9, 1))
+    images[1] = 1.0
+    model = chain(keras.layers.ReLU(), keras.layers.MaxPooling2D(3, 1, padding="same"), channels=1)
+    assert kdb.effective_receptive_field(model, inputs=images[:1]).map.sum() == 0
+    assert kdb.effective_receptive_field(model, inputs=images).map.sum() > 0
+
+
 def test_plot(tmp_path):
     fields = {f"field {i}": ReceptiveField(np.eye(8)) for i in range(3)}
     kdb.plots.plot_receptive_fields(fields, tmp_path / "fields.png")
@@ -113,6 +155,7 @@ def test_plot(tmp_path):
         (lambda: kdb.theoretical_receptive_field(kdb.as_model(kdb.SPPF(), (8, 8, 4))), "dynamic height and width"),
         (lambda: kdb.theoretical_receptive_field(chain(keras.layers.GlobalMaxPooling2D())), "without its head"),
         (lambda: kdb.effective_receptive_field(kdb.SPPF()), "input_shape"),
+        (lambda: kdb.effective_receptive_field(kdb.SPPF(), (8, 8, 4), samples=0), "`samples`"),
         (lambda: kdb.effective_receptive_field(chain(kdb.SPPF()), (None, 8, 4)), "input_shape"),
         (lambda: kdb.effective_receptive_field(chain(kdb.SPPF()), (8, 8, 4), output="P9"), "P9"),
     ],

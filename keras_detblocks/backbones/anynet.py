@@ -13,7 +13,7 @@ import numpy as np
 
 from ..layers import SqueezeExcite, StochasticDepth, conv_norm_act
 from ..weights import Layout, register_model_layout, torch_key
-from .applications import Arguments, Trunk, application, check_output_stride, positive_ints
+from .applications import Arguments, Trunk, application, check_strides_and_drops, positive_ints
 
 
 @dataclass(frozen=True)
@@ -50,24 +50,25 @@ class AnyNetSpec:
         if len(set(lengths.values())) != 1 or not self.depths:
             raise ValueError(f"Every setting needs one value per stage, for at least one stage. Received lengths: {lengths}")
         positive_ints((self.stem_width,), "stem_width")
-        if not 0.0 <= self.se_ratio <= 1.0:
+        if not 0.0 <= self.se_ratio <= 1.0:  # refuses NaN too
             raise ValueError(f"`se_ratio` must be between 0 and 1. Received: se_ratio={self.se_ratio}")
         for stage in range(len(self.depths)):
             self._check_stage(stage)
 
     def _check_stage(self, stage):
         width, ratio, group = self.widths[stage], self.bottleneck_ratios[stage], self.group_widths[stage]
-        if ratio <= 0:
+        if not 0 < ratio < math.inf:
             raise ValueError(f"Stage {stage + 1}: the bottleneck ratio must be positive. Received: {ratio}")
         if not math.isclose(width / ratio, round(width / ratio), rel_tol=1e-9) or round(width / ratio) < 1:
             raise ValueError(
                 f"Stage {stage + 1}: width {width} over bottleneck ratio {ratio} must be a whole number of channels. "
-                f"Received: {width / ratio}"
+                f"Received: {width / ratio}; a ratio of 1, 2, 4, or 1 / 2, 1 / 4 divides every width fitted to groups."
             )
         if round(width / ratio) % group:
             raise ValueError(
                 f"Stage {stage + 1}: the {round(width / ratio)} channels of the 3x3 convolution (width {width} / bottleneck "
-                f"ratio {ratio}) are not divisible by the group width {group}. `fit_to_groups` gives the nearest widths that are."
+                f"ratio {ratio}) are not divisible by the group width {group}. `fit_to_groups` gives the nearest widths that are, "
+                "for ratios such as 1, 2, 4, 1 / 2, 1 / 4."
             )
 
     @property
@@ -100,8 +101,9 @@ def _fit_stage(width, ratio, group_width):
 
 def anynet_trunk(spec, name, output_stride=32, drop_path_rate=0.0, imagenet=None):
     """The `Trunk` of a spec; `imagenet` is the id of its recommended checkpoint."""
-    check_output_stride(output_stride)
-    levels = [min(stage + 2, output_stride.bit_length() - 1) for stage in range(len(spec.depths))]
+    check_strides_and_drops(output_stride, drop_path_rate)
+    limit = output_stride.bit_length() - 1 if output_stride < 32 else len(spec.depths) + 1
+    levels = [min(stage + 2, limit) for stage in range(len(spec.depths))]
 
     def body(x, deepest):
         x = conv_norm_act(x, spec.stem_width, 3, 2, name="stem")
@@ -117,9 +119,9 @@ def anynet_trunk(spec, name, output_stride=32, drop_path_rate=0.0, imagenet=None
         return maps
 
     def unbuilt(deepest):
-        """Reference keys of the stages beyond the deepest level."""
+        """Keys of the stages beyond the deepest level, in every layout."""
         stages = [str(index + 1) for index, level in enumerate(levels) if level > deepest]
-        return rf"^(s|trunk_output\.block)({'|'.join(stages)})\." if stages else None
+        return rf"^(s|trunk_output\.block)({'|'.join(stages)})[._]" if stages else None
 
     return Trunk(name, body, (1, *sorted(set(levels))), "stem_conv/kernel", unbuilt, imagenet=imagenet)
 
@@ -157,8 +159,8 @@ def bottleneck_block(x, width, stride, *, inner_width, group_width, se_width, di
     if se_width:
         y = SqueezeExcite(se_width, name=f"{name}_se")(y)
     y = conv_norm_act(y, width, 1, activation=None, name=f"{name}_conv3")
-    if drop_rate > 0:
-        y = StochasticDepth(drop_rate, name=f"{name}_drop")(y)
+    # At any rate: Keras orders layers by their depth in the graph, and the weights in a .weights.h5 file by that order.
+    y = StochasticDepth(drop_rate, name=f"{name}_drop")(y)
     y = keras.layers.Add(name=f"{name}_add")([shortcut, y])
     return keras.layers.Activation("relu", name=f"{name}_out")(y)
 
@@ -265,5 +267,6 @@ register_model_layout(
             (r"^s(\d+)_b(\d+)_se/fc2/", r"s\1/b\2/f/se/f_ex/2/"),
         ),
         _rgb_stem,
+        mark=r"\.f\.a\.weight$",
     )
 )

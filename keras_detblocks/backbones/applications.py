@@ -59,6 +59,11 @@ class Arguments:
     include_preprocessing: bool = True
     levels: tuple | None = None
 
+    def __post_init__(self):
+        if self.levels is not None:
+            levels = (self.levels,) if isinstance(self.levels, numbers.Integral) else tuple(self.levels)
+            object.__setattr__(self, "levels", levels)
+
 
 def application(trunk, arguments):
     """Returns the functional model of a trunk.
@@ -71,7 +76,7 @@ def application(trunk, arguments):
     checkpoint = _checkpoint(trunk, arguments)
     x = image
     if arguments.include_preprocessing:
-        x = _normalization(x.shape[-1], arguments, checkpoint)(x)
+        x = _normalization(x.shape[-1], checkpoint)(x)
     deepest = max(arguments.levels or trunk.levels)
     maps = trunk.body(x, deepest)
     if arguments.levels:
@@ -80,7 +85,9 @@ def application(trunk, arguments):
         outputs = _top(maps[deepest], arguments)
     sources = keras.utils.get_source_inputs(image)
     model = keras.Model(sources[0] if len(sources) == 1 else sources, outputs, name=arguments.name or trunk.name)
-    _load(model, trunk, arguments, checkpoint, deepest)
+    # What the user's `input_tensor` brings along has weights of its own.
+    own = model if arguments.input_tensor is None else keras.Model(image, outputs)
+    _load(own, trunk, arguments, checkpoint, deepest)
     return model
 
 
@@ -110,10 +117,12 @@ def positive_ints(values, name):
     return tuple(int(v) for v in values)
 
 
-def check_output_stride(output_stride):
-    """Raises `ValueError` unless the stride is one that dilation can hold a net at."""
+def check_strides_and_drops(output_stride, drop_path_rate=0.0):
+    """Raises `ValueError` unless dilation can hold a net at the stride, and the rate leaves something of every branch."""
     if output_stride not in (8, 16, 32):
         raise ValueError(f"`output_stride` must be 8, 16 or 32. Received: output_stride={output_stride}")
+    if not 0.0 <= drop_path_rate < 1.0:
+        raise ValueError(f"`drop_path_rate` must be at least 0 and below 1. Received: drop_path_rate={drop_path_rate}")
 
 
 def _check(trunk, arguments):
@@ -138,7 +147,7 @@ def _wants_imagenet(arguments):
 
 
 def _check_levels(trunk, arguments):
-    levels = tuple(arguments.levels)
+    levels = arguments.levels
     if arguments.include_top or arguments.pooling:
         raise ValueError(
             "`levels` gives feature maps: it needs `include_top=False` and `pooling=None`. Received: "
@@ -215,39 +224,47 @@ def _check_shape(shape, trunk, arguments):
         )
 
 
-def _normalization(channels, arguments, checkpoint):
-    mean, std, evaluation = _pixel_settings(arguments, checkpoint)
+def _normalization(channels, checkpoint):
+    config = checkpoint.config if checkpoint is not None else {}
+    mean = tuple(255.0 * m for m in config["mean"]) if "mean" in config else IMAGENET_MEAN
+    std = tuple(255.0 * s for s in config["std"]) if "std" in config else IMAGENET_STD
     if channels != len(mean):
         mean, std = (sum(mean) / len(mean),), (sum(std) / len(std),)
+    evaluation = {key: config[key] for key in EVALUATION_KEYS if key in config} or None
     return ImageNormalization(mean, std, evaluation=evaluation, name="normalization")
 
 
-def _pixel_settings(arguments, checkpoint):
-    """Mean and standard deviation (of pixels of 0 to 255) that the weights were trained with, and how they are evaluated."""
-    if weights_room.is_keras_file(arguments.weights):
-        saved = weights_room.saved_layer_config(arguments.weights, ImageNormalization.__name__)
-        return (saved["mean"], saved["std"], saved["evaluation"]) if saved else (IMAGENET_MEAN, IMAGENET_STD, None)
-    config = checkpoint.config if checkpoint is not None else {}
-    evaluation = {key: config[key] for key in EVALUATION_KEYS if key in config} or None
-    mean = tuple(255.0 * m for m in config["mean"]) if "mean" in config else IMAGENET_MEAN
-    std = tuple(255.0 * s for s in config["std"]) if "std" in config else IMAGENET_STD
-    return mean, std, evaluation
-
-
 def _checkpoint(trunk, arguments):
-    """The reference checkpoint to load, or None (nothing, or a Keras file that is loaded as it is)."""
+    """The checkpoint to load, or None (nothing, or a `.weights.h5` file, which Keras loads as it is)."""
     source = trunk.imagenet if _wants_imagenet(arguments) else arguments.weights
-    if source is None or weights_room.is_keras_file(source):
-        return None
-    if isinstance(source, (dict, weights_room.Checkpoint)):
-        return weights_room.read(source)
-    if not weights_room.is_hub_id(source) and not os.path.exists(source):
+    if source is None or isinstance(source, (dict, weights_room.Checkpoint)):
+        return None if source is None else weights_room.read(source)
+    if not weights_room.is_hub_id(str(source)) and not os.path.exists(source):
         raise ValueError(
             "The `weights` argument should be either `None` (random initialization), 'imagenet' (pre-training on ImageNet), a "
             "Hugging Face id such as 'timm/regnety_008.pycls_in1k', a dict of arrays under the reference's key names, or the "
             f"path to the weights file to be loaded. Received: `weights={source}`"
         )
-    return weights_room.read(source)
+    if not weights_room.is_keras_file(source):
+        return weights_room.read(source)
+    return None if str(source).endswith(".weights.h5") else _saved_net(source)
+
+
+def _saved_net(path):
+    """The checkpoint of a `.keras` file: by names, since Keras takes layers by their order, which drop path and levels change."""
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a Keras model that can be read: {error}") from error
+    settings = _settings(model) or {}
+    config = {key: [v / 255.0 for v in value] if key in ("mean", "std") else value for key, value in settings.items()}
+    return weights_room.checkpoint_of(_innermost(model), str(path), config)
+
+
+def _innermost(model):
+    """The net that a saved model holds, such as the backbone of a detector, or the model itself."""
+    nets = [layer for layer in model.layers if isinstance(layer, keras.Model) and layer.weights]
+    return _innermost(nets[0]) if nets else model
 
 
 def _load(model, trunk, arguments, checkpoint, deepest):
@@ -255,8 +272,9 @@ def _load(model, trunk, arguments, checkpoint, deepest):
         if arguments.weights is not None:
             weights_room.load(model, arguments.weights)
         return
-    unused = [trunk.unbuilt(deepest)] + ([] if arguments.include_top else [r"^(head\.)?fc\."])
-    adapt = {trunk.stem: _adapted_stem, "predictions/kernel": _fitting_head, "predictions/bias": _fitting_bias}
+    unused = [trunk.unbuilt(deepest)] + ([] if arguments.include_top else [r"^((head\.)?fc\.|predictions/)"])
+    fitting_kernel, fitting_bias = _head_adapters()
+    adapt = {trunk.stem: _adapted_stem, "predictions/kernel": fitting_kernel, "predictions/bias": fitting_bias}
     weights_room.load(model, checkpoint, unused="|".join(pattern for pattern in unused if pattern) or None, adapt=adapt)
 
 
@@ -276,20 +294,25 @@ def _adapted_stem(kernel, variable):
     return np.tile(kernel, (1, 1, repeats, 1))[:, :, :wanted] * (channels / wanted)
 
 
-def _fitting_head(kernel, variable):
-    """The head, or None where the model has other classes than the checkpoint."""
-    if kernel.shape[1] == variable.shape[1]:
-        return kernel
-    warnings.warn(
-        f"The checkpoint has {kernel.shape[1]} classes and the model {variable.shape[1]}: the classifier `predictions` keeps its "
-        "random initialization.",
-        stacklevel=2,
-    )
-    return None
+def _head_adapters():
+    """Functions for the head's kernel and bias: both stay at random where the model has other classes than the checkpoint."""
+    left = []
 
+    def kernel(array, variable):
+        if array.shape[1] == variable.shape[1] or array.shape[0] != variable.shape[0]:
+            return array
+        left.append(array.shape[1])
+        warnings.warn(
+            f"The checkpoint has {array.shape[1]} classes and the model {variable.shape[1]}: the classifier `predictions` keeps "
+            "its random initialization.",
+            stacklevel=2,
+        )
+        return None
 
-def _fitting_bias(bias, variable):
-    return bias if bias.shape == tuple(variable.shape) else None
+    def bias(array, variable):
+        return None if left == [array.shape[0]] else array
+
+    return kernel, bias
 
 
 def evaluation_settings(model):
@@ -305,10 +328,20 @@ def evaluation_settings(model):
     >>> evaluation_settings(kdb.RegNetX002(include_top=False))["mean"]
     (123.675, 116.28, 103.53)
     """
+    settings = _settings(model)
+    if settings is None:
+        raise ValueError(f"{model.name!r} has no ImageNormalization layer: it was built with `include_preprocessing=False`.")
+    return settings
+
+
+def _settings(model):
+    """Of the first `ImageNormalization`, in the model or in a model within it; None without one."""
     for layer in model.layers:
         if isinstance(layer, ImageNormalization):
             return {"mean": layer.mean, "std": layer.std, **(layer.evaluation or {})}
-    raise ValueError(f"{model.name!r} has no ImageNormalization layer: it was built with `include_preprocessing=False`.")
+        if isinstance(layer, keras.Model) and (found := _settings(layer)) is not None:
+            return found
+    return None
 
 
 def preprocess_input(x, data_format=None):

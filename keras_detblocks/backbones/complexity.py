@@ -105,8 +105,9 @@ def _block(counter, width_in, width, inner, group_width, side, stride, se_ratio,
     side = counter.conv(inner, inner, side, 3, stride, inner // group_width, times)
     if se_ratio:
         squeezed = np.rint(np.asarray(width_in) * se_ratio).astype(np.int64)
-        counter.linear(inner, squeezed, times)
-        counter.linear(squeezed, inner, times)
+        gated = times * (squeezed > 0)  # a model has no gate where its squeezed width rounds to nothing
+        counter.linear(inner, squeezed, gated)
+        counter.linear(squeezed, inner, gated)
     counter.conv(inner, width, side, 1, 1, times=times)
     return side
 

@@ -15,7 +15,7 @@ from keras import ops
 
 from ..layers import MaxPool2D, StochasticDepth, activation_layer, conv_norm_act
 from ..weights import Layout, register_model_layout, torch_key
-from .applications import Trunk, check_output_stride, constructor
+from .applications import Trunk, check_strides_and_drops, constructor
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ IMAGENET = {
 
 def csp_trunk(spec, name, output_stride=32, drop_path_rate=0.0):
     """The `Trunk` of a spec."""
-    check_output_stride(output_stride)
+    check_strides_and_drops(output_stride, drop_path_rate)
     stem_level = sum(stride == 2 for _, _, stride in spec.stem)
     deepest_level = output_stride.bit_length() - 1
     levels, level = [], stem_level + spec.stem_pool
@@ -147,7 +147,7 @@ def csp_trunk(spec, name, output_stride=32, drop_path_rate=0.0):
 
     def unbuilt(deepest):
         stages = [str(index) for index, level in enumerate(levels) if level > deepest]
-        return rf"^stages\.({'|'.join(stages)})\." if stages else None
+        return rf"^stages[._]({'|'.join(stages)})[._]" if stages else None
 
     return Trunk(name, body, tuple(sorted({stem_level, *levels})), "stem_conv1_conv/kernel", unbuilt, IMAGENET.get(name), 256)
 
@@ -212,8 +212,7 @@ def dark_block(x, spec, inner, width, dilation, drop_rate, name):
 
 
 def _add(x, y, drop_rate, name):
-    if drop_rate > 0:
-        y = StochasticDepth(drop_rate, name=f"{name}_drop")(y)
+    y = StochasticDepth(drop_rate, name=f"{name}_drop")(y)  # at any rate, as in `anynet.bottleneck_block`
     return keras.layers.Add(name=f"{name}_add")([x, y])
 
 

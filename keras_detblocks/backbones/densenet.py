@@ -11,7 +11,7 @@ from keras import ops
 
 from ..layers import Conv2D, ConvNormAct, CrossStage, activation_layer, conv_norm_act, normalization_layer
 from ..layers.resampling import MaxPool2D
-from .applications import Trunk, check_output_stride, constructor
+from .applications import Trunk, check_strides_and_drops, constructor
 
 DENSENET_DEPTHS = {"121": (6, 12, 24, 16), "169": (6, 12, 32, 32), "201": (6, 12, 48, 32), "264": (6, 12, 64, 48)}
 PELEENET_DEPTHS, PELEENET_WIDTHS = (3, 4, 8, 6), (16, 32, 64, 64)
@@ -205,7 +205,7 @@ def csp_peleenet_trunk(name, output_stride=32, drop_path_rate=0.0, part_ratio=0.
 
 
 def _trunk(name, stem, stage, stages, output_stride, stem_kernel):
-    check_output_stride(output_stride)
+    check_strides_and_drops(output_stride)
     levels = [min(index + 2, output_stride.bit_length() - 1) for index in range(stages)]
 
     def body(x, deepest):
@@ -222,7 +222,11 @@ def _trunk(name, stem, stage, stages, output_stride, stem_kernel):
             x = maps[level] = stage(x, index, dilation)
         return maps
 
-    return Trunk(name, body, (1, *sorted(set(levels))), stem_kernel, lambda deepest: None)
+    def unbuilt(deepest):
+        stages = [str(index) for index, level in enumerate(levels) if level > deepest]
+        return rf"^(stages_({'|'.join(stages)})|norm)/" if stages else None
+
+    return Trunk(name, body, (1, *sorted(set(levels))), stem_kernel, unbuilt)
 
 
 def _check_drop_path(name, rate):

@@ -6,6 +6,8 @@ largest come from SEER and SWAG (VISSL). Initialization is pycls' (He by fan-out
 """
 
 import difflib
+import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +31,7 @@ class RegNetSpec:
         rounding: of widths to whole groups, `"pycls"` (the paper's) or `"torchvision"`.
 
     Raises:
-        ValueError: saying which rule is broken.
+        ValueError: saying which rule is broken: by a number alone, or by widths that skip a stage or do not divide into groups.
     """
 
     depth: int
@@ -44,23 +46,20 @@ class RegNetSpec:
 
     def __post_init__(self):
         positive_ints((self.depth, self.group_width, self.stem_width), "depth, group_width, stem_width")
-        if self.w_0 <= 0 or self.w_0 % 8:
+        if not self.w_0 > 0 or self.w_0 % 8:
             raise ValueError(f"`w_0` must be a positive multiple of 8. Received: w_0={self.w_0}")
-        if self.w_a < 0:
+        if not 0 <= self.w_a < math.inf:
             raise ValueError(f"`w_a` must not be negative: widths grow with depth. Received: w_a={self.w_a}")
-        if self.w_m <= 1:
+        if not 1 < self.w_m < math.inf:
             raise ValueError(f"`w_m` must be above 1: it is the ratio between widths of stages. Received: w_m={self.w_m}")
-        if self.bottleneck_ratio <= 0:
+        if not 0 < self.bottleneck_ratio < math.inf:
             raise ValueError(f"`bottleneck_ratio` must be positive. Received: bottleneck_ratio={self.bottleneck_ratio}")
         if self.rounding not in ("pycls", "torchvision"):
             raise ValueError(f"`rounding` must be 'pycls' or 'torchvision'. Received: rounding={self.rounding!r}")
+        self.to_anynet()  # the rules that bind the numbers to each other
 
     def to_anynet(self):
-        """The `AnyNetSpec` of this net.
-
-        Raises:
-            ValueError: if the widths skip a stage.
-        """
+        """The `AnyNetSpec` of this net."""
         widths, depths, exponents = stage_widths_and_depths(self.depth, self.w_0, self.w_a, self.w_m)
         if len(widths) != exponents:
             raise ValueError(
@@ -223,10 +222,10 @@ def RegNetY(
         include_top: whether global average pooling and the classifier follow.
         weights: `None` (random; unlike keras.applications nothing is downloaded unasked), `"imagenet"`, a Hugging Face id such
             as `"timm/regnety_008.pycls_in1k"`, a path to `.safetensors`, a dict of arrays under timm's, torchvision's or pycls' key
-            names, or a `.weights.h5` or `.keras` file of the same net, with or without its top, which Keras loads (a `.keras`
-            file brings its normalisation of images along). For the others: another class count than the checkpoint's leaves the
-            classifier random, another number of input channels adapts the stem, each with a warning; anything else that does
-            not fit is an error.
+            names, or a `.keras` file of the same net: alone, with or without its top, or inside a detector. All of them bring
+            their normalisation of images along; another class count than the checkpoint's leaves the classifier random, another
+            number of input channels adapts the stem, each with a warning; anything else that does not fit is an error. A
+            `.weights.h5` file of the same net is loaded by Keras.
         input_tensor: Keras tensor to build on.
         input_shape: `(H, W, C)`; sides may be `None` without the top.
         pooling: without the top: `None` (a feature map), `"avg"` or `"max"`.
@@ -236,8 +235,8 @@ def RegNetY(
         include_preprocessing: whether the model normalises its images itself: RGB pixels of 0 to 255 in.
         levels: without the top: levels to return as a dict `{"P3": ...}`, any of 1 to 5 (level l has stride 2 ** l); stages
             beyond the deepest are not built.
-        output_stride: 8, 16 or 32: beyond it stages dilate instead of striding.
-        drop_path_rate: stochastic depth of the last block; the first has none, and it grows linearly between.
+        output_stride: 8 or 16: beyond it stages dilate instead of striding; 32: every stage strides.
+        drop_path_rate: stochastic depth of the last block, below 1; the first has none, and it grows linearly between.
 
     Returns:
         A functional `keras.Model`.
@@ -276,18 +275,24 @@ def _trunk(family, variant, output_stride, drop_path_rate):
             )
         spec = variant if isinstance(variant, AnyNetSpec) else variant.to_anynet()
         return anynet_trunk(spec, f"regnet{family}", output_stride, drop_path_rate)
-    size, _, rounding = str(variant).lower().partition("_")
+    size, _, rounding = _short(family, variant).partition("_")
     name = f"regnet{family}_{_SIZES.get(size, size)}{'_' + rounding if rounding else ''}"
     if name not in VARIANTS:
         raise ValueError(_unknown_variant(family, variant))
     return anynet_trunk(VARIANTS[name].to_anynet(), name, output_stride, drop_path_rate, _imagenet(name))
 
 
+def _short(family, variant):
+    """A variant as in `_SIZES`: without the family's name in front, "8gf" as "8.0gf"."""
+    name = re.sub(rf"^regnet_?{family}_?", "", str(variant).lower())
+    return re.sub(r"^(\d)gf", r"\1.0gf", name)
+
+
 def _unknown_variant(family, variant):
     sizes = {code: size for size, code in _SIZES.items()}
     names = [key.removeprefix(f"regnet{family}_") for key in VARIANTS if key.startswith(f"regnet{family}_")]
     known = [sizes[name.partition("_")[0]] + name[len(name.partition("_")[0]) :] for name in names]
-    near = difflib.get_close_matches(str(variant).lower(), known, n=3, cutoff=0.3)
+    near = difflib.get_close_matches(_short(family, variant), known, n=3, cutoff=0.3)
     hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
     return f"Unknown RegNet{family.upper()} variant. {hint}Known: {', '.join(known)}. Received: variant={variant!r}"
 

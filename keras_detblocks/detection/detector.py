@@ -298,7 +298,17 @@ def _with_context(features, context):
     unknown = set(context) - set(features)
     if unknown:
         raise ValueError(f"`context` names levels {sorted(unknown)}; the backbone has {sorted(features)}.")
-    return {level: context[level](x) if level in context else x for level, x in features.items()}
+    others = [block for block in context.values() if not isinstance(block, keras.layers.Layer)]
+    if others:
+        raise ValueError(
+            "`context` must be a layer such as SPPF(256), or a dict of layers by level; `build_detector` takes names. "
+            f"Received: {others[0]!r}"
+        )
+    features = {level: context[level](x) if level in context else x for level, x in features.items()}
+    vectors = {level: tuple(x.shape) for level, x in features.items() if len(x.shape) != 4}
+    if vectors:
+        raise ValueError(f"A context block must return a feature map (B, H, W, C). Received: {vectors}")
+    return features
 
 
 def _serialize(part):

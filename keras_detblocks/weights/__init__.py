@@ -1,17 +1,17 @@
 """Reads checkpoints and assigns them strictly; knows no architecture."""
 
-from .assign import Layout, load, register_model_layout, torch_key
+from .assign import Layout, checkpoint_of, load, register_model_layout, torch_key
 from .hub import is_hub_id
-from .read import Checkpoint, is_keras_file, read, saved_layer_config
+from .read import Checkpoint, is_keras_file, read
 
 __all__ = [
     "Checkpoint",
     "Layout",
+    "checkpoint_of",
     "is_hub_id",
     "is_keras_file",
     "load",
     "read",
     "register_model_layout",
-    "saved_layer_config",
     "torch_key",
 ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .read import is_keras_file, read
+from .read import Checkpoint, is_keras_file, read
 
 # PyTorch state dicts hold these beside the weights; nothing in Keras corresponds to them.
 IGNORED_KEYS = re.compile(r"(^|\.)num_batches_tracked$")
@@ -34,12 +34,14 @@ class Layout:
     transform: maps (key, array) to the array in Keras' order, for what `to_keras` does not do; it comes first.
     copy_of: maps a key to the one that the checkpoint repeats under it (one module that stands in several places); equal copies
         are passed over, others are an error.
+    mark: regular expression of keys that no other reference has; it decides where the target's own keys are several's.
     """
 
     name: str
     key: Callable[[str], str]
     transform: Callable | None = None
     copy_of: Callable[[str], str] | None = None
+    mark: str | None = None
 
 
 def torch_key(*rules):
@@ -63,6 +65,12 @@ def torch_key(*rules):
 
 
 _MODEL_LAYOUTS = []
+_KERAS = Layout("Keras", key=lambda path: path)
+
+
+def checkpoint_of(model, source, config=None):
+    """The weights of a Keras model as a `Checkpoint`, by the variables' paths."""
+    return Checkpoint({v.path: np.asarray(v) for v in _stored(model)}, source, config or {}, _KERAS)
 
 
 def register_model_layout(layout):
@@ -103,11 +111,17 @@ def load(target, source, prefix="", skip=(), unused=None, adapt=None):
     variables = {path: variable for path, variable in variables.items() if path not in skip}
     if not layouts:
         raise ValueError(f"No reference key names are known for {target.name!r} ({type(target).__name__}).")
-    layout = max(layouts, key=lambda each: sum(each.key(path) in tensors for path in variables))
+    layout = checkpoint.layout or max(layouts, key=lambda each: _agreement(each, variables, tensors))
     tensors = _without_copies(tensors, layout)
     allowed = {layout.key(path) for path in skip} | {key for key in tensors if unused and re.search(unused, key)}
     _assign(variables, layout, tensors, checkpoint.source, allowed, adapt or {})
     return layout.name
+
+
+def _agreement(layout, variables, tensors):
+    """How many of the variables' keys the checkpoint has, then whether it has the layout's mark."""
+    marked = layout.mark is not None and any(re.search(layout.mark, key) for key in tensors)
+    return sum(layout.key(path) in tensors for path in variables), marked
 
 
 def _without_copies(tensors, layout):
@@ -152,7 +166,7 @@ def _assign(variables, layout, tensors, source, unused_allowed, adapt):
     for path, key in keys.items():
         if key in tensors:
             array = tensors[key] if layout.transform is None else layout.transform(key, tensors[key])
-            array = to_keras(array, variables[path])
+            array = array if layout is _KERAS else to_keras(array, variables[path])
             array = adapt[path](array, variables[path]) if path in adapt else array
             if array is not None and array.shape != tuple(variables[path].shape):
                 misshapen.append(f"{key}: expected {tuple(variables[path].shape)}, received {array.shape}")

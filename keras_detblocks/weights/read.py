@@ -3,8 +3,8 @@
 import json
 import os
 import pathlib
-import zipfile
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -20,31 +20,18 @@ class Checkpoint:
 
     config: for hub files (and a `config.json` beside a local file) the keys `architecture`, `mean`, `std` (for pixels of 0 to 1),
         `crop_pct`, `interpolation`, `input_size`, `tag`, `num_classes`, as far as given.
+    layout: how the tensors are named and stored, where that is known; else it is recognised by the names.
     """
 
     tensors: dict
     source: str
     config: dict = field(default_factory=dict)
+    layout: Any = None
 
 
 def is_keras_file(source):
     """Whether it is the path of a file that Keras itself loads."""
     return isinstance(source, (str, os.PathLike)) and str(source).endswith((".weights.h5", ".keras"))
-
-
-def saved_layer_config(path, class_name):
-    """The config of the first layer of a class in a `.keras` file, or `None`; a `.weights.h5` file holds no configs."""
-    if not zipfile.is_zipfile(path):
-        return None
-    with zipfile.ZipFile(path) as archive:
-        return _layer_config(json.loads(archive.read("config.json")), class_name)
-
-
-def _layer_config(node, class_name):
-    if isinstance(node, dict) and node.get("class_name") == class_name:
-        return node["config"]
-    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    return next((found for child in children if (found := _layer_config(child, class_name)) is not None), None)
 
 
 def read(source):
@@ -83,7 +70,12 @@ def _flat(source):
 
 
 def _read_safetensors(path):
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a whole .safetensors file ({error}): download or write it again.") from error
     # ml_dtypes' bfloat16 (and float16) arrays become float32: variables are assigned in their own dtype later.
-    return {key: value.astype("float32") if value.dtype.kind in "fV" else value for key, value in load_file(path).items()}
+    return {key: value.astype("float32") if value.dtype.kind in "fV" else value for key, value in tensors.items()}

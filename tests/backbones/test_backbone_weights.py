@@ -1,5 +1,6 @@
 """Weights of backbones: layouts, files, adaptation, errors. The tensors are drawn here; nothing is downloaded."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -123,19 +124,103 @@ def test_keras_files(tmp_path, ending, reference):
     same(build(weights=str(path)), reference)
 
 
-def test_a_keras_file_brings_its_normalisation(tmp_path):
-    """Of the whole net, into the same net and into one without the top."""
-    save_file(state(), tmp_path / "model.safetensors")
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A net with settings and drop path, and the path of its `.keras` file."""
+    folder = tmp_path_factory.mktemp("saved")
+    save_file(state(), folder / "model.safetensors")
     settings = dict(mean=[0.5, 0.4, 0.3], std=[0.2, 0.2, 0.1], interpolation="bicubic")
-    (tmp_path / "config.json").write_text(json.dumps({"architecture": "net", "pretrained_cfg": settings}))
-    source = build(weights=tmp_path / "model.safetensors")
-    source.save(tmp_path / "net.keras")
-    again = build(weights=tmp_path / "net.keras")
+    (folder / "config.json").write_text(json.dumps({"architecture": "net", "pretrained_cfg": settings}))
+    source = build(weights=folder / "model.safetensors", drop_path_rate=0.2)
+    source.save(folder / "net.keras")
+    source.save_weights(folder / "net.weights.h5")
+    return source, folder / "net.keras"
+
+
+def test_a_keras_file_brings_its_normalisation(saved):
+    source, path = saved
+    again = build(weights=path)
     same(again, source)
-    assert kdb.evaluation_settings(again) == kdb.evaluation_settings(source)
-    pyramid = kdb.AnyNet(SPEC, include_top=False, weights=tmp_path / "net.keras", levels=(2, 3))
-    assert kdb.evaluation_settings(pyramid)["mean"] == kdb.evaluation_settings(source)["mean"]
-    np.testing.assert_array_equal(pyramid.get_layer("stem_conv").kernel, source.get_layer("stem_conv").kernel)
+    found, expected = kdb.evaluation_settings(again), kdb.evaluation_settings(source)
+    np.testing.assert_allclose(found["mean"], expected["mean"])
+    np.testing.assert_allclose(found["std"], expected["std"])
+    assert found["interpolation"] == "bicubic"
+
+
+@pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_keras_files_of_nets_with_another_drop_path(saved, ending, rate):
+    source, path = saved
+    same(build(weights=str(path).replace(".keras", ending), drop_path_rate=rate), source)
+
+
+def test_a_keras_file_into_parts_of_the_net(saved):
+    source, path = saved
+    for arguments in (dict(levels=(2,)), dict(levels=(2, 3), output_stride=8), dict(pooling="avg")):
+        part = kdb.AnyNet(SPEC, include_top=False, weights=path, **arguments)
+        known = {v.path: v for v in source.weights}
+        for variable in part.weights:
+            if "seed_generator" not in variable.path:
+                np.testing.assert_array_equal(variable, known[variable.path])
+
+
+def test_a_keras_file_with_other_classes_and_channels(saved):
+    source, path = saved
+    with pytest.warns(UserWarning) as caught:
+        model = build(weights=path, classes=3, input_shape=(32, 32, 1))
+    assert sorted(str(w.message)[:24] for w in caught) == ["The checkpoint has 5 cla", "The checkpoint's stem re"]
+    kernel = np.asarray(source.get_layer("stem_conv").kernel)
+    np.testing.assert_allclose(model.get_layer("stem_conv").kernel, kernel.sum(2, keepdims=True), rtol=1e-6)
+
+
+def test_the_backbone_of_a_saved_detector(saved, tmp_path):
+    backbone = kdb.AnyNet(SPEC, include_top=False, input_shape=SHAPE, levels=(2, 3), weights=saved[1])
+    kdb.Detector(backbone, kdb.FPN(8, levels=(2, 3)), num_classes=2).save(tmp_path / "detector.keras")
+    again = kdb.AnyNet(SPEC, include_top=False, levels=(2, 3), weights=tmp_path / "detector.keras")
+    same(again, backbone)
+    assert kdb.evaluation_settings(again)["interpolation"] == "bicubic"
+
+
+def test_a_keras_file_of_another_net_is_refused(tmp_path):
+    kdb.AnyNet(dataclasses.replace(SPEC, se_ratio=0.0), classes=5, input_shape=SHAPE).save(tmp_path / "x.keras")
+    with pytest.raises(ValueError, match=r"missing: s1_b1_se/fc1"):
+        build(weights=tmp_path / "x.keras")
+    (tmp_path / "noise.keras").write_bytes(b"noise")
+    with pytest.raises(ValueError, match="noise.keras is not a Keras model"):
+        build(weights=tmp_path / "noise.keras")
+
+
+def test_weights_leave_what_the_input_tensor_brings():
+    """Of a layer in front, which the checkpoint knows nothing of."""
+    image = keras.Input((32, 32, 4))
+    kernel = keras.initializers.Constant(0.5)
+    front = keras.layers.Conv2D(3, 1, kernel_initializer=kernel, name="to_rgb")(image)
+    model = kdb.AnyNet(SPEC, include_top=False, weights=state(), input_tensor=front)
+    assert model.input_shape == (None, 32, 32, 4)
+    assert float(keras.ops.max(model.get_layer("to_rgb").kernel)) == 0.5
+    np.testing.assert_array_equal(model.get_layer("stem_conv").kernel[0, 0, :, 0], state()["stem.conv.weight"][0, :, 0, 0])
+
+
+def test_a_stem_alone_is_read_in_its_own_order():
+    """The stem's names are timm's and pycls'; the rest of the file tells that the images were BGR."""
+    known, whole = state(), build()
+    tensors = {KEYS["pycls"](v.path): known[timm(v.path)] for v in whole.weights}
+    model = kdb.AnyNet(SPEC, include_top=False, levels=(1,), weights=tensors)
+    np.testing.assert_array_equal(model.get_layer("stem_conv").kernel[0, 0, :, 0], known["stem.conv.weight"][0, ::-1, 0, 0])
+
+
+def test_heads_that_fit_no_model_are_refused():
+    tensors = state()
+    with pytest.raises(ValueError, match="misshapen.*head.fc.bias"):
+        build(weights={**tensors, "head.fc.bias": np.zeros(4, "float32")})
+    with pytest.raises(ValueError, match="misshapen.*head.fc.weight"):
+        build(weights={**tensors, "head.fc.weight": np.zeros((7, 3), "float32")})
+
+
+def test_a_broken_safetensors_file_is_named(tmp_path):
+    (tmp_path / "half.safetensors").write_bytes(b"\x10")
+    with pytest.raises(ValueError, match="half.safetensors is not a whole"):
+        build(weights=tmp_path / "half.safetensors")
 
 
 def test_other_class_count_leaves_the_head():

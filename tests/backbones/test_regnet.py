@@ -115,7 +115,7 @@ def test_dilated_net_contains_the_strided_one():
 def test_drop_path_grows_linearly():
     model = kdb.AnyNet(SMALL, include_top=False, drop_path_rate=0.3)
     rates = [layer.rate for layer in model.layers if isinstance(layer, kdb.StochasticDepth)]
-    np.testing.assert_allclose(rates, [0.1, 0.2, 0.3])
+    np.testing.assert_allclose(rates, [0.0, 0.1, 0.2, 0.3])
 
 
 @pytest.mark.parametrize(
@@ -125,6 +125,11 @@ def test_drop_path_grows_linearly():
         (dict(variant="200mf", levels=(6,), include_top=False), "levels"),
         (dict(variant="200mf", levels=(3,)), "include_top"),
         (dict(variant="200mf", output_stride=4), "8, 16 or 32"),
+        (dict(variant="200mf", drop_path_rate=-0.1), "`drop_path_rate` must be"),
+        (dict(variant="200mf", drop_path_rate=1.0), "`drop_path_rate` must be"),
+        (dict(variant="200mf", weights="nowhere.keras"), "`weights` argument"),
+        (dict(variant="200mf", weights="nowhere.weights.h5"), "`weights` argument"),
+        (dict(variant="regnety_080mf"), "Did you mean '800mf'"),
         (dict(variant="200mf", input_shape=(16, 64, 3)), "at least 32x32"),
         (dict(variant="200mf", input_shape=(None, None, 3)), "static"),
         (dict(variant="200mf", input_shape=(64, 64)), "three integers"),
@@ -150,6 +155,11 @@ def test_bad_arguments(arguments, words):
         (dict(w_a=-1.0), "w_a"),
         (dict(depth=0), "depth"),
         (dict(rounding="up"), "rounding"),
+        (dict(w_m=float("nan")), "w_m"),
+        (dict(w_a=float("nan")), "w_a"),
+        (dict(w_a=200.0, w_m=2.0), "skip a stage"),
+        (dict(se_ratio=-1.0), "se_ratio"),
+        (dict(bottleneck_ratio=0.3), "ratios such as 1, 2, 4"),
     ],
 )
 def test_bad_specs(arguments, words):
@@ -157,9 +167,27 @@ def test_bad_specs(arguments, words):
         kdb.RegNetSpec(**{**dict(depth=13, w_0=24, w_a=36.44, w_m=2.49, group_width=8), **arguments})
 
 
-def test_skipped_stage():
-    with pytest.raises(ValueError, match="skip a stage"):
-        kdb.RegNetSpec(depth=3, w_0=8, w_a=200.0, w_m=2.0, group_width=8).to_anynet()
+@pytest.mark.parametrize("name", ["8gf", "8.0GF", "RegNetY080", "regnety_080", "080"])
+def test_names_of_a_variant(name, monkeypatch):
+    monkeypatch.setattr(kdb.backbones.regnet, "application", lambda trunk, arguments: trunk.name)
+    assert kdb.RegNetY(name) == "regnety_080" and kdb.RegNetY("8gf_tv") == "regnety_080_tv"
+
+
+def test_nets_of_many_stages_keep_striding():
+    """As the spec counts them; an output stride of 16 holds the stages beyond."""
+    spec = kdb.RegNetSpec(20, 16, 20.0, 1.8, 8)
+    assert len(spec.to_anynet().widths) == 6
+    model = kdb.RegNetX(spec, include_top=False, input_shape=(256, 256, 3), levels=(7, 5))
+    assert {k: tuple(v.shape[1:3]) for k, v in model.output.items()} == {"P7": (2, 2), "P5": (8, 8)}
+    whole = kdb.RegNetX(spec, input_shape=(256, 256, 3))
+    assert kdb.complexity(whole) == kdb.complexity(spec, 256)
+    held = kdb.RegNetX(spec, include_top=False, input_shape=(256, 256, 3), output_stride=16)
+    assert held.output_shape == (None, 16, 16, 304)
+
+
+def test_one_level_and_levels_of_any_sequence():
+    for levels in (5, [5], np.array([5])):
+        assert list(kdb.RegNetX002(include_top=False, input_shape=(32, 32, 3), levels=levels).output) == ["P5"]
 
 
 @pytest.mark.parametrize(

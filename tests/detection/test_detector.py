@@ -223,3 +223,18 @@ print("equal")
     here = pathlib.Path(__file__).parent
     run = subprocess.run([sys.executable, "-c", code, str(here), str(here.parent.parent)], capture_output=True, text=True)
     assert run.stdout.strip().endswith("equal"), run.stderr[-3000:]
+
+
+@pytest.mark.parametrize(
+    "context, message",
+    [
+        ("rfb", "`context` must be a layer.*'rfb'"),
+        ([kdb.SPPF(8)], "`context` must be a layer"),
+        ({"P3": None}, "`context` must be a layer.*None"),
+        (kdb.SpatialPyramidPooling(), "must return a feature map"),
+        ({"P9": kdb.SPPF(8)}, "P9"),
+    ],
+)
+def test_wrong_context(context, message):
+    with pytest.raises(ValueError, match=message):
+        kdb.Detector(toy_backbone(), kdb.FPN(8, levels=(3, 4)), num_classes=1, context=context)
