@@ -14,10 +14,10 @@ if "tensorflow" not in sys.modules:
     # fallback is slower. A user's own choice stays.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     # The command line has its own messages. TensorFlow reads the level of its log when it is imported, and says some things before.
-    if os.path.basename(sys.argv[0] if sys.argv else "") in ("detblocks", "-m") and "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
-        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-        with hidden_stderr():
-            import keras  # noqa: F401
+    if os.path.basename(sys.argv[0] if sys.argv else "") in ("detblocks", "-m"):
+        if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3":
+            with hidden_stderr():
+                import keras  # noqa: F401
 
 from . import analysis, assemble, backbones, context, detection, layers, necks, optimizers, plots, receptive_field, weights
 from .analysis import *

@@ -10,6 +10,7 @@ import sys
 # What splits for training and for validation are called.
 TRAINING = ("train", "train2017", "training")
 VALIDATION = ("val", "valid", "val2017", "validation")
+PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 def main(arguments=None):
@@ -70,6 +71,11 @@ def _add_demo(verb):
     return run
 
 
+def _data_options(verb):
+    verb.add_argument("data", type=pathlib.Path, help="COCO folder or JSON file, or Pascal VOC folder")
+    verb.add_argument("--images", type=pathlib.Path, default=None, help="folder of the pictures of a COCO JSON file elsewhere")
+
+
 def _model_options(verb, size, levels):
     from .assemble import CONTEXTS, NECKS
 
@@ -113,7 +119,7 @@ def _levels(text):
 
 def _add_train(verb):
     """train a detector on a COCO or VOC folder"""
-    verb.add_argument("data", type=pathlib.Path, help="COCO folder or JSON file, or Pascal VOC folder")
+    _data_options(verb)
     verb.add_argument("--out", type=pathlib.Path, required=True, help="folder for model, history, curve and logs")
     verb.add_argument("--train-split", default=None, help="name of the training split (default: the one called train)")
     verb.add_argument("--val-split", default=None, help="name of the validation split, or 'none' (default: the one called val)")
@@ -178,6 +184,7 @@ def _train(options):
         augment=data.AUGMENTATIONS[options.augment],
         seed=options.seed,
         resume=options.resume,
+        settings={**_model_settings(options), "augment": options.augment, "start": options.start and str(options.start)},
     )
     print(f"Wrote {options.out}/detector.keras, history.json, learning_curve.png and logs/ (tensorboard --logdir {options.out})")
 
@@ -193,7 +200,7 @@ def _splits(options):
     train_name = options.train_split or _first(TRAINING, names)
     if train_name is None and len(names) > 1:
         raise ValueError(f"Which split is for training? Name one of {sorted(names)} with --train-split.")
-    train_set = data.load(options.data, train_name)
+    train_set = data.load(options.data, train_name, options.images)
     print(train_set.describe())
     trained_on = names if train_name is None else train_name.split("+")
     val_name = options.val_split or _first(VALIDATION, [name for name in names if name not in trained_on])
@@ -201,6 +208,12 @@ def _splits(options):
         print("No validation split: training without validation AP.")
         return train_set, None
     validation_set = data.load(options.data, val_name).with_classes(train_set.class_names)
+    seen = {record.path for record in train_set.records} & {record.path for record in validation_set.records}
+    if seen and options.val_split is None:
+        print(f"{len(seen)} of the {len(validation_set)} pictures of {val_name!r} are trained on: training without validation AP.")
+        return train_set, None
+    if seen:
+        print(f"Warning: {len(seen)} of the {len(validation_set)} pictures for validation are trained on; their AP says little.")
     print(validation_set.describe())
     return train_set, validation_set
 
@@ -208,7 +221,7 @@ def _splits(options):
 def _add_evaluate(verb):
     """COCO AP of a trained or exported model on a data set"""
     verb.add_argument("model", type=pathlib.Path, help=".keras, .onnx or .tflite file, or SavedModel folder")
-    verb.add_argument("data", type=pathlib.Path)
+    _data_options(verb)
     verb.add_argument("--split", default=None, help="(default: the one called test, else val, else the only one)")
 
     def run(options):
@@ -217,7 +230,7 @@ def _add_evaluate(verb):
 
         model = _open(options.model)
         split = options.split or _first(("test", *VALIDATION), data.splits(options.data))
-        dataset = data.load(options.data, split).with_classes(model.class_names)
+        dataset = data.load(options.data, split, options.images).with_classes(model.class_names)
         print(dataset.describe())
         print(evaluate_ap(model, dataset))
 
@@ -232,6 +245,8 @@ def _open(path):
 
     if not path.exists():
         raise FileNotFoundError(f"No such model: {path}")
+    if (path / "detector.keras").is_file():  # the folder of a run
+        path = path / "detector.keras"
     if path.suffix != ".keras":
         from .export import open_exported
 
@@ -248,7 +263,7 @@ def _open(path):
 def _add_predict(verb):
     """draw the detections of a model onto pictures"""
     verb.add_argument("model", type=pathlib.Path, help=".keras, .onnx or .tflite file, or SavedModel folder")
-    verb.add_argument("images", nargs="+", type=pathlib.Path)
+    verb.add_argument("images", nargs="+", type=pathlib.Path, help="pictures, or folders of them")
     verb.add_argument("--out", type=pathlib.Path, required=True, help="folder for the pictures and detections.json")
     verb.add_argument("--score", type=float, default=0.4, help="least score (default: %(default)s)")
     return _predict
@@ -263,8 +278,9 @@ def _predict(options):
     from .training.state import prepare_folder
 
     detector, out = _open(options.model), prepare_folder(options.out)
-    rows, taken, unread = {}, {path.resolve() for path in options.images}, 0
-    for path in options.images:
+    images = [file for path in options.images for file in _pictures(path)]
+    rows, taken, unread = {}, {path.resolve() for path in images}, 0
+    for path in images:
         try:
             picture = read_image(path)
         except ImageError as error:
@@ -281,7 +297,17 @@ def _predict(options):
         print(f"{path}: {len(rows[str(path)])} objects -> {target}")
     (out / "detections.json").write_text(json.dumps(rows, indent=1))
     if unread:
-        raise ValueError(f"{unread} of {len(options.images)} pictures could not be read; the others are done.")
+        raise ValueError(f"{unread} of {len(images)} pictures could not be read; the others are done.")
+
+
+def _pictures(path):
+    """The file itself, or the pictures in a folder."""
+    if not path.is_dir():
+        return [path]
+    found = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
+    if not found:
+        raise ValueError(f"{path}: expected pictures in this folder ({', '.join(PICTURES)}); received none.")
+    return found
 
 
 def _free(path, taken):
@@ -303,14 +329,27 @@ def _add_export(verb):
         "--calibration", type=pathlib.Path, default=None, help="data set with the pictures that int8 is calibrated on"
     )
     verb.add_argument("--size", type=_size, default=None, help="input size, for a model of dynamic size")
+    for name, kind in THRESHOLDS.items():
+        verb.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None, help="of the file; default: the detector's own")
+    verb.add_argument("--class-agnostic", action="store_true", default=None, help="one box per place, whatever its class")
     return _export
+
+
+# Attributes of a detector that an export freezes.
+THRESHOLDS = {"score_threshold": float, "iou_threshold": float, "max_detections": int}
 
 
 def _export(options):
     from . import export
     from .training.state import prepare_folder
 
-    detector, out = _open(options.model), prepare_folder(options.out)
+    detector = _open(options.model)
+    if not hasattr(detector, "get_config"):
+        raise ValueError(f"A trained detector (.keras) is what can be exported. Received: {options.model}, an export already")
+    out = prepare_folder(options.out)
+    for name in (*THRESHOLDS, "class_agnostic"):
+        if getattr(options, name) is not None:
+            setattr(detector, name, getattr(options, name))
     reports = export.export_all(
         detector, out, tuple(options.formats.split(",")), calibration=_calibration(options, detector), image_size=options.size
     )
@@ -367,14 +406,14 @@ def _summary(options):
 
 def _add_check(verb):
     """look a data set over: classes, sizes, and what cannot be used"""
-    verb.add_argument("data", type=pathlib.Path)
+    _data_options(verb)
     verb.add_argument("--split", default=None)
 
     def run(options):
         from . import data
 
         for split in [options.split] if options.split else sorted(data.splits(options.data)) or [None]:
-            print(data.load(options.data, split).describe())
+            print(data.load(options.data, split, options.images).describe())
 
     return run
 

@@ -8,9 +8,11 @@ import sys
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_detblocks.assemble import build_detector
 from keras_detblocks.cli import main
+from keras_detblocks.export import open_exported
 
 DEMO = ["demo", "--minutes", "0.2", "--train-images", "64", "--val-images", "12", "--size", "96", "--filters", "16"]
 
@@ -96,6 +98,48 @@ def test_train_and_export_are_the_same_verbs_on_any_folder(demo, tmp_path, capsy
 def test_unknown_parts_are_refused_before_anything_is_written(option, tmp_path, capsys):
     assert main([*DEMO, *option, "--out", str(tmp_path / "out")]) == 2
     assert "Did you mean" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_what_cannot_be_exported_and_what_can_be_set(demo, tmp_path, capsys):
+    assert main(["export", str(demo[0] / "export" / "detector.onnx"), "--out", str(tmp_path / "x")]) == 2
+    assert "an export already" in capsys.readouterr().err and not (tmp_path / "x").exists()
+    options = ["--formats", "tflite", "--max-detections", "7", "--score-threshold", "0.2", "--class-agnostic"]
+    assert main(["export", str(demo[0] / "run"), "--out", str(tmp_path / "x"), *options]) == 0
+    with open_exported(tmp_path / "x" / "detector.tflite") as model:
+        assert model.predict(np.zeros((1, 96, 96, 3), "float32"))["scores"].shape == (1, 7)
+
+
+@pytest.mark.slow
+def test_predict_takes_folders(demo, tmp_path, capsys):
+    model = str(demo[0] / "export" / "detector.tflite")
+    assert main(["predict", model, str(demo[0] / "data" / "val"), "--out", str(tmp_path / "found")]) == 0
+    assert len(json.loads((tmp_path / "found" / "detections.json").read_text())) == 12
+    (tmp_path / "empty").mkdir()
+    assert main(["predict", model, str(tmp_path / "empty"), "--out", str(tmp_path / "x")]) == 2
+    assert "expected pictures in this folder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_validation_on_training_pictures_is_told(demo, tmp_path, capsys):
+    data = str(demo[0] / "data")
+    options = ["--epochs", "0.01", "--batch", "8", "--size", "64", "--levels", "3-4", "--filters", "16"]
+    assert main(["train", data, "--out", str(tmp_path / "a"), "--train-split", "train+val", *options]) == 0
+    assert "No validation split" in capsys.readouterr().out
+    assert main(["train", data, "--out", str(tmp_path / "b"), "--val-split", "train", "--train-split", "train", *options]) == 0
+    assert "Warning: 64 of the 64 pictures" in capsys.readouterr().out
+
+
+def test_pictures_of_a_coco_file_elsewhere(tmp_path, capsys):
+    (tmp_path / "far").mkdir()
+    Image.new("RGB", (32, 32)).save(tmp_path / "far" / "a.png")
+    content = {"images": [{"id": 1, "file_name": "a.png", "width": 32, "height": 32}], "categories": [{"id": 1, "name": "cat"}]}
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [2, 2, 8, 8], "area": 64, "iscrowd": 0}
+    (tmp_path / "labels.json").write_text(json.dumps({**content, "annotations": [box]}))
+    assert main(["check", str(tmp_path / "labels.json")]) == 2
+    assert "--images FOLDER" in capsys.readouterr().err
+    assert main(["check", str(tmp_path / "labels.json"), "--images", str(tmp_path / "far")]) == 0
+    assert "1 images" in capsys.readouterr().out
 
 
 @pytest.mark.slow

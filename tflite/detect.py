@@ -19,6 +19,7 @@ import zipfile
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#800000", "#808000", "#000075")
 
 
@@ -33,13 +34,18 @@ def main(arguments=None):
         out = folder(options.out)
     except Mistake as mistake:
         return complain(mistake)
-    code, taken = 0, {path.resolve() for path in options.images}
-    for path in options.images:
+    images = [file for path in options.images for file in (pictures_in(path) if path.is_dir() else [path])]
+    code, taken = 0, {path.resolve() for path in images}
+    for path in images:
         try:
             report(path, detector, options.score, out, taken)
         except Mistake as mistake:  # the other pictures are done
             code = complain(mistake)
     return code
+
+
+def pictures_in(folder):
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
 
 
 def complain(mistake):
@@ -49,7 +55,7 @@ def complain(mistake):
 
 def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("images", nargs="+", type=pathlib.Path, metavar="IMAGE")
+    parser.add_argument("images", nargs="+", type=pathlib.Path, metavar="IMAGE", help="pictures, or folders of them")
     parser.add_argument("--model", type=pathlib.Path, required=True, help=".tflite file written by keras_detblocks")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for the pictures with boxes")
     parser.add_argument("--score", type=float, default=0.4, help="least score of what is drawn (default: %(default)s)")

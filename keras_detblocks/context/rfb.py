@@ -4,146 +4,20 @@ Numbers agree with the authors' code, ruinmessi/RFBNet, which differs from the p
 2v + 1 for the setting `visual` v (2 in RFBNet: 2, 3, 5), and RFB-s factorises a further branch. The branches are data.
 """
 
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import replace
 
 import keras
 from keras import ops
 
 from ..layers import ConvNormAct, activation_layer
-from ..weights import Layout, torch_key
-from .checks import check_count, check_map, who
+from ..weights import Layout, register_model_layout, torch_key
+from .checks import check_count, check_map, check_number, is_int, who
+from .rfb_forms import PRESETS, Unit, by_hand, preset
 
+__all__ = ["PRESETS", "RFB", "RFBs", "Unit"]
 
-class Unit(NamedTuple):
-    """One convolution of a branch; as plain values, so that branches can be written by hand and stored in a config.
-
-    kernel: int or pair.
-    width: (a, b) for a * (q // b) filters, where q is the input channels over `reduction`.
-    dilation: (a, b) for a * visual + b.
-    strided: whether the block's strides are here: once in every branch.
-    activation: whether an activation follows. depthwise: one group per channel (the width is then the input's).
-    """
-
-    kernel: int | tuple
-    width: tuple = (1, 1)
-    dilation: tuple = (0, 1)
-    strided: bool = False
-    activation: bool = True
-    depthwise: bool = False
-
-
-@dataclass(frozen=True)
-class RFBSpec:
-    """A form of the block. `shortcut`: "conv", "identity", "identity if equal" (a convolution where channels differ) or None."""
-
-    branches: tuple
-    reduction: int = 8
-    visual: int = 1
-    shortcut: str | None = "conv"
-    linear: bool = True  # the 1x1 convolution after the concatenation
-    normalization: str | None = "batch"
-    first: int = 0  # number of the first branch in the reference's key names
-    any_stride: bool = True
-
-
-Q, Q2, Q3, HALF, THREE = (1, 1), (2, 1), (3, 2), (1, 2), (3, 4)  # q, 2q, 3(q // 2), q // 2, 3(q // 4)
-
-
-def _last(width, dilation, depthwise=False):
-    """The dilated 3x3, without activation, in which a branch ends."""
-    return Unit(3, width, dilation if isinstance(dilation, tuple) else (0, dilation), activation=False, depthwise=depthwise)
-
-
-def _plain(dilation):
-    return (Unit(1, Q2, strided=True), _last(Q2, dilation))
-
-
-def _one(dilation):
-    return (Unit(1, Q), Unit(3, Q2, strided=True), _last(Q2, dilation))
-
-
-def _two(dilation):
-    return (Unit(1, Q), Unit(3, Q3), Unit(3, Q2, strided=True), _last(Q2, dilation))
-
-
-_SEVEN = (Unit(1, Q), Unit((1, 7), Q3), Unit((7, 1), Q2, strided=True), _last(Q2, 7))
-
-
-def _small(kernel, dilation, depthwise=False):
-    return (Unit(1, Q), Unit(kernel, Q), _last(Q, dilation, depthwise))
-
-
-def _thin(first, second, dilation, depthwise=False):
-    return (Unit(1, HALF), Unit(first, THREE), Unit(second, Q), _last(Q, dilation, depthwise))
-
-
-def _small_branches(depthwise):
-    plain = (Unit(1, Q), _last(Q, 1, depthwise))
-    return (
-        plain,
-        _small((3, 1), 3, depthwise),
-        _small((1, 3), 3, depthwise),
-        _thin((1, 3), (3, 1), 5, depthwise),
-    )
-
-
-_LINEAR = Unit(1, Q, activation=False)
-_ASFF = dict(activation=False)
-
-PRESETS = {
-    # The authors' code for VGG, RFB_Net_vgg.py: BasicRFB and BasicRFB_a.
-    "rfb": RFBSpec((_plain((1, 0)), _one((1, 1)), _two((2, 1))), visual=2),
-    "rfb_s": RFBSpec(_small_branches(False), reduction=4, any_stride=False),
-    # Fig. 4 (a) of the paper, with the code's widths.
-    "rfb_paper": RFBSpec(
-        ((Unit(1, Q2, strided=True), _last(Q2, 1)), _one(3), (Unit(1, Q), Unit(5, Q2, strided=True), _last(Q2, 5)))
-    ),
-    # RFB_Net_E_vgg.py: BasicRFB, BasicRFB_c and BasicRFB_a, whose `map_reduce` is our `reduction`.
-    "rfb_e": RFBSpec((_plain(1), _one(3), _two(5), _SEVEN)),
-    "rfb_e_light": RFBSpec((_plain(1), _one(3), _SEVEN)),
-    "rfb_e_s": RFBSpec(
-        (
-            (Unit(1, Q), _last(Q, 1)),
-            *(_small(kernel, dilation) for dilation in (3, 5) for kernel in ((3, 1), (1, 3))),
-            _thin((1, 3), (3, 1), 7),
-            _thin((3, 1), (1, 3), 7),
-        ),
-        any_stride=False,
-    ),
-    # RFB_Net_mobile.py: the dilated convolutions are depthwise.
-    "rfb_mobile": RFBSpec(
-        (
-            (Unit(1, Q), Unit((1, 3), Q3), Unit((3, 1), Q3, strided=True), _last(Q3, 3, True)),
-            (Unit(1, Q), Unit(3, Q3), Unit(3, Q3, strided=True), _last(Q3, 5, True)),
-        ),
-        shortcut="identity if equal",
-        first=1,
-    ),
-    "rfb_s_mobile": RFBSpec(_small_branches(True), reduction=4, shortcut="identity", any_stride=False),
-    # Ultra-Light-Fast-Generic-Face-Detector's: 3x3 branches only, `vision` is our `visual`.
-    "rfb_light": RFBSpec(
-        (
-            (_LINEAR, Unit(3, Q2, strided=True), _last(Q2, (1, 1))),
-            (_LINEAR, Unit(3, Q2, strided=True), _last(Q2, (1, 2))),
-            (_LINEAR, Unit(3, Q3), Unit(3, Q2, strided=True), _last(Q2, (1, 4))),
-        )
-    ),
-    # GOATmessi8/ASFF's: convolutions with bias and nothing else, concatenated.
-    "asff": RFBSpec(
-        (
-            (Unit(1, **_ASFF),),
-            (Unit(1, **_ASFF), Unit(3, **_ASFF)),
-            (Unit(1, **_ASFF), Unit(3, **_ASFF), _last(Q, 2)),
-            (Unit(1, **_ASFF), Unit(5, **_ASFF), _last(Q, 3)),
-        ),
-        reduction=4,
-        shortcut=None,
-        linear=False,
-        normalization=None,
-        any_stride=False,
-    ),
-}
+# The tail of RFBNet is plain ConvNormAct units, which are their own target of `weights.load`; `layers` knows no checkpoints.
+register_model_layout(Layout("conv and bn", torch_key((r"^(?:.*/)?conv/", "conv/"), (r"^(?:.*/)?norm/", "bn/"))))
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
@@ -155,20 +29,25 @@ class RFB(keras.layers.Layer):
     Args:
         filters: output channels.
         branches: a preset's name, or the branches: a tuple of branches, each a tuple of convolutions, each the values of
-            `rfb.Unit`. Presets: `"rfb"` and `"rfb_s"` (RFBNet), `"rfb_paper"` (the paper's figure), `"rfb_e"`, `"rfb_e_light"`,
-            `"rfb_e_s"` (RFBNet-E), `"rfb_mobile"`, `"rfb_s_mobile"` (RFBNet mobile, depthwise), `"rfb_light"` (3x3 branches, made
-            for grouping), `"asff"` (ASFF's block: no normalisation, no projection, no shortcut).
+            `context.rfb.Unit`. Presets: `"rfb"` and `"rfb_s"` (RFBNet), `"rfb_paper"` (the paper's figure), `"rfb_e"`,
+            `"rfb_e_light"`, `"rfb_e_s"` (RFBNet-E), `"rfb_mobile"`, `"rfb_s_mobile"` (RFBNet mobile, depthwise),
+            `"rfb_light"` (3x3 branches, made for grouping), `"asff"` (ASFF's block: no normalisation, no projection, no shortcut).
+            The mobile ones' dilated depthwise convolutions are exported as grouped CONV_2Ds: as fast as DEPTHWISE_CONV_2D in TFLite
+            with XNNPACK, but 12 to 18 times slower with TFLite's builtin kernels (20 x 20 x 256).
         strides: of the block; output sides are rounded up.
         scale: of the main path before the shortcut is added. The code's default is 0.1, but every published network has 1.
-        visual: the shift of the dilations; `None` for the preset's (RFBNet: 2, and 1 in its last two blocks at 512).
+        visual: the shift of the dilations, of branches that have one (`"rfb"`, `"rfb_light"`); `None` for the preset's (RFBNet: 2,
+            and 1 in its last two blocks at 512).
         reduction: input channels over the width of a branch; `None` for the preset's (8 or 4), `map_reduce` in the code.
         groups: of the branches' convolutions.
         activation: a name.
 
-    Input shape `(B, H, W, C)`, output shape `(B, ceil(H / strides), ceil(W / strides), filters)`.
+    Input shape `(B, H, W, C)`, output shape `(B, ceil(H / strides), ceil(W / strides), filters)`. `kdb.weights.load` knows the
+    authors' names, and `{conv,bn}` of the `ConvNormAct`s in RFBNet's tail.
 
     Raises:
-        ValueError: on an unknown preset, strides of a form that has none, channels too few, or not divisible by the groups.
+        ValueError: on an unknown preset, branches that are not as described, strides, `visual` or a scale of a form that has none,
+            channels too few, or not divisible by the groups.
 
     >>> tuple(RFB(32, strides=2)(keras.ops.ones((1, 13, 10, 64))).shape)
     (1, 7, 5, 32)
@@ -187,31 +66,30 @@ class RFB(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_count(filters, "filters")
-        check_count(strides, "strides")
-        check_count(visual, "visual", optional=True)
-        check_count(reduction, "reduction", optional=True)
-        check_count(groups, "groups")
-        self.filters = filters
+        self.filters = check_count(filters, "filters")
         self.branches = _as_tuples(branches)
-        self.strides = strides
-        self.scale = scale
-        self.visual = visual
-        self.reduction = reduction
-        self.groups = groups
+        self.strides = check_count(strides, "strides")
+        self.scale = check_number(scale, "scale")
+        self.visual = check_count(visual, "visual", optional=True)
+        self.reduction = check_count(reduction, "reduction", optional=True)
+        self.groups = check_count(groups, "groups")
         self.activation = activation
         self.spec = self._spec()
         self.act = activation_layer(activation, name="act", dtype=self.dtype_policy)
         self.units, self.linear, self.shortcut = [], None, None
 
     def _spec(self):
-        if self.branches in PRESETS:
-            spec = PRESETS[self.branches]
-        elif isinstance(self.branches, str):
-            raise ValueError(f"`branches` must be one of {', '.join(PRESETS)}, or a tuple of branches. Received: {self.branches!r}")
-        else:
-            made = _as_branches(self.branches)
-            spec = RFBSpec(made, any_stride=all(sum(unit.strided for unit in branch) == 1 for branch in made))
+        spec = preset(self.branches) if isinstance(self.branches, str) else by_hand(self.branches)
+        if self.visual is not None and not any(unit.dilation[0] for branch in spec.branches for unit in branch):
+            raise ValueError(
+                f"The dilations of these branches do not depend on `visual`: leave it at None, or use branches='rfb'. Received: "
+                f"branches={self.branches!r}, visual={self.visual}"
+            )
+        if spec.shortcut is None and self.scale != 1.0:
+            raise ValueError(
+                f"`scale` is of the sum with the shortcut, which this form has not: expected 1.0. Received: "
+                f"branches={self.branches!r}, scale={self.scale}"
+            )
         if self.strides > 1 and not spec.any_stride:
             raise ValueError(
                 f"These branches work at stride 1 only, as published; use branches='rfb', or mark one strided unit in every "
@@ -340,19 +218,7 @@ class RFBs(RFB):
 
 
 def _as_tuples(value):
-    """The value with tuples for lists, which JSON gives back."""
-    return tuple(_as_tuples(v) for v in value) if isinstance(value, (tuple, list)) else value
-
-
-def _as_branches(branches):
-    """Branches of `Unit`s from plain values."""
-    try:
-        made = tuple(tuple(Unit(*unit) for unit in branch) for branch in branches)
-    except TypeError as error:
-        raise ValueError(
-            f"`branches` must be a preset's name or a tuple of branches, each a tuple of convolutions such as "
-            f"(3, (2, 1), (0, 3)): kernel, width, dilation. Received: {branches!r}"
-        ) from error
-    if not made or not all(made):
-        raise ValueError(f"`branches` needs at least one branch, and each at least one convolution. Received: {branches!r}")
-    return made
+    """The value with tuples for lists, which JSON gives back, and Python's ints for NumPy's, which JSON does not take."""
+    if isinstance(value, (tuple, list)):
+        return tuple(_as_tuples(v) for v in value)
+    return int(value) if is_int(value, least=0) else value

@@ -9,23 +9,22 @@ from keras import ops
 
 from ..layers import ConvNormAct, MaxPool2D
 from ..weights import Layout, torch_key
-from .checks import check_count, check_map, positive_ints, who
+from .checks import check_count, check_map, check_number, positive_ints, who
 
 
 class _PooledConcat(keras.layers.Layer):
     """A map and its max-pools, concatenated, between two optional 1x1 convolutions. Subclasses give `pooled(x)`. Not public."""
 
-    def __init__(self, filters, hidden_filters, activation, hidden_activation, epsilon, **kwargs):
+    def __init__(self, filters, hidden_filters, largest_first, activation, hidden_activation, epsilon, **kwargs):
         super().__init__(**kwargs)
-        check_count(filters, "filters", optional=True)
-        check_count(hidden_filters, "hidden_filters", optional=True)
+        self.filters = check_count(filters, "filters", optional=True)
+        self.hidden_filters = check_count(hidden_filters, "hidden_filters", optional=True)
+        self.epsilon = check_number(epsilon, "epsilon", positive=True)
         if filters is None and hidden_filters is not None:
             raise ValueError(f"`hidden_filters` needs `filters`: without it there are no convolutions. Received: {hidden_filters}")
-        self.filters = filters
-        self.hidden_filters = hidden_filters
+        self.largest_first = largest_first
         self.activation = activation
         self.hidden_activation = hidden_activation
-        self.epsilon = epsilon
         self.reduce = self.project = None
 
     def build(self, input_shape):
@@ -41,16 +40,17 @@ class _PooledConcat(keras.layers.Layer):
 
     def call(self, x, training=None):
         check_map(x.shape, self)
-        if self.filters is None:
-            return ops.concatenate(self.pooled(x), axis=-1)
-        x = self.reduce(x, training=training)
-        return self.project(ops.concatenate(self.pooled(x), axis=-1), training=training)
+        x = x if self.filters is None else self.reduce(x, training=training)
+        maps = self.pooled(x)
+        y = ops.concatenate(maps[::-1] if self.largest_first else maps, axis=-1)
+        return y if self.filters is None else self.project(y, training=training)
 
     def get_config(self):
         return {
             **super().get_config(),
             "filters": self.filters,
             "hidden_filters": self.hidden_filters,
+            "largest_first": self.largest_first,
             "activation": self.activation,
             "hidden_activation": self.hidden_activation,
             "epsilon": self.epsilon,
@@ -81,7 +81,8 @@ class SPP(_PooledConcat):
         filters: `None` for the pools alone (Darknet, ASFF's code); an int for a 1x1 convolution to `hidden_filters` before and
             one to `filters` after them (YOLOv3 and YOLOv5 in PyTorch, YOLOX, mmdetection).
         hidden_filters: half the input channels by default.
-        largest_first: the order of the concatenation is the map, then the pools as given; Darknet's is the reverse.
+        largest_first: the order of the concatenation is the map, then the pools as given; in Darknet it is the reverse, and so are
+            the blocks of the following kernel's rows.
         activation, hidden_activation: of the convolution after and before the pools.
         epsilon: of their batch normalisation. The YOLO models set 1e-3.
 
@@ -105,9 +106,8 @@ class SPP(_PooledConcat):
         epsilon=1e-5,
         **kwargs,
     ):
-        super().__init__(filters, hidden_filters, activation, hidden_activation, epsilon, **kwargs)
+        super().__init__(filters, hidden_filters, largest_first, activation, hidden_activation, epsilon, **kwargs)
         self.pool_sizes = positive_ints(pool_sizes, "pool_sizes", odd=True)
-        self.largest_first = largest_first
         self.pools = [MaxPool2D(size, name=f"pool{size}", dtype=self.dtype_policy) for size in self.pool_sizes]
 
     @property
@@ -115,11 +115,10 @@ class SPP(_PooledConcat):
         return 1 + len(self.pool_sizes)
 
     def pooled(self, x):
-        maps = [x, *(pool(x) for pool in self.pools)]
-        return maps[::-1] if self.largest_first else maps
+        return [x, *(pool(x) for pool in self.pools)]
 
     def get_config(self):
-        return {"pool_sizes": self.pool_sizes, "largest_first": self.largest_first, **super().get_config()}
+        return {"pool_sizes": self.pool_sizes, **super().get_config()}
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
@@ -135,6 +134,7 @@ class SPPF(_PooledConcat):
         hidden_filters: half the input channels by default.
         activation, hidden_activation: of the convolution after and before the pools; YOLO26 has `hidden_activation=None`.
         epsilon: of their batch normalisation. The YOLO models set 1e-3.
+        largest_first: as in `SPP`: the order of the concatenation in Darknet.
 
     Input shape `(B, H, W, C)`. Output shape `(B, H, W, (1 + num_pools) * C)`, or `(B, H, W, filters)`.
 
@@ -154,14 +154,13 @@ class SPPF(_PooledConcat):
         activation="silu",
         hidden_activation="silu",
         epsilon=1e-5,
+        largest_first=False,
         **kwargs,
     ):
-        super().__init__(filters, hidden_filters, activation, hidden_activation, epsilon, **kwargs)
-        positive_ints((pool_size,), "pool_size", odd=True)
-        check_count(num_pools, "num_pools")
-        self.pool_size = pool_size
-        self.num_pools = num_pools
-        self.pool = MaxPool2D(pool_size, name="pool", dtype=self.dtype_policy)
+        super().__init__(filters, hidden_filters, largest_first, activation, hidden_activation, epsilon, **kwargs)
+        self.pool_size = check_count(pool_size, "pool_size", odd=True)
+        self.num_pools = check_count(num_pools, "num_pools")
+        self.pool = MaxPool2D(self.pool_size, name="pool", dtype=self.dtype_policy)
 
     @property
     def num_maps(self):
@@ -189,6 +188,7 @@ class SPPCSP(keras.layers.Layer):
         pool_size, num_pools: as in `SPPF`.
         activation: of every convolution.
         epsilon: of the batch normalisation. The YOLO models set 1e-3.
+        largest_first: as in `SPP`: the order of the concatenation in Darknet's configurations of this block.
 
     Input shape `(B, H, W, C)`, output shape `(B, H, W, filters)`.
 
@@ -196,22 +196,30 @@ class SPPCSP(keras.layers.Layer):
     (1, 10, 7, 16)
     """
 
-    def __init__(self, filters, hidden_filters=None, pool_size=5, num_pools=3, activation="silu", epsilon=1e-5, **kwargs):
+    def __init__(
+        self,
+        filters,
+        hidden_filters=None,
+        pool_size=5,
+        num_pools=3,
+        activation="silu",
+        epsilon=1e-5,
+        largest_first=False,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        check_count(filters, "filters")
-        check_count(hidden_filters, "hidden_filters", optional=True)
-        self.filters = filters
-        self.hidden_filters = hidden_filters
-        self.pool_size = pool_size
-        self.num_pools = num_pools
+        self.filters = check_count(filters, "filters")
+        self.hidden_filters = check_count(hidden_filters, "hidden_filters", optional=True)
         self.activation = activation
-        self.epsilon = epsilon
-        width = hidden_filters or filters
+        self.epsilon = check_number(epsilon, "epsilon", positive=True)
+        self.largest_first = largest_first
+        width = self.hidden_filters or self.filters
         self.deep = [self._unit(f"deep{i}", width, kernel) for i, kernel in enumerate((1, 3, 1))]
-        self.spp = SPPF(None, pool_size, num_pools, name="spp", dtype=self.dtype_policy)
+        self.spp = SPPF(None, pool_size, num_pools, largest_first=largest_first, name="spp", dtype=self.dtype_policy)
+        self.pool_size, self.num_pools = self.spp.pool_size, self.spp.num_pools
         self.after = [self._unit(f"after{i}", width, kernel) for i, kernel in enumerate((1, 3))]
         self.short = self._unit("short", width, 1)
-        self.project = self._unit("project", filters, 1)
+        self.project = self._unit("project", self.filters, 1)
 
     def _unit(self, name, filters, kernel):
         options = {"activation": self.activation, "epsilon": self.epsilon, "dtype": self.dtype_policy}
@@ -245,6 +253,7 @@ class SPPCSP(keras.layers.Layer):
             "num_pools": self.num_pools,
             "activation": self.activation,
             "epsilon": self.epsilon,
+            "largest_first": self.largest_first,
         }
 
     def weight_layouts(self):
@@ -264,7 +273,7 @@ class SpatialPyramidPooling(keras.layers.Layer):
         form: `"adaptive"`: bin j of n spans floor(j * a / n) to ceil((j + 1) * a / n), the paper's rule for whole images and
             that of PyTorch's adaptive pooling. `"window"`: windows of ceil(a / n) at every floor(a / n) pixels, the paper's rule
             for training at one size; it may miss the last rows, and where it would give more than n windows the first n count,
-            so that the length holds.
+            so that the length holds. A dynamic side that turns out below n has no such windows: it is binned by the other rule.
         flatten: `False` for the output `(B, number of bins, C)`.
 
     Input shape `(B, H, W, C)`, `H` and `W` dynamic or not. Output shape `(B, sum(n * n for n in bins) * C)`: levels in the given
@@ -272,7 +281,7 @@ class SpatialPyramidPooling(keras.layers.Layer):
     the rows of a dense layer's kernel that was trained there.)
 
     Raises:
-        ValueError: if a static side is smaller than the number of bins.
+        ValueError: if a static side is smaller than the number of bins. (A dynamic one cannot be checked: its bins overlap.)
 
     >>> tuple(SpatialPyramidPooling((1, 2, 4))(keras.ops.ones((2, 13, 10, 8))).shape)
     (2, 168)
@@ -326,13 +335,20 @@ class SpatialPyramidPooling(keras.layers.Layer):
         side = ops.shape(x)[axis]
         parts = []
         for j in range(n):
-            start, stop = (j * side // n, ((j + 1) * side + n - 1) // n)
-            if self.form == "window":
-                start = j * (side // n)
-                stop = start + (side + n - 1) // n
+            start, stop = self._edges(j, n, side)
             part = x[:, start:stop] if axis == 1 else x[:, :, start:stop]
             parts.append(reduce(part, axis=axis, keepdims=True))
         return ops.concatenate(parts, axis=axis)
+
+    def _edges(self, j, n, side):
+        """Where bin j of n begins and ends on a side, an int or in a dynamic graph a scalar."""
+        adaptive = j * side // n, ((j + 1) * side + n - 1) // n
+        if self.form == "adaptive":
+            return adaptive
+        window = j * (side // n), j * (side // n) + (side + n - 1) // n
+        if isinstance(side, int):  # checked to be n at least
+            return window
+        return tuple(ops.where(side < n, *each) for each in zip(adaptive, window))
 
     def get_config(self):
         return {

@@ -67,7 +67,8 @@ def _find_images(path, images):
             return folder
     tried = ", ".join(str(c) for c in candidates)
     raise DatasetError(
-        f"{path}: expected its image files (such as {names[:1]}) in one of {tried}; found none. Name the folder of images."
+        f"{path}: expected its image files (such as {names[:1]}) in one of {tried}; found none. Put them there, or "
+        "name their folder: --images FOLDER, data.load(path, images=...)."
     )
 
 

@@ -18,13 +18,14 @@ def splits(path):
     return tuple(_readers(pathlib.Path(path)))
 
 
-def load(path, split=None):
+def load(path, split=None, images=None):
     """Reads a data set, whatever its layout.
 
     Args:
         path: a COCO JSON file, or a folder in one of the common COCO layouts or in Pascal VOC's.
         split: name of the split, one of `splits(path)`, or several joined by "+", such as "train+val". It may be left out where
             there is only one.
+        images: folder of the pictures of a COCO JSON file, where they do not lie beside it.
 
     Returns:
         A `Dataset`; its `skipped` says what in it could not be used, `describe()` tells all about it.
@@ -33,6 +34,10 @@ def load(path, split=None):
         DatasetError: (a ValueError) nothing there that can be read, or no such split.
     """
     readers = _readers(pathlib.Path(path))
+    if images is not None:
+        if None not in readers or split is not None:
+            raise DatasetError(f"{path}: `images` is for a single COCO JSON file. Received: images={images!r}, split={split!r}")
+        return read_coco(path, images)
     if split is None and len(readers) == 1:
         return next(iter(readers.values()))()
     wanted = [split] if split in readers else str(split).split("+")

@@ -35,6 +35,12 @@ def flatten(outputs, image_size):
     """
     names = level_names(outputs)
     sizes = [tuple(outputs[f"{name}_{LOGITS}"].shape[1:3]) for name in names]
+    if any(None in size for size in (image_size, *sizes)):
+        raise ValueError(
+            "The points of the maps need sizes that are known when the graph is traced, and a model that meets a second size is "
+            "traced for unknown ones. Give every batch one size (`data.pipeline` does), or use `detect`, which takes any. "
+            f"Received: image_size={tuple(image_size)}"
+        )
     points, strides = level_points(sizes, image_size, [level_number(name) for name in names])
     joined = [
         ops.concatenate(

@@ -10,6 +10,8 @@ def detect(detector, images, score_threshold, batch_size):
     from ..data.images import read_image
     from ..data.letterbox import letterbox
 
+    if not 0.0 <= score_threshold <= 1.0:
+        raise ValueError(f"`score_threshold` must be from 0 to 1. Received: score_threshold={score_threshold}")
     single = not isinstance(images, (list, tuple))
     pictures = [read_image(image) for image in ([images] if single else images)]
     results = [None] * len(pictures)

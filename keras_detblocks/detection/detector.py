@@ -89,6 +89,16 @@ class Detector(keras.Model):
         size = tuple(self.input_shape[1:3])
         return None if None in size else size
 
+    @property
+    def backbone(self):
+        """The backbone; `detector.backbone.trainable = False` freezes it."""
+        return self._parts.backbone
+
+    @property
+    def head(self):
+        """The head."""
+        return self._parts.head
+
     def get_config(self):
         parts = {key: _serialize(part) for key, part in vars(self._parts).items()}
         return {
@@ -128,15 +138,15 @@ class Detector(keras.Model):
         >>> Detector(backbone, FPN(16, levels=(4, 5)), class_names=["cat", "dog"]).with_classes(["dog", "owl", "hen"]).num_classes
         3
         """
-        if not hasattr(self._parts.head, "classifier"):
-            raise ValueError(f"The head {type(self._parts.head).__name__} has no `classifier`, the layer of class logits.")
+        if not hasattr(self.head, "classifier"):
+            raise ValueError(f"The head {type(self.head).__name__} has no `classifier`, the layer of class logits.")
         config = self.get_config()
         count, names = _classes(None, class_names)
         config["head"]["config"]["num_classes"] = count
         other = type(self).from_config({**config, "num_classes": count, "class_names": list(names)})
         there = [names.index(name) for name in self.class_names if name in names]
         here = [i for i, name in enumerate(self.class_names) if name in names]
-        of_classes = {id(v) for v in other._parts.head.classifier.weights}
+        of_classes = {id(v) for v in other.head.classifier.weights}
         for variable, source in zip(other.weights, self.weights):
             values = ops.convert_to_numpy(source)
             if id(variable) in of_classes:
@@ -272,6 +282,11 @@ Detector.class_agnostic = _threshold("class_agnostic", lambda v: isinstance(v, b
 def _classes(num_classes, class_names):
     if class_names is None and num_classes is None:
         raise ValueError("Give `num_classes` or `class_names`.")
+    if isinstance(class_names, str) or not isinstance(num_classes, (int, type(None))):
+        raise ValueError(
+            f"`num_classes` is a number, `class_names` a list of names. Received: num_classes={num_classes!r}, "
+            f"class_names={class_names!r}"
+        )
     names = tuple(class_names) if class_names is not None else tuple(str(i) for i in range(num_classes))
     if num_classes not in (None, len(names)):
         raise ValueError(f"{num_classes} classes, but {len(names)} class names: {names}")

@@ -137,11 +137,14 @@ def _tensorflow_conv(x, kernel, strides, dilation, padding, groups):
     if groups > 1 and groups == channels == filters and plain and strides[0] == strides[1]:
         depthwise = tf.reshape(kernel, (*kernel.shape[:2], channels, 1))
         return tf.nn.depthwise_conv2d(x, depthwise, (1, *strides, 1), padding.upper())
-    if (groups == 1 and plain) or _TRACE.get() or _native_gradients():
+    if (groups == 1 and plain) or _TRACE.get() or _native_gradients(x.dtype):
         y = tf.nn.conv2d(x, kernel, strides, padding.upper(), dilations=dilation)
         return tf.ensure_shape(y, y.shape) if groups > 1 and _TRACE.get() == "unfused" else y
-    # Without oneDNN the CPU kernel has no gradient of grouped and dilated convolutions: one plain convolution per group,
-    # dilation through space-to-batch, and the stride (which that route refuses) by slicing.
+    if x.dtype in (tf.float16, tf.bfloat16) and _native_gradients(tf.float32):
+        y = _tensorflow_conv(tf.cast(x, tf.float32), tf.cast(kernel, tf.float32), strides, dilation, padding, groups)
+        return tf.cast(y, x.dtype)
+    # Without oneDNN, and in float64, the CPU kernel has no gradient of grouped and dilated convolutions: one plain convolution per
+    # group, dilation through space-to-batch, and the stride (which that route refuses) by slicing.
     step = (1, 1) if not plain else strides
     parts = [
         tf.nn.convolution(part, weights, step, padding.upper(), dilations=dilation)
@@ -152,23 +155,20 @@ def _tensorflow_conv(x, kernel, strides, dilation, padding, groups):
 
 
 @functools.cache
-def _native_gradients():
-    """Whether this TensorFlow can differentiate a grouped, dilated convolution on its default device (tried once).
+def _native_gradients(dtype):
+    """Whether this TensorFlow can differentiate a grouped, dilated convolution on its default device (tried once per dtype).
 
-    On CPU it can with oneDNN only, which importing this package turns on unless the user has chosen (`TF_ENABLE_ONEDNN_OPTS`).
+    On CPU it can in float32 and with oneDNN only, which importing this package turns on unless the user has chosen
+    (`TF_ENABLE_ONEDNN_OPTS`).
     """
     import tensorflow as tf
 
-    with tf.init_scope():  # leaves the graph under construction; it also pauses tapes, hence the gradient's own operator
+    with tf.init_scope():  # leaves the graph under construction; it also pauses tapes, hence the gradients' own operators
+        x, kernel = tf.ones((1, 5, 5, 4), dtype), tf.ones((3, 3, 2, 4), dtype)
+        settings = {"out_backprop": x, "strides": (1, 1, 1, 1), "padding": "SAME", "dilations": (1, 2, 2, 1)}
         try:
-            tf.raw_ops.Conv2DBackpropInput(
-                input_sizes=(1, 5, 5, 4),
-                filter=tf.ones((3, 3, 2, 4)),
-                out_backprop=tf.ones((1, 5, 5, 4)),
-                strides=(1, 1, 1, 1),
-                padding="SAME",
-                dilations=(1, 2, 2, 1),
-            )
+            tf.raw_ops.Conv2DBackpropInput(input_sizes=x.shape, filter=kernel, **settings)
+            tf.raw_ops.Conv2DBackpropFilter(input=x, filter_sizes=kernel.shape, **settings)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
             return False
     return True

@@ -8,6 +8,8 @@ activation),
     last   [bypass, T1(block(worked))]          fusion last
 """
 
+import numbers
+
 import keras
 from keras import ops
 
@@ -21,7 +23,7 @@ class CrossStage(keras.layers.Layer):
     """Lets a share of the channels bypass a block, and fuses both parts after it.
 
     Args:
-        block: the layer that works on the other channels, `(B, H, W, C)` to `(B, H', W', C')`; it must keep height and width.
+        block: the layer or model that works on the other channels, `(B, H, W, C)` to `(B, H, W, C')`.
         filters: channels of the output's transition T2 (`fusion="last"` has none and ignores it); `None` keeps the input's.
         fusion: `"full"`, `"first"` or `"last"`.
         part_ratio: share of the channels that bypasses the block (the paper's gamma: less bypass, less saving).
@@ -33,7 +35,8 @@ class CrossStage(keras.layers.Layer):
     Input shape `(B, H, W, C)`, output shape `(B, H, W, filters)`.
 
     Raises:
-        ValueError: on an unknown fusion, or a ratio that leaves one part empty.
+        ValueError: on an unknown fusion, a block that is no layer or does not keep height and width, an input that is not one map
+            with a known number of channels, or a ratio that leaves one part empty.
 
     >>> stage = CrossStage(keras.layers.Conv2D(24, 3, padding="same"), filters=48, part_ratio=0.25)
     >>> tuple(stage(keras.ops.ones((1, 7, 5, 32))).shape)
@@ -53,6 +56,11 @@ class CrossStage(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if not isinstance(block, keras.layers.Layer):
+            raise ValueError(
+                "`block` must be one keras.layers.Layer: put several into a keras.Sequential and a function into a "
+                f"keras.layers.Lambda or a layer of your own. Received: block={block!r}"
+            )
         if fusion not in ("full", "first", "last"):
             raise ValueError(f"`fusion` must be 'full', 'first' or 'last'. Received: fusion={fusion!r}")
         if worked_part not in ("last", "first"):
@@ -70,23 +78,53 @@ class CrossStage(keras.layers.Layer):
         self.part_transition = self.transition = None
 
     def build(self, input_shape):
-        channels = input_shape[-1]
-        bypass = self._bypass(channels)
-        shape = (*input_shape[:-1], channels - bypass)
-        # A symbolic call builds any layer and tells its shape, whichever of `build` and `compute_output_shape` it has.
-        shape = tuple(self.block(keras.KerasTensor(shape, dtype=self.compute_dtype)).shape)
+        bypass, channels = self._bypass(input_shape), input_shape[-1]
+        shape = self._worked_shape((*input_shape[:-1], channels - bypass))
         if self.fusion != "first":
             self.part_transition = self._transition("part_transition", self.part_filters or channels - bypass, shape)
             shape = self.part_transition.compute_output_shape(shape)
         if self.fusion != "last":
             self.transition = self._transition("transition", self.filters or channels, (*shape[:-1], bypass + shape[-1]))
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
 
     def _transition(self, name, filters, input_shape):
         layer = Transition(filters, self.activation, self.pre_activation, name=name, dtype=self.dtype_policy)
         layer.build(input_shape)
         return layer
 
-    def _bypass(self, channels):
+    def _worked_shape(self, shape):
+        """Builds the block; returns the shape of its output."""
+        entering = keras.KerasTensor(shape, dtype=self.compute_dtype)
+        # A symbolic call builds any layer and tells its shape, whichever of `build` and `compute_output_shape` it has.
+        worked = self.block(entering)
+        self._check_worked(entering, worked)
+        if None in shape[1:3]:
+            # Unknown sides stay unknown whatever the strides are, so the block is tried with 64 pixels.
+            entering = keras.KerasTensor((shape[0], *(side or 64 for side in shape[1:3]), shape[-1]), dtype=self.compute_dtype)
+            try:
+                at_size = self.block.compute_output_spec(entering)
+            except (ValueError, TypeError):  # made for another size: `call` checks it there
+                at_size = entering
+            self._check_worked(entering, at_size)
+        return tuple(worked.shape)
+
+    def _check_worked(self, entering, worked):
+        before, after = tuple(entering.shape), keras.tree.map_structure(lambda x: tuple(x.shape), worked)
+        one_map = not keras.tree.is_nested(worked) and len(after) == 4
+        if not one_map or any(None not in sides and sides[0] != sides[1] for sides in zip(before[1:3], after[1:3])):
+            raise ValueError(
+                f"Layer {self.name!r}: `block` must map (B, H, W, C) to one (B, H, W, any C), with height and width kept: give it "
+                'strides=1 and padding="same", and reduce the size before or after this layer. Received: '
+                f"{self.block.name!r} ({type(self.block).__name__}), which maps {before} to {after}"
+            )
+
+    def _bypass(self, input_shape):
+        if len(input_shape) != 4 or not isinstance(input_shape[-1], numbers.Integral):
+            raise ValueError(
+                f"Layer {self.name!r}: the input must be one map (B, H, W, C) with a known number of channels; give the "
+                f"`keras.Input` before it such a shape. Received: shape {input_shape}"
+            )
+        channels = input_shape[-1]
         bypass = round(channels * self.part_ratio)
         if not 0 < bypass < channels:
             raise ValueError(
@@ -96,21 +134,22 @@ class CrossStage(keras.layers.Layer):
         return bypass
 
     def call(self, x, training=None):
-        bypass, worked = self._parts(x)
-        worked = self.block(worked, training=training) if _takes_training(self.block) else self.block(worked)
+        bypass, entering = self._parts(x)
+        worked = self.block(entering, training=training) if _takes_training(self.block) else self.block(entering)
+        self._check_worked(entering, worked)
         if self.part_transition is not None:
             worked = self.part_transition(worked, training=training)
         x = ops.concatenate([bypass, worked], axis=-1)
         return x if self.transition is None else self.transition(x, training=training)
 
     def _parts(self, x):
-        bypass = self._bypass(x.shape[-1])
+        bypass = self._bypass(x.shape)
         if self.worked_part == "last":
             return x[..., :bypass], x[..., bypass:]
         return x[..., -bypass:], x[..., :-bypass]
 
     def compute_output_shape(self, input_shape):
-        bypass = self._bypass(input_shape[-1])
+        bypass = self._bypass(input_shape)
         if self.fusion != "last":
             filters = self.filters or input_shape[-1]
         else:

@@ -3,11 +3,12 @@
 from .coco_ap import CocoAP, coco_ap
 from .distribute import synchronize_batch_norm
 from .ema import averaged
-from .fit import compile_detector, default_strategy, evaluate_ap, predict_dataset, train
+from .fit import ValidationAP, compile_detector, default_strategy, evaluate_ap, predict_dataset, train
 from .schedule import cosine_with_warmup
 
 __all__ = [
     "CocoAP",
+    "ValidationAP",
     "averaged",
     "coco_ap",
     "compile_detector",

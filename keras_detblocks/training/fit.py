@@ -1,5 +1,7 @@
 """Trains a detector: `tf.distribute`, warm-up and cosine, averaged weights, COCO AP on the way, stop and resume."""
 
+import json
+
 import keras
 import numpy as np
 
@@ -35,6 +37,7 @@ def train(
     seed=0,
     resume=False,
     precision="auto",
+    settings=None,
     console=None,
 ):
     """Trains a detector and leaves `detector.keras`, `history.json`, `learning_curve.png` and TensorBoard logs in `out`.
@@ -54,8 +57,10 @@ def train(
         augment: passed to `data.pipeline`.
         evaluations: number of equal parts of the budget after each of which COCO AP is measured.
         seed: of initial weights, order and augmentation.
-        resume: continue the stopped run in `out`; the other arguments must be what they were.
+        resume: continue the stopped run in `out`; the other arguments must be what they were. A run stopped by Ctrl-C continues
+            from the last step, one that was killed from the last of twelve checkpoints.
         precision: `"auto"` (mixed float16 on GPU), `"float32"`, `"mixed_float16"` or `"mixed_bfloat16"`.
+        settings: a dict of what `build` and `augment` are made of, for JSON; a resumed run must have the same.
         console: a `rich.console.Console`.
 
     Returns:
@@ -63,14 +68,14 @@ def train(
 
     Raises:
         ValueError, OSError: before training, on impossible arguments, a training set without objects, other classes than the
-            detector's, an unwritable folder, or one that holds a stopped run and no `resume`.
+            detector's, an unwritable folder, or one that holds a finished run, or a stopped one and no `resume`.
         FloatingPointError: if the loss is no longer finite.
     """
     from rich.console import Console
 
     console = console or Console()
     strategy = default_strategy()
-    _check(minutes, epochs, optimizer, batch_size, strategy.num_replicas_in_sync)
+    _check(minutes, epochs, optimizer, learning_rate, batch_size, strategy.num_replicas_in_sync)
     _check_objects(train_set)
     out = prepare_folder(out)
     checkpoint = Checkpoint(out / "checkpoint")
@@ -81,8 +86,11 @@ def train(
         "batch_size": batch_size,
         "optimizer": optimizer,
         "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "ema": ema,
         "seed": seed,
         "images": len(train_set),
+        **json.loads(json.dumps(settings or {})),
     }
     _check_resume(checkpoint, resume, settings, out)
     with strategy.scope(), _global_policy(_policy(precision)):
@@ -100,15 +108,26 @@ def train(
     writer = tensorboard_writer(out / "logs")
     batches = pipeline(train_set, model.image_size, batch_size, training=True, augment=augment, seed=seed, skip=budget.step)
 
+    def keep():
+        checkpoint.save(model, {"step": budget.step, "seconds": budget.seconds, "history": history, "settings": settings})
+
     def milestone(share):
         if validation_set is not None and share * evaluations % 1 < 0.5:
             _record_ap(model, validation_set, budget, history, writer, console)
-        checkpoint.save(model, {"step": budget.step, "seconds": budget.seconds, "history": history, "settings": settings})
+        else:
+            console.print(_so_far(budget, history))
+        keep()
 
     progress_bar = ProgressBar(budget, history, console)
     callbacks = [budget, StepLog(budget, history, writer), Milestones(budget, 2 * evaluations, milestone), progress_bar]
-    with progress_bar.bar:  # stopped by errors and Ctrl-C too, or the terminal stays without a cursor
-        model.fit(batches, epochs=10**6, steps_per_epoch=steps_per_epoch, verbose=0, shuffle=False, callbacks=callbacks)
+    try:
+        with progress_bar.bar:  # stopped by errors and Ctrl-C too, or the terminal stays without a cursor
+            model.fit(batches, epochs=10**6, steps_per_epoch=steps_per_epoch, verbose=0, shuffle=False, callbacks=callbacks)
+    except KeyboardInterrupt:
+        if budget.step > progress["step"]:
+            keep()
+            console.print(f"Stopped after step {budget.step}; --resume continues from there.")
+        raise
     if validation_set is not None:
         _record_ap(model, validation_set, budget, history, writer, console, final=True)
     _leave_results(model, history, out)
@@ -116,7 +135,11 @@ def train(
     return model, history
 
 
-def _check(minutes, epochs, optimizer, batch_size, replicas):
+def _check(minutes, epochs, optimizer, learning_rate, batch_size, replicas):
+    if batch_size < 1:
+        raise ValueError(f"A batch has at least one image. Received: batch_size={batch_size}")
+    if learning_rate is not None and not learning_rate > 0:
+        raise ValueError(f"The learning rate must be positive. Received: learning_rate={learning_rate}")
     if (minutes is None) == (epochs is None) or (epochs if minutes is None else minutes) <= 0:
         raise ValueError(f"Give a positive number of minutes or of epochs. Received: minutes={minutes}, epochs={epochs}")
     if replicas > batch_size:
@@ -139,7 +162,9 @@ def _check_classes(model, train_set):
 
 
 def _check_resume(checkpoint, resume, settings, out):
-    """A stopped run is neither lost by forgetting `resume` nor continued as another one."""
+    """A finished run is not replaced; a stopped one is neither lost by forgetting `resume` nor continued as another one."""
+    if (out / "detector.keras").is_file():
+        raise ValueError(f"{out} holds a finished run: give another --out, or --start {out / 'detector.keras'} to train it on.")
     if not resume and checkpoint.exists():
         raise ValueError(f"{out} holds a stopped run: continue it with --resume, or give another --out.")
     if resume and not checkpoint.exists():
@@ -184,17 +209,43 @@ def _check_optimizer(optimizer):
         raise ValueError(f"`optimizer` must be one of {', '.join(LEARNING_RATES)}. Received: optimizer={optimizer!r}")
 
 
-def evaluate_ap(detector, dataset, batch_size=16):
-    """COCO AP of a detector, or an opened export of one, on a data set, in the pixels of its pictures; classes match by name."""
+def evaluate_ap(detector, dataset, batch_size=16, image_size=None):
+    """COCO AP of a detector, or an opened export of one, on a data set, in the pixels of its pictures; classes match by name.
+
+    `image_size` `(height, width)` is for detectors of dynamic size: what pictures are scaled to fit into.
+    """
     dataset = dataset.with_classes(detector.class_names)
-    return coco_ap(dataset, predict_dataset(detector, dataset, batch_size))
+    return coco_ap(dataset, predict_dataset(detector, dataset, batch_size, image_size))
 
 
-def predict_dataset(detector, dataset, batch_size=16):
+class ValidationAP(keras.callbacks.Callback):
+    """Measures COCO AP after each epoch of a plain `fit`, as `val_AP`, `val_AP50`, `val_AP75` in its logs.
+
+    Callbacks behind it in the list can watch them: `ModelCheckpoint("best.keras", monitor="val_AP", mode="max")`.
+
+    Args:
+        dataset: a `data.Dataset`. batch_size, image_size: as in `evaluate_ap`.
+    """
+
+    def __init__(self, dataset, batch_size=16, image_size=None):
+        super().__init__()
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.image_size = image_size
+
+    def on_epoch_end(self, epoch, logs=None):
+        numbers = evaluate_ap(self.model, self.dataset, self.batch_size, self.image_size).numbers
+        if logs is not None:
+            logs.update({f"val_{key}": float(numbers[key]) for key in ("AP", "AP50", "AP75")})
+
+
+def predict_dataset(detector, dataset, batch_size=16, image_size=None):
     """Detections for each of the data set's `records`, in the picture's own pixels: dicts of `boxes`, `scores`, `labels`."""
     from ..data import Letterbox
 
-    size = detector.image_size
+    size = detector.image_size or image_size
+    if size is None:
+        raise ValueError("A detector of dynamic size needs `image_size=(height, width)` here. Received: image_size=None")
     found = detector.predict(pipeline(dataset, size, batch_size), verbose=0)
     results = []
     for i, record in enumerate(dataset.records):
@@ -219,9 +270,12 @@ def _record_ap(model, dataset, budget, history, writer, console, final=False):
     numbers = {key: float(value) for key, value in result.numbers.items()}
     history["ap"].append({"step": budget.step, "seconds": round(budget.seconds, 2), **numbers})
     writer({f"validation/{key}": value for key, value in numbers.items()}, budget.step)
+    console.print(f"{_so_far(budget, history)}  validation AP {numbers['AP']:.3f}  AP50 {numbers['AP50']:.3f}")
+
+
+def _so_far(budget, history):
     loss = f", loss {history['losses'][-1]['loss']:.3f}" if history["losses"] else ""
-    at = f"{budget.seconds / 60:5.1f} min  step {budget.step:6d}"
-    console.print(f"{at}{loss}  validation AP {numbers['AP']:.3f}  AP50 {numbers['AP50']:.3f}")
+    return f"{budget.seconds / 60:5.1f} min  step {budget.step:6d}{loss}"
 
 
 def _policy(precision):

@@ -1,5 +1,6 @@
 """What a run keeps in its folder: checks before it starts, checkpoints that a stopped run continues from, its history."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -38,10 +39,24 @@ def write_json(path, value):
 
 
 def save_model(model, path, include_optimizer=False):
-    """Saves a `.keras` file in one step."""
+    """Saves a `.keras` file in one step; the model in it is compiled only with its optimizer, which is larger than the weights."""
     part = path.with_name("part-" + path.name)
-    model.save(part, include_optimizer=include_optimizer)
+    with contextlib.nullcontext() if include_optimizer else _uncompiled(model):
+        model.save(part)
     os.replace(part, path)
+
+
+@contextlib.contextmanager
+def _uncompiled(model):
+    """Keras' own `include_optimizer=False` has no effect on `.keras` files. Past `__setattr__`, which would track the optimizer."""
+    kept = {key: getattr(model, key) for key in ("optimizer", "compiled")}
+    for key, value in (("optimizer", None), ("compiled", False)):
+        object.__setattr__(model, key, value)
+    try:
+        yield
+    finally:
+        for key, value in kept.items():
+            object.__setattr__(model, key, value)
 
 
 class Checkpoint:

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from context_golden import check_golden, random_map
 
 import keras_detblocks as kdb
@@ -99,6 +100,179 @@ def test_other_names():
     assert kdb.weights.load(layer, kazuto) == "kazuto1011 v3"
 
 
+NORM = ("gamma", "beta", "moving_mean", "moving_variance")
+
+
+def tensorflow_units(channels, filters, rates, rng, separable=True, pool_bias=False):
+    """Random weights of DeepLab's units in TensorFlow's order: kernel and normalisation, or kernel and bias."""
+
+    def unit(*shape, depthwise=False):
+        width = shape[2] if depthwise else shape[3]
+        kernel = rng.normal(size=shape) / np.sqrt(np.prod(shape[:2] if depthwise else shape[:3]))
+        return {"kernel": kernel, **{key: rng.uniform(0.5, 1.5, size=width) for key in NORM}}
+
+    units = {"image_pooling": unit(1, 1, channels, filters), "aspp0": unit(1, 1, channels, filters)}
+    for i in range(1, 1 + len(rates)):
+        if separable:
+            units[f"aspp{i}_depthwise"] = unit(3, 3, channels, 1, depthwise=True)
+        units[f"aspp{i}_pointwise" if separable else f"aspp{i}"] = unit(*((1, 1) if separable else (3, 3)), channels, filters)
+    units["concat_projection"] = unit(1, 1, (2 + len(rates)) * filters, filters)
+    if pool_bias:
+        units["image_pooling"] = {"kernel": units["image_pooling"]["kernel"], "bias": rng.normal(size=filters)}
+    return {name: {key: array.astype("float32") for key, array in unit.items()} for name, unit in units.items()}
+
+
+def deeplab(x, units, rates):
+    """The separable form in plain operators: each convolution with its normalisation (or bias) and a ReLU."""
+
+    def after(y, unit):
+        if "bias" in unit:
+            return tf.nn.relu(y + unit["bias"])
+        scale = unit["gamma"] / np.sqrt(unit["moving_variance"] + 1e-5)
+        return tf.nn.relu(y * scale + (unit["beta"] - unit["moving_mean"] * scale))
+
+    def conv(y, name):
+        return after(tf.nn.conv2d(y, units[name]["kernel"], 1, "SAME"), units[name])
+
+    maps = [conv(tf.reduce_mean(x, (1, 2), keepdims=True), "image_pooling") + tf.zeros((*x.shape[:3], 1)), conv(x, "aspp0")]
+    for i, rate in enumerate(rates, 1):
+        unit = units[f"aspp{i}_depthwise"]
+        y = after(tf.nn.depthwise_conv2d(x, unit["kernel"], (1, 1, 1, 1), "SAME", dilations=(rate, rate)), unit)
+        maps.append(conv(y, f"aspp{i}_pointwise"))
+    return conv(tf.concat(maps, -1), "concat_projection").numpy()
+
+
+def slim_names(units):
+    """The names of TF DeepLab's checkpoints."""
+    named = {}
+    for name, unit in units.items():
+        kernel = "depthwise_weights" if name.endswith("depthwise") else "weights"
+        named |= {f"{name}/{kernel}": unit["kernel"], **{f"{name}/BatchNorm/{key}": unit[key] for key in NORM}}
+    return named
+
+
+def keras_names(units):
+    """The variables of bonlime's layers."""
+    named = {}
+    for name, unit in units.items():
+        kernel = "depthwise_kernel" if name.endswith("depthwise") else "kernel"
+        named |= {f"{name}/{kernel}": unit["kernel"], **{f"{name}_BN/{key}": unit[key] for key in NORM}}
+    return named
+
+
+def detectron2_names(units):
+    """PyTorch's order, the image pooling last and with a bias, the norm within the convolution."""
+    keys = dict(zip(("weight", "bias", "running_mean", "running_var"), NORM))
+    last = sum(name.endswith("pointwise") for name in units) + 1
+    filters = units["aspp0"]["kernel"].shape[3]
+    named = {}
+    for name, unit in units.items():
+        branch, _, kind = name.partition("_")
+        theirs = {"image_pooling": f"convs.{last}.1", "concat_projection": "project"}.get(name, f"convs.{branch[4:]}")
+        theirs += f".{kind}" if branch.startswith("aspp") and kind else ""
+        kernel = unit["kernel"]
+        if name == "concat_projection":
+            kernel = np.concatenate([kernel[:, :, filters:], kernel[:, :, :filters]], axis=2)
+        named[f"{theirs}.weight"] = kernel.transpose((2, 3, 0, 1) if kind == "depthwise" else (3, 2, 0, 1))
+        norm = {f"{theirs}.norm.{key}": unit[ours] for key, ours in keys.items() if ours in unit}
+        named |= norm or {f"{theirs}.bias": unit["bias"]}
+    return named
+
+
+@pytest.mark.parametrize(
+    "rename, name, pool",
+    [
+        (slim_names, "TensorFlow DeepLab", "batch"),
+        (keras_names, "bonlime", "batch"),
+        (lambda units: {f"{key}:0": value for key, value in keras_names(units).items()}, "bonlime", "batch"),
+        (detectron2_names, "detectron2", None),
+    ],
+    ids=["tensorflow", "bonlime", "bonlime_tf1", "detectron2"],
+)
+def test_separable_under_the_names_of(rename, name, pool):
+    """Loaded under a reference's names, the layer gives the numbers of plain operators on the same weights."""
+    rates, x = (2, 3), random_map(2, 9, 7, 5)
+    units = tensorflow_units(5, 4, rates, np.random.default_rng(0), pool_bias=pool is None)
+    layer = kdb.ASPP(4, rates, separable=True, pool_normalization=pool)
+    layer.build(x.shape)
+    assert kdb.weights.load(layer, rename(units)) == name
+    expected = deeplab(x, units, rates)
+    assert (expected > 0).mean() > 0.2
+    np.testing.assert_allclose(layer(x), expected, atol=1e-4 * expected.std())
+
+
+def test_mobile_form_has_the_1x1_and_the_image_pooling_alone():
+    x, rng = random_map(2, 9, 7, 5), np.random.default_rng(0)
+    units = tensorflow_units(5, 4, (), rng)
+    layer = kdb.ASPP(4, rates=())
+    layer.build(x.shape)
+    assert kdb.weights.load(layer, keras_names(units)) == "bonlime"
+    expected = deeplab(x, units, ())
+    np.testing.assert_allclose(layer(x), expected, atol=1e-4 * expected.std())
+
+
+@pytest.mark.parametrize("start", ["c", "aspp.c", "base.aspp.c"])
+def test_kazuto_v2_names(start):
+    rng, x = np.random.default_rng(0), random_map(1, 9, 7, 5)
+    params = {}
+    for i in range(2):
+        params |= {f"{start}{i}.weight": rng.normal(size=(3, 5, 3, 3)), f"{start}{i}.bias": rng.normal(size=3)}
+    layer = kdb.ASPP(3, rates=(2, 4), merge="sum")
+    layer.build(x.shape)
+    assert kdb.weights.load(layer, params) == "kazuto1011 v2"
+    kernels = [params[f"{start}{i}.weight"].astype("float32").transpose(2, 3, 1, 0) for i in range(2)]
+    expected = sum(tf.nn.conv2d(x, k, 1, "SAME", dilations=r).numpy() for k, r in zip(kernels, (2, 4)))
+    expected += params[f"{start}0.bias"] + params[f"{start}1.bias"]
+    np.testing.assert_allclose(layer(x), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "arguments, rates",
+    [
+        (dict(), (6, 12, 18)),
+        (dict(output_stride=16), (6, 12, 18)),
+        (dict(output_stride=8), (12, 24, 36)),
+        (dict(rates=[3, 6]), (3, 6)),
+        (dict(rates=()), ()),
+        (dict(merge="sum"), (6, 12, 18)),
+    ],
+)
+def test_rates(arguments, rates):
+    """The paper's by output stride (arXiv:1706.05587, section 4), or the given ones; the config is what was passed."""
+    layer = kdb.ASPP(4, **arguments)
+    layer.build((None, None, None, 5))
+    dilations = [branch[0].conv.dilation_rate for branch in layer.branches]
+    assert dilations[len(dilations) - len(rates) :] == [(rate, rate) for rate in rates]
+    assert len(dilations) == len(rates) + (layer.merge == "concat")
+    config = layer.get_config()
+    assert config["rates"] == (tuple(arguments["rates"]) if "rates" in arguments else None)
+    assert config["output_stride"] == arguments.get("output_stride")
+    assert kdb.ASPP.from_config(config).get_config() == config
+
+
+def test_v2_starts_as_the_authors_code():
+    """Normal with deviation 0.01 and no bias: the branches are classifiers, and their sum starts near zero."""
+    layer = kdb.ASPP(21, rates=(6, 12), merge="sum")
+    layer.build((None, None, None, 256))
+    for (unit,) in layer.branches:
+        kernel = np.asarray(unit.conv.kernel)
+        assert abs(kernel.std() - 0.01) < 2e-4 and abs(kernel.mean()) < 2e-4  # of 48,384 numbers
+        assert np.abs(kernel).max() > 0.03  # normal, neither uniform nor truncated at two deviations
+        assert not np.asarray(unit.conv.bias).any()
+
+
+def test_dropout_is_of_training_alone():
+    x = random_map(4, 9, 7, 5)
+    layer = kdb.ASPP(16, rates=(2,), dropout=0.75)
+    np.testing.assert_array_equal(layer(x), layer(x, training=False))
+    with_it, without = layer(x, training=True), kdb.ASPP(16, rates=(2,), dropout=0.0)
+    without.build(x.shape)
+    for variable, other in zip(without.weights, layer.weights):
+        variable.assign(other)
+    positive = np.asarray(without(x, training=True)) > 0
+    assert abs(float((np.asarray(with_it)[positive] > 0).mean()) - 0.25) < 0.05
+
+
 def test_broadcast_equals_bilinear_resize():
     x = random_map(2, 11, 6, 5)
     layer = kdb.ASPP(4, rates=(1, 2), separable=True)
@@ -137,7 +311,13 @@ def test_training_mode_of_one_image_is_finite_and_inference_leaves_statistics():
     [
         (lambda: kdb.ASPP(0), "filters"),
         (lambda: kdb.ASPP(8, rates=(6, -12)), "rates"),
-        (lambda: kdb.ASPP(8, rates=()), "rates"),
+        (lambda: kdb.ASPP(True), "filters"),
+        (lambda: kdb.ASPP(8, rates=(), merge="sum"), "one or more ints"),
+        (lambda: kdb.ASPP(8, rates=6), "rates"),
+        (lambda: kdb.ASPP(8, output_stride=32), "must be 8 or 16"),
+        (lambda: kdb.ASPP(8, (3, 6), output_stride=16), "`rates` must be None"),
+        (lambda: kdb.ASPP(8, merge="sum", output_stride=16), "`merge` 'concat'"),
+        (lambda: kdb.ASPP(8, merge="sum", separable=True), "use separable=False"),
         (lambda: kdb.ASPP(8, rates=(1.5,)), "rates"),
         (lambda: kdb.ASPP(8, merge="mean"), "merge"),
         (lambda: kdb.ASPP(8, pool_normalization="layer"), "pool_normalization"),

@@ -7,12 +7,13 @@ import keras
 import numpy as np
 import pytest
 from cases import fit_statistics, randomize
-from context_golden import random_map
+from context_golden import pyramid, random_map
 
 import keras_detblocks as kdb
 from keras_detblocks.export import Session, to_onnx, to_saved_model, to_tflite
 
 CHANNELS = 32
+RFB_FORMS = ("rfb", "rfb_s", "rfb_e", "rfb_e_light", "rfb_mobile", "rfb_s_mobile", "rfb_light")
 BLOCKS = {
     "spp": lambda: kdb.SPP(),
     "sppf": lambda: kdb.SPPF(24),
@@ -23,7 +24,7 @@ BLOCKS = {
     "aspp_separable": lambda: kdb.ASPP(24, rates=(3, 6), separable=True),
     "aspp_sum": lambda: kdb.ASPP(24, rates=(6, 12, 18, 24), merge="sum"),
     "rfb_stride_2": lambda: kdb.RFB(24, strides=2),
-    **{name: lambda name=name: kdb.RFB(CHANNELS, name) for name in ("rfb", "rfb_s", "rfb_e", "rfb_mobile", "rfb_light")},
+    **{name: lambda name=name: kdb.RFB(CHANNELS, name) for name in RFB_FORMS},
 }
 
 
@@ -72,3 +73,15 @@ def test_dynamic_sizes(dynamic, tmp_path, export):
     for name, want in dynamic(x).items():
         assert got[name].shape == tuple(want.shape)
         assert normalized_error(got[name], np.asarray(want)) < 1e-4, name
+
+
+@pytest.mark.slow
+def test_windows_of_a_map_below_the_bins(tmp_path):
+    """A file of dynamic size cannot refuse a small map; the window rule, which has no windows there, gives way to the other."""
+    layer = kdb.SpatialPyramidPooling((1, 2, 6), form="window")
+    to_onnx(kdb.as_model(layer, (None, None, 2)), tmp_path / "bins.onnx", image_size=(None, None))
+    with Session(tmp_path / "bins.onnx") as session:
+        for size in ((1, 1), (4, 9), (13, 8)):
+            x = random_map(1, *size, 2)
+            (got,) = session(x=x).values()
+            np.testing.assert_array_equal(got, pyramid(x, (1, 2, 6), "window"))

@@ -1,8 +1,11 @@
+import json
+
 import golden
 import keras
 import numpy as np
 import pytest
-from context_golden import GOLDENS, check_golden, random_map
+import tensorflow as tf
+from context_golden import GOLDENS, check_golden, pyramid, random_map
 
 import keras_detblocks as kdb
 
@@ -36,6 +39,58 @@ def test_darknet_order():
     x = random_map(1, 6, 8, 3)
     small, large = np.split(kdb.SPP()(x), 4, axis=-1), np.split(kdb.SPP(largest_first=True)(x), 4, axis=-1)
     np.testing.assert_array_equal(small[::-1], large)
+
+
+@pytest.mark.parametrize("make, kernel", [(kdb.SPP, "project"), (kdb.SPPF, "project"), (kdb.SPPCSP, "after")])
+def test_largest_first_is_a_permutation_of_the_next_kernel(make, kernel):
+    """A 1x1 kernel trained behind Darknet's order, its blocks of rows reversed, fits the other order."""
+    x = random_map(2, 9, 7, 6)
+    ours, darknet = make(filters=8), make(filters=8, largest_first=True)
+    for layer in (ours, darknet):
+        layer.build(x.shape)
+    for variable, other in zip(darknet.weights, ours.weights):
+        variable.assign(other)
+    assert np.abs(np.asarray(darknet(x)) - np.asarray(ours(x))).max() > 0.01
+    behind = darknet.after[0] if kernel == "after" else darknet.project
+    blocks = np.split(np.asarray(behind.conv.kernel), 4, axis=2)
+    behind.conv.kernel.assign(np.concatenate(blocks[::-1], axis=2))
+    np.testing.assert_allclose(darknet(x), ours(x), atol=1e-5)
+    assert not ours.get_config()["largest_first"] and darknet.get_config()["largest_first"]
+    again = make.from_config(darknet.get_config())
+    assert again.get_config() == darknet.get_config()
+
+
+def test_sppf_and_spp_have_one_order():
+    x = random_map(1, 6, 8, 3)
+    np.testing.assert_array_equal(kdb.SPPF(largest_first=True)(x), kdb.SPP(largest_first=True)(x))
+    pool13, pool9, pool5, same = np.split(np.asarray(kdb.SPPF(largest_first=True)(x)), 4, axis=-1)
+    np.testing.assert_array_equal(same, x)
+    assert (pool13 >= pool9).all() and (pool9 >= pool5).all() and (pool5 >= x).all() and (pool9 > pool5).any()
+
+
+@pytest.mark.parametrize("form", [kdb.SPP, kdb.SPPF])
+def test_activations_and_epsilon_by_hand(form):
+    """The convolution before the pools has its own activation, both have the epsilon."""
+    x, epsilon = random_map(1, 6, 8, 4), 0.25
+    layer = form(filters=3, hidden_filters=5, activation="relu6", hidden_activation="tanh", epsilon=epsilon)
+    layer(x)
+
+    def unit(unit, x):
+        return numpy_conv(x, np.asarray(unit.conv.kernel)) / np.sqrt(1 + epsilon)
+
+    hidden = np.tanh(unit(layer.reduce, x))
+    expected = np.clip(unit(layer.project, np.asarray(kdb.SPP()(hidden))), 0, 6)
+    np.testing.assert_allclose(layer(x), expected, atol=1e-5)
+    linear = form(filters=3, hidden_activation=None)
+    linear(x)
+    assert linear.reduce.act is None and linear.project.act is not None
+
+
+def test_numpy_ints_are_ints():
+    layer = kdb.SPP((np.int64(3), np.int32(5)))
+    assert layer.get_config()["pool_sizes"] == (3, 5)
+    assert json.dumps(layer.get_config()["pool_sizes"]) == "[3, 5]"
+    assert kdb.SpatialPyramidPooling(np.array([1, 2])).bins == (1, 2)
 
 
 def test_yolox_names():
@@ -91,15 +146,6 @@ def test_sppnet_golden(name):
     assert g.check("vector", np.concatenate([part.reshape(2, -1) for part in parts], axis=1)) == 0.0
 
 
-def edges(a, n, form):
-    for j in range(n):
-        if form == "adaptive":
-            yield int(np.floor(j * a / n)), int(np.ceil((j + 1) * a / n))
-        else:
-            start = j * int(np.floor(a / n))
-            yield start, start + int(np.ceil(a / n))
-
-
 @pytest.mark.parametrize("form", ["adaptive", "window"])
 @pytest.mark.parametrize("mode", ["max", "average"])
 def test_sppnet_against_numpy(form, mode):
@@ -109,20 +155,58 @@ def test_sppnet_against_numpy(form, mode):
     reduce = np.max if mode == "max" else np.mean
     for height, width in ((6, 6), (8, 11), (12, 18), (23, 7)):
         x = random_map(1, height, width, 2)
-        bins = [
-            reduce(x[:, a:b, c:d], axis=(1, 2))
-            for n in (1, 2, 3, 6)
-            for a, b in edges(height, n, form)
-            for c, d in edges(width, n, form)
-        ]
-        np.testing.assert_allclose(layer(x), np.concatenate(bins, axis=1), atol=1e-6)
-        np.testing.assert_allclose(dynamic(x), np.concatenate(bins, axis=1), atol=1e-6)
+        expected = pyramid(x, (1, 2, 3, 6), form, reduce)
+        np.testing.assert_allclose(layer(x), expected, atol=1e-6)
+        np.testing.assert_allclose(dynamic(x), expected, atol=1e-6)
+
+
+def test_sppnet_oracle_on_every_height():
+    """All heights up to 40: as many bins as asked for, and PyTorch's adaptive edges, written here as sets of covered rows."""
+    layer = kdb.SpatialPyramidPooling((1, 2, 3, 6), flatten=False)
+    for height in range(6, 41):
+        for width in (6, 13):
+            x = random_map(1, height, width, 2, seed=height)
+            got, at = np.asarray(layer(x)), 0
+            for n in (1, 2, 3, 6):
+                # Row r belongs to bin j where the intervals [r, r + 1) and [j * a / n, (j + 1) * a / n) meet; in integers.
+                rows, columns = (
+                    [[r for r in range(a) if r * n < (j + 1) * a and (r + 1) * n > j * a] for j in range(n)]
+                    for a in (height, width)
+                )
+                bins = [x[0][np.ix_(row, column)].max(axis=(0, 1)) for row in rows for column in columns]
+                np.testing.assert_array_equal(got[0, at : at + n * n], bins, err_msg=f"{height}x{width}, {n} bins")
+                at += n * n
+            assert at == got.shape[1]
+
+
+@pytest.mark.parametrize("height", [1, 2, 3, 4, 5])
+def test_sppnet_refuses_static_heights_below_the_bins(height):
+    with pytest.raises(ValueError, match="at least 6 by 6"):
+        kdb.SpatialPyramidPooling((1, 2, 3, 6))(random_map(1, height, 8, 2))
+
+
+@pytest.mark.parametrize("mode", ["max", "average"])
+@pytest.mark.parametrize("form", ["adaptive", "window"])
+def test_dynamic_sides_below_the_bins_overlap(form, mode):
+    """A graph of dynamic size cannot refuse a small map: the adaptive edges, which are never empty, hold for it in both forms."""
+    layer = kdb.SpatialPyramidPooling((1, 3, 6), mode=mode, form=form)
+    graph = tf.function(layer, input_signature=[tf.TensorSpec((None, None, None, 2))]).get_concrete_function()
+    reduce = np.max if mode == "max" else np.mean
+    for size in ((1, 1), (2, 5), (4, 9), (11, 2)):
+        x = random_map(2, *size, 2)
+        np.testing.assert_allclose(graph(tf.constant(x)), pyramid(x, (1, 3, 6), form, reduce), atol=1e-6)
 
 
 @pytest.mark.parametrize(
     "make, message",
     [
         (lambda: kdb.SPP(()), "pool_sizes"),
+        (lambda: kdb.SPP((True,)), "pool_sizes"),
+        (lambda: kdb.SPP(5), "pool_sizes"),
+        (lambda: kdb.SPPF(4, epsilon=-1), "epsilon"),
+        (lambda: kdb.SPPF(4, epsilon="small"), "epsilon"),
+        (lambda: kdb.SPPCSP(4, epsilon=0), "epsilon"),
+        (lambda: kdb.SPPCSP(4, pool_size=4), "pool_size. must be an odd int"),
         (lambda: kdb.SPP((4,)), "odd"),
         (lambda: kdb.SPP(filters=0), "filters"),
         (lambda: kdb.SPP(hidden_filters=4), "needs `filters`"),

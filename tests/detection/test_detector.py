@@ -238,3 +238,23 @@ print("equal")
 def test_wrong_context(context, message):
     with pytest.raises(ValueError, match=message):
         kdb.Detector(toy_backbone(), kdb.FPN(8, levels=(3, 4)), num_classes=1, context=context)
+
+
+@pytest.mark.parametrize("arguments", [{"class_names": "cat"}, {"num_classes": ["a", "b"]}])
+def test_class_names_are_a_list(arguments):
+    with pytest.raises(ValueError, match="`num_classes` is a number, `class_names` a list of names"):
+        kdb.Detector(toy_backbone(), kdb.FPN(8, levels=(3, 4)), **arguments)
+
+
+def test_a_second_size_in_one_graph_is_explained():
+    detector = kdb.Detector(toy_backbone((None, None, 3)), kdb.FPN(8, levels=(3, 4)), num_classes=2)
+    with pytest.raises(ValueError, match="Give every batch one size"):
+        for size in ((64, 96), (96, 96), (96, 64)):
+            detector.predict(np.zeros((1, *size, 3), "float32"), verbose=0)
+
+
+def test_parts_can_be_reached():
+    detector = toy_detector()
+    detector.backbone.trainable = False
+    assert detector.head.num_classes == detector.num_classes
+    assert all("head" in v.path or "fpn" in v.path for v in detector.trainable_weights)

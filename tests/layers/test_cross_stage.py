@@ -99,6 +99,95 @@ def test_any_layer_is_a_block(block, channels, tmp_path):
     np.testing.assert_allclose(keras.models.load_model(tmp_path / "m.keras")(x), model(x), atol=1e-6)
 
 
+@keras.saving.register_keras_serializable(package="test")
+class Two(keras.layers.Layer):
+    """Two maps where a block has one."""
+
+    def call(self, x):
+        return x, x
+
+
+def halving(padding="same"):
+    return keras.layers.Conv2D(12, 3, strides=2, padding=padding)
+
+
+def hourglass():
+    """Keeps even sizes alone."""
+    return keras.Sequential([keras.layers.MaxPooling2D(2), keras.layers.UpSampling2D(2)])
+
+
+@pytest.mark.parametrize("sides", [(9, 7), (None, None), (8, None)], ids=str)
+@pytest.mark.parametrize(
+    "block, received",
+    [
+        (halving, r"\(Conv2D\), which maps \(None, \w+, \w+, 4\) to \(None, \w+, \w+, 12\)"),
+        (lambda: keras.layers.Conv2D(12, 3), "Conv2D"),
+        (lambda: keras.layers.MaxPooling2D((1, 2)), "MaxPooling2D"),
+        (lambda: keras.Sequential([keras.layers.ReLU(), halving()]), "Sequential"),
+        (keras.layers.GlobalAveragePooling2D, r"to \(None, 4\)"),
+        (Two, "Two"),
+    ],
+    ids=["strides", "valid", "pooled width", "nested", "vector", "two maps"],
+)
+def test_a_block_must_keep_the_size(block, received, sides):
+    with pytest.raises(ValueError, match=r'(?s)block.*padding="same".*Received.*' + received):
+        kdb.CrossStage(block())(keras.Input((*sides, 8)))
+
+
+def test_a_block_must_keep_the_size_of_every_input():
+    stage = kdb.CrossStage(hourglass())
+    assert stage(np.ones((1, 6, 4, 8), "float32")).shape == (1, 6, 4, 8)
+    with pytest.raises(ValueError, match=r"maps \(1, 6, 5, 4\) to \(1, 6, 4, 4\)"):
+        stage(np.ones((1, 6, 5, 8), "float32"))
+    with pytest.raises(ValueError, match=r"maps \(1, 5, 5, 4\) to \(1, 3, 3, 12\)"):
+        kdb.CrossStage(halving())(np.ones((1, 5, 5, 8), "float32"))
+
+
+def test_a_block_made_for_one_size_in_a_dynamic_model():
+    """It cannot be tried at another size, which is no fault."""
+    image = keras.Input((5, 7, 4))
+    block = keras.Model(image, keras.layers.Conv2D(6, 3, padding="same")(image))
+    model = kdb.as_model(kdb.CrossStage(block, filters=3), (None, None, 8))
+    assert model(np.ones((1, 5, 7, 8), "float32")).shape == (1, 5, 7, 3)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_a_model_with_a_nested_model_is_a_block(policy):
+    """Sizes unknown, normalisation and dropout that depend on training, as blocks of real nets have them."""
+    image = keras.Input((None, None, 4))
+    inner = keras.Sequential([keras.layers.Conv2D(6, 3, padding="same"), keras.layers.BatchNormalization()])
+    block = keras.Model(image, keras.layers.Dropout(0.5, seed=0)(inner(image)))
+    model = kdb.as_model(kdb.CrossStage(block, filters=5, dtype=policy), (None, None, 8))
+    x = np.random.default_rng(0).normal(size=(2, 9, 6, 8)).astype("float32")
+    once, again = (keras.ops.convert_to_numpy(keras.ops.cast(model(x), "float32")) for _ in range(2))
+    np.testing.assert_array_equal(once, again)
+    trained = keras.ops.convert_to_numpy(keras.ops.cast(model(x, training=True), "float32"))
+    assert trained.shape == (2, 9, 6, 5) and np.abs(trained - once).max() > 1e-3
+    assert np.abs(keras.ops.convert_to_numpy(inner.layers[-1].moving_mean)).max() > 0
+
+
+@pytest.mark.parametrize("block", [None, [keras.layers.ReLU()], keras.ops.relu, keras.layers.ReLU, "relu"], ids=str)
+def test_a_block_must_be_a_layer(block):
+    with pytest.raises(ValueError, match=r"`block` must be one keras.layers.Layer.*Received: block="):
+        kdb.CrossStage(block)
+
+
+@pytest.mark.parametrize("shape", [(None, 8), (None, 6, 8), (None, 2, 6, 6, 8), (None, 6, 6, None), [(None, 6, 6, 8)] * 4], ids=str)
+def test_the_input_must_be_one_map(shape):
+    stage = kdb.CrossStage(keras.layers.ReLU())
+    for call in (stage.build, stage.compute_output_shape):
+        with pytest.raises(ValueError, match=r"(?s)one map \(B, H, W, C\).*Received"):
+            call(shape)
+
+
+def test_the_input_of_a_built_layer_must_stay_such_a_map():
+    stage = kdb.CrossStage(keras.layers.ReLU())
+    stage.build((None, 6, 6, 8))
+    for shape in ((1, 6, 8), (1, 6, 6, 9)):
+        with pytest.raises(ValueError, match="incompatible with the layer"):
+            stage(np.ones(shape, "float32"))
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [(dict(fusion="middle"), "fusion"), (dict(part_ratio=1.0), "part_ratio"), (dict(worked_part="left"), "worked_part")],

@@ -4,9 +4,11 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
-from toy import toy_batch, toy_detector
+from toy import toy_backbone, toy_batch, toy_detector
 
+import keras_detblocks as kdb
 from keras_detblocks import data, training
+from keras_detblocks.training.callbacks import Budget
 from keras_detblocks.training.state import Checkpoint
 
 CLASSES = ["circle", "square", "star"]
@@ -75,6 +77,52 @@ def test_a_run_leaves_model_history_curve_and_logs(dataset, tmp_path):
     assert list((tmp_path / "logs").iterdir()) and not (tmp_path / "checkpoint").exists()
     again = keras.models.load_model(tmp_path / "detector.keras")
     assert training.evaluate_ap(again, dataset).numbers == training.evaluate_ap(model, dataset).numbers
+    assert not again.compiled and model.compiled  # the file holds the weights alone
+    model.save(tmp_path / "whole.keras")
+    assert (tmp_path / "detector.keras").stat().st_size < 0.7 * (tmp_path / "whole.keras").stat().st_size
+    with pytest.raises(ValueError, match="holds a finished run"):
+        training.train(_build, dataset, None, tmp_path, epochs=1)
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_was_trained(dataset, tmp_path, monkeypatch, capsys):
+    """Between two checkpoints; with other settings the run is not continued."""
+    end = Budget.on_train_batch_end
+
+    def stop(self, batch, logs=None):
+        end(self, batch, logs)
+        if self.step == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Budget, "on_train_batch_end", stop)
+    options = {"epochs": 20, "batch_size": 8, "settings": {"size": (64, 96)}}
+    with pytest.raises(KeyboardInterrupt):
+        training.train(_build, dataset, None, tmp_path, **options)
+    monkeypatch.undo()
+    assert Checkpoint(tmp_path / "checkpoint").progress()["step"] == 2
+    assert "--resume continues from there" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"size=\[64, 96\] \(now \[32, 32\]\)"):
+        training.train(_build, dataset, None, tmp_path, resume=True, **{**options, "settings": {"size": (32, 32)}})
+    with pytest.raises(ValueError, match=r"ema=0.99 \(now 0.5\)"):
+        training.train(_build, dataset, None, tmp_path, resume=True, ema=0.5, **options)
+
+
+@pytest.mark.slow
+def test_validation_ap_in_a_plain_fit(dataset):
+    detector = toy_detector(class_names=CLASSES)
+    detector.compile("adamw")
+    batches = data.pipeline(dataset, (64, 96), 8, training=True)
+    history = detector.fit(batches, steps_per_epoch=1, epochs=2, verbose=0, callbacks=[training.ValidationAP(dataset)]).history
+    assert len(history["val_AP"]) == 2 and history["val_AP50"][1] >= history["val_AP"][1] >= 0
+
+
+@pytest.mark.slow
+def test_ap_of_a_detector_of_dynamic_size(dataset):
+    backbone = toy_backbone((None, None, 3))
+    detector = kdb.Detector(backbone, kdb.FPN(8, levels=(3, 4)), class_names=CLASSES)
+    with pytest.raises(ValueError, match="needs `image_size="):
+        training.evaluate_ap(detector, dataset)
+    assert training.evaluate_ap(detector, dataset, image_size=(64, 96)).ap >= 0
 
 
 @pytest.mark.slow
@@ -120,6 +168,8 @@ def test_normalisation_and_biases_are_not_decayed(saved, tmp_path):
         ({"epochs": -1}, ValueError, "positive"),
         ({"minutes": 0}, ValueError, "positive"),
         ({"epochs": 1, "resume": True}, ValueError, "no stopped run"),
+        ({"epochs": 1, "batch_size": 0}, ValueError, "at least one image"),
+        ({"epochs": 1, "learning_rate": -1.0}, ValueError, "must be positive"),
     ],
 )
 def test_impossible_runs_are_refused(dataset, tmp_path, options, error, message):
