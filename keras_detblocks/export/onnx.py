@@ -6,8 +6,9 @@ import json
 import logging
 import warnings
 
-from .detector import compare_detections, is_detector, metadata, raw_signature, with_detections
+from .detector import is_detector, metadata, raw_signature, with_detections
 from .graph import as_float32, freeze, nodes_of, signature_of
+from .matching import compare_detections
 from .samples import comparison_samples
 from .verify import METADATA_KEY, ExportError, ExportReport, compare, size_of, staged
 
@@ -49,10 +50,15 @@ def to_onnx(model, path, image_size=None, batch_size=1, opset=OPSET, representat
 def _detector(detector, path, image_size, batch_size, opset, representative_data):
     if batch_size != 1:
         raise ValueError(f"A detector's ONNX file takes one image, for its suppression does. Received: batch_size={batch_size}")
-    signature = with_detections(raw_signature(detector, image_size), detector, one_image=True)
+    raw = raw_signature(detector, image_size)
+    about = {METADATA_KEY: json.dumps(metadata(detector, image_size))}
+
+    def write(where, **trial):
+        return write_onnx(with_detections(raw, detector, one_image=True, **trial), where, opset, about)
+
     with staged(path) as target:
-        operators = write_onnx(signature, target, opset, {METADATA_KEY: json.dumps(metadata(detector, image_size))})
-        errors, found, _ = compare_detections(target, signature, samples=comparison_samples(signature, representative_data))
+        operators = write(target)
+        errors, found, _ = compare_detections(target, raw, detector, write, samples=comparison_samples(raw, representative_data))
         size = size_of(target)
     return ExportReport(str(path), size, errors, operators, detections=found)
 

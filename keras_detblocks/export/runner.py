@@ -5,6 +5,7 @@ import tempfile
 
 import numpy as np
 
+from ..detection.detect import detect
 from .graph import picture_like
 from .metadata import read_metadata
 from .onnx import to_onnx
@@ -35,14 +36,16 @@ def export_all(detector, folder, formats=tuple(FORMATS), calibration=None, image
     Args:
         detector: a `Detector`.
         folder: where the files come to lie, under the names of `FORMATS`.
-        formats: keys of `FORMATS`.
+        formats: keys of `FORMATS`, or a string of them with commas between.
         calibration: for int8: batches of letterboxed pictures (`data.pipeline`), about a hundred.
         image_size: `(height, width)`, for a detector of dynamic size.
 
     Returns:
         A list of `ExportReport`.
     """
-    paths = {each: exported_path(folder, each) for each in formats}
+    if isinstance(formats, str):
+        formats = formats.split(",")
+    paths = {each: exported_path(folder, each) for each in map(str.strip, formats)}
     if "tflite-int8" in paths and calibration is None:
         raise ValueError("int8 needs `calibration`: batches of letterboxed pictures, about a hundred.")
     return [_export(detector, each, path, calibration, image_size) for each, path in paths.items()]
@@ -120,6 +123,10 @@ class ExportedDetector:
         if self.session.kind == "saved_model" and shape[0] != 1:
             return [self.session(image=images)]
         return [self.session(image=images[i : i + 1]) for i in range(len(images))]
+
+    def detect(self, images, score_threshold=0.3):
+        """Finds objects in pictures of any size, as `Detector.detect`."""
+        return detect(self, images, score_threshold, batch_size=16)
 
     def close(self):
         self.session.close()

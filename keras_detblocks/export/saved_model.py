@@ -2,8 +2,9 @@
 
 import logging
 
-from .detector import compare_detections, is_detector, metadata, raw_signature, with_detections, write_beside
+from .detector import is_detector, metadata, raw_signature, with_detections, write_beside
 from .graph import as_float32, freeze, signature_of
+from .matching import compare_detections
 from .samples import comparison_samples
 from .verify import ExportReport, compare, size_of, staged
 
@@ -42,11 +43,15 @@ def to_saved_model(model, path, image_size=None, batch_size=None, representative
 
 
 def _detector(detector, path, image_size, batch_size, representative_data):
-    signature = with_detections(raw_signature(detector, image_size, batch_size), detector, one_image=False)
+    raw = raw_signature(detector, image_size, batch_size)
+
+    def write(where, **trial):
+        write_saved_model(with_detections(raw, detector, one_image=False, **trial), where)
+
     with staged(path) as target:
-        write_saved_model(signature, target)
+        write(target)
         write_beside(target, metadata(detector, image_size))
-        errors, found, _ = compare_detections(target, signature, samples=comparison_samples(signature, representative_data))
+        errors, found, _ = compare_detections(target, raw, detector, write, samples=comparison_samples(raw, representative_data))
         size = size_of(target)
     return ExportReport(str(path), size, errors, detections=found)
 

@@ -5,9 +5,10 @@ import tempfile
 import warnings
 
 from ..streams import hidden_stderr
-from .detector import compare_detections, is_detector, metadata, raw_signature, tail, with_detections
+from .detector import is_detector, metadata, raw_signature, tail, with_detections
 from .flatbuffer import custom_operators, join, mend_dead_tensors, operators
 from .graph import as_float32, is_dynamic, nodes_of, signature_of
+from .matching import compare_detections
 from .metadata import packed, with_files
 from .samples import COMPARED, calibration_samples
 from .saved_model import write_saved_model
@@ -64,20 +65,28 @@ def _samples(signature, quantization, representative_data):
 
 def _detector(detector, path, quantization, representative_data, image_size, input_dtype, tolerance):
     raw = raw_signature(detector, image_size)
-    signature = with_detections(raw, detector, one_image=True)
     samples = _samples(raw, quantization, representative_data)
     compared = samples and samples[:COMPARED]
+    about = packed(metadata(detector, image_size))
+
+    def write(where, **trial):
+        if quantization == "int8":
+            content, dead = join(body, convert(tail(raw, detector, **trial))[0]), mended
+        else:
+            content, dead = convert(with_detections(raw, detector, one_image=True, **trial), quantization, None, input_dtype)
+        where.write_bytes(with_files(content, about))
+        return content, dead
+
     with staged(path) as target:
+        network = None
         if quantization == "int8":
             # Boxes and scores would lose too much in eight bits: the network is int8, decoding and suppression float.
             body, mended = convert(raw, quantization, samples, input_dtype)
-            target.write_bytes(body)
-            compare(target, raw, quantization, compared, tolerance)
-            content = join(body, convert(tail(raw, detector))[0])
-        else:
-            content, mended = convert(signature, quantization, None, input_dtype)
-        target.write_bytes(with_files(content, packed(metadata(detector, image_size))))
-        errors, found, partitions = compare_detections(target, signature, quantization, compared)
+            network = target.with_name("network.tflite")
+            network.write_bytes(body)
+            compare(network, raw, quantization, compared, tolerance)
+        content, mended = write(target)
+        errors, found, partitions = compare_detections(target, raw, detector, write, quantization, compared, network)
         size = size_of(target)
     return ExportReport(str(path), size, errors, operators(content), partitions, tuple(mended), found)
 

@@ -8,7 +8,9 @@ import tensorflow as tf
 from export_models import pictures, small_detector
 
 from keras_detblocks import data, export
-from keras_detblocks.export.detector import match
+from keras_detblocks.export import onnx, saved_model, tflite
+from keras_detblocks.export.graph import Signature
+from keras_detblocks.export.matching import match
 from keras_detblocks.export.metadata import read_metadata
 
 SIZE = (64, 96)
@@ -41,6 +43,8 @@ def test_the_file_finds_what_keras_finds(files, detector, images, format):
     with export.open_exported(report.path) as exported:
         got = exported.predict(images)
         assert (exported.image_size, exported.class_names) == (SIZE, ("cat", "dog", "bird"))
+        found, same = exported.detect(images[0].astype("uint8"), 0.4), exported.detect([images[0].astype("uint8")], 0.4)[0]
+    assert len(found["scores"]) == len(same["scores"]) > 0 and found["scores"].min() >= 0.4
     assert {k: v.shape for k, v in got.items()} == {k: v.shape for k, v in want.items()}
     if format in ("onnx", "tflite"):
         np.testing.assert_array_equal(got["count"], want["count"])
@@ -82,6 +86,95 @@ def test_saved_model_takes_any_batch(detector, images, tmp_path):
     np.testing.assert_allclose(got["scores"], want["scores"], atol=1e-4)
 
 
+# Without calibration pictures a detector finds nothing surely in the random ones, and the comparison must mean something still.
+
+
+@pytest.fixture(scope="module")
+def untrained():
+    detector = small_detector(SIZE, name="untrained")
+    for variable in detector.variables:
+        if variable.path.endswith("logits_out/kernel"):
+            variable.assign(variable * 0.003)
+    return detector
+
+
+def wrong_in(name, outputs):
+    """Detections with one thing wrong."""
+    found = outputs["scores"] > 0
+    if name == "boxes":
+        return {**outputs, "boxes": outputs["boxes"] * 0.3 + 7.0}
+    if name == "labels":
+        return {**outputs, "labels": tf.where(found, (outputs["labels"] + 1) % 3, -1)}
+    if name == "order":  # boxes of other scores
+        return {**outputs, "boxes": tf.where(found[..., None], tf.roll(outputs["boxes"], 1, axis=1), 0.0)}
+    return {key: tf.zeros_like(value) for key, value in outputs.items()}
+
+
+WRITERS = {
+    "onnx": (onnx, "write_onnx", export.to_onnx),
+    "tflite": (tflite, "convert", export.to_tflite),
+    "saved_model": (saved_model, "write_saved_model", export.to_saved_model),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "format, wrong, threshold",  # some scores of the detector are above 0.01, none is above 0.5
+    [
+        ("onnx", "boxes", 0.01),
+        ("onnx", "labels", 0.5),
+        ("onnx", "order", 0.01),
+        ("onnx", "all", 0.01),
+        ("tflite", "labels", 0.01),
+        ("saved_model", "boxes", 0.01),
+    ],
+)
+def test_a_wrong_file_is_refused_without_pictures(untrained, tmp_path, monkeypatch, format, wrong, threshold):
+    module, name, to_format = WRITERS[format]
+    write = getattr(module, name)
+
+    def write_wrong(signature, *args, **kwargs):
+        return write(
+            Signature(signature.inputs, signature.outputs, lambda *v: wrong_in(wrong, signature.call(*v))), *args, **kwargs
+        )
+
+    monkeypatch.setattr(module, name, write_wrong)
+    monkeypatch.setattr(untrained, "score_threshold", threshold)
+    with pytest.raises(export.ExportError, match="Only|detections of Keras|The scores"):
+        to_format(untrained, tmp_path / f"m.{format}")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threshold", [0.5])
+def test_a_right_file_is_compared_without_pictures(untrained, tmp_path, monkeypatch, threshold):
+    monkeypatch.setattr(untrained, "score_threshold", threshold)
+    for report in export.export_all(untrained, tmp_path, "saved_model, onnx,tflite, tflite-fp16"):
+        assert report.detections[0] >= 0.9 * report.detections[1] > 4
+        assert report.max_error["boxes"] < 0.5
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "detector.onnx",
+        "detector.tflite",
+        "detector_fp16.tflite",
+        "saved_model",
+    ]
+
+
+@pytest.mark.slow
+def test_a_wrong_end_of_an_int8_file_is_refused(untrained, tmp_path, monkeypatch):
+    report = export.to_tflite(untrained, tmp_path / "m.tflite", "int8", [pictures(6, SIZE)])
+    assert report.detections[0] >= 0.9 * report.detections[1] > 4
+    right = tflite.tail
+
+    def wrong_tail(*args, **trial):
+        signature = right(*args, **trial)
+        return Signature(signature.inputs, signature.outputs, lambda *v: wrong_in("labels", signature.call(*v)))
+
+    monkeypatch.setattr(tflite, "tail", wrong_tail)
+    with pytest.raises(export.ExportError, match="Only"):
+        export.to_tflite(untrained, tmp_path / "m.tflite", "int8", [pictures(6, SIZE)])
+
+
 @pytest.mark.slow
 def test_class_agnostic_and_thresholds_travel(images, tmp_path):
     detector = small_detector(SIZE, class_agnostic=True, score_threshold=0.2, iou_threshold=0.4, max_detections=7, name="agnostic")
@@ -108,6 +201,8 @@ def test_wrong_pictures_and_formats_are_refused(files, tmp_path):
         exported.predict(np.zeros((1, 8, 8, 3)))
     with pytest.raises(ValueError, match="Formats are"):
         export.exported_path(tmp_path, "coreml")
+    with pytest.raises(ValueError, match="Formats are"):
+        export.export_all(None, tmp_path, "onnx, coreml")
     with pytest.raises(ValueError, match="calibration"):
         export.export_all(None, tmp_path, ("tflite-int8",))
 

@@ -166,7 +166,7 @@ def test_a_model_with_a_nested_model_is_a_block(policy):
     assert np.abs(keras.ops.convert_to_numpy(inner.layers[-1].moving_mean)).max() > 0
 
 
-@pytest.mark.parametrize("block", [None, [keras.layers.ReLU()], keras.ops.relu, keras.layers.ReLU, "relu"], ids=str)
+@pytest.mark.parametrize("block", [None, [keras.layers.ReLU()], keras.ops.relu, keras.layers.ReLU, "relu"])
 def test_a_block_must_be_a_layer(block):
     with pytest.raises(ValueError, match=r"`block` must be one keras.layers.Layer.*Received: block="):
         kdb.CrossStage(block)
