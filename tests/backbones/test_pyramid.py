@@ -191,6 +191,26 @@ def _stage_named(filters):
     return [type(layer).from_config({**layer.get_config(), "name": f"{layer.name}_2"}) for layer in (conv, norm)]
 
 
+def test_a_nested_side_branch_gives_no_map():
+    """Its map of level 1 comes last and leads to the result, but not by every path."""
+    first = keras.Sequential([keras.Input((None, None, 3)), *_stage(4), *_stage_named(4)], name="first")
+    side = keras.Sequential([keras.Input((None, None, 4)), keras.layers.UpSampling2D(2), *_stage(4)], name="side")
+    image = keras.Input((64, 32, 3))
+    x = first(image)
+    pyramid = kdb.feature_pyramid(keras.Model(image, keras.layers.Add()([x, side(x)])), (1,))
+    assert [layer.name for layer in pyramid.layers[1:]] == ["first_levels"]
+
+
+def test_maps_of_one_pixel_in_a_nested_model():
+    base = kdb.RegNetX("200mf", include_top=False, pooling="max", input_shape=(32, 32, 3))
+    expected = kdb.feature_pyramid(base)
+    pyramid = kdb.feature_pyramid(classifier(base, "sequential"))
+    x = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype("float32")
+    maps, same = pyramid(x), expected(x / 64 - 2)
+    assert maps["P5"].shape == (1, 1, 1, 368)
+    np.testing.assert_allclose(maps["P5"], same["P5"], atol=1e-5)
+
+
 def test_named_maps_of_a_nested_model():
     """As in KerasHub's classifiers: a backbone with `pyramid_outputs`, pooling, a head."""
     backbone = HubLike()
