@@ -103,7 +103,7 @@ def check_names(backbone="compact", neck="fpn", context=None, **_):
     if context is not None:
         _lookup(CONTEXTS, context, "context block")
     if backbone != "compact":
-        _lookup({name.lower(): name for name in backbones.list_models()}, backbone.lower(), "backbone")
+        _maker(backbone)
 
 
 def build_backbone(name, image_size, levels, weights=None):
@@ -118,9 +118,13 @@ def build_backbone(name, image_size, levels, weights=None):
                 f"The compact backbone has no pretrained weights: name another with `backbone`. Received: weights={weights!r}"
             )
         return _compact(image_size, levels)
+    return _maker(name)(include_top=False, weights=weights, input_shape=(*image_size, 3), levels=levels)
+
+
+def _maker(name):
+    """The constructor of a name of `list_models()`, in any case."""
     makers = {key.lower(): key for key in backbones.list_models()}
-    maker = getattr(backbones, _lookup(makers, name.lower(), "backbone"))
-    return maker(include_top=False, weights=weights, input_shape=(*image_size, 3), levels=levels)
+    return getattr(backbones, _lookup(makers, name.lower(), "backbone"))
 
 
 def _compact(image_size, levels):

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from .analysis import as_model
+from .backbones.pyramid import functional_form
 
 __all__ = ["ReceptiveField", "effective_receptive_field", "theoretical_receptive_field"]
 
@@ -110,19 +111,12 @@ def _centre(n):
     return n // 2
 
 
-def _graph(model_or_layer):
-    """The functional form of a functional or built Sequential model; None of anything else, which is used as a layer."""
-    if isinstance(model_or_layer, keras.Sequential) and model_or_layer.built:
-        return keras.Model(model_or_layer.inputs, model_or_layer.outputs[0])
-    return model_or_layer if isinstance(model_or_layer, keras.Model) and hasattr(model_or_layer, "inputs") else None
-
-
 def _model(model_or_layer, shape):
-    return _graph(model_or_layer) or as_model(model_or_layer, shape)
+    return functional_form(model_or_layer) or as_model(model_or_layer, shape)
 
 
 def _dynamic_model(model_or_layer, channels):
-    model = _graph(model_or_layer)
+    model = functional_form(model_or_layer)
     if model is None and channels is None:
         raise ValueError(f"`channels` is needed for a layer. Received: {model_or_layer.name!r} without it")
     if model is None:
@@ -137,7 +131,7 @@ def _dynamic_model(model_or_layer, channels):
 
 
 def _fixed_shape(model_or_layer, input_shape):
-    model = _graph(model_or_layer)
+    model = functional_form(model_or_layer)
     if input_shape is None and model is not None and len(model.inputs) == 1:
         input_shape = model.inputs[0].shape[1:]
     if input_shape is None or len(input_shape) != 3 or None in input_shape:

@@ -55,7 +55,7 @@ def feature_pyramid(model, levels=(3, 4, 5), preprocess=None, name=None):
     >>> {k: tuple(v.shape) for k, v in feature_pyramid(classifier).output.items()}
     {'P3': (None, 12, 8, 96), 'P4': (None, 6, 4, 288), 'P5': (None, 3, 2, 576)}
     """
-    graph = _functional(model)
+    graph = functional_form(model)
     image = _image_input(model, graph)
     levels = tuple(levels)
     if not levels or len(set(levels)) != len(levels):
@@ -78,12 +78,12 @@ def feature_pyramid(model, levels=(3, 4, 5), preprocess=None, name=None):
     return keras.Model(raw, pyramid(preprocess(raw)), name=name or f"{model.name}_pyramid")
 
 
-def _functional(model):
+def functional_form(model):
     """The model with a graph: itself, or for a built `keras.Sequential` one over its layers; None if there is none."""
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         return None
     if isinstance(model, keras.Sequential):
-        return keras.Model(model.inputs, model.outputs, name=model.name)
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)  # not lists, which calls would have to match
     return model if hasattr(model, "operations") else None
 
 
@@ -106,7 +106,7 @@ def _takes_an_image(graph):
 
 def _nested(operation):
     """The graph of a nested model from one map, or None."""
-    graph = _functional(operation)
+    graph = functional_form(operation)
     return graph if graph is not None and _takes_an_image(graph) else None
 
 
@@ -280,7 +280,7 @@ def _ends(graph, routes):
     def call(node, *args, **kwargs):
         inner = [route[1:] for route in routes if route[0] is node]
         if inner:
-            nested = _functional(node.operation)
+            nested = functional_form(node.operation)
             own = [(tensor,) for tensor in nested.outputs] if any(id(tensor) in used for tensor in node.outputs) else []
             trunk = keras.Model(nested.input, _ends(nested, own + inner), name=f"{nested.name}_levels")
             tensors = keras.tree.flatten(trunk(*args, **kwargs))
