@@ -1,11 +1,13 @@
-"""Every neck on one backbone, with one budget, on the demo's digits: size, arithmetic, time on a phone's runtime, and precision.
+"""Every neck on one backbone, with one budget, on the demo's digits: size, arithmetic, time on a
+phone's runtime, and precision.
 
-    python examples/compare_necks.py                      # seven necks, 4 minutes of training each; about 45 minutes in all
-    python examples/compare_necks.py --necks fpn,bifpn --steps 300
+    python examples/compare_necks.py                      # seven necks, 4 minutes of training each;
+    about 45 minutes in all python examples/compare_necks.py --necks fpn,bifpn --steps 300
 
-The table is printed and kept in `necks.json` and `necks.png` in the folder `--out`. A stopped comparison continues where it was:
-finished necks are not run again. Beside its training a neck takes about two minutes for compilation, exports, checks, evaluation.
-Short budgets favour necks that learn fast: `--minutes` gives cheap necks more steps, `--steps` gives all of them the same.
+The table is printed and kept in `necks.json` and `necks.png` in the folder `--out`. A stopped
+comparison continues where it was: finished necks are not run again. Beside its training a neck
+takes about two minutes for compilation, exports, checks, evaluation. Short budgets favour necks
+that learn fast: `--minutes` gives cheap necks more steps, `--steps` gives all of them the same.
 """
 
 import argparse
@@ -20,10 +22,10 @@ from rich.console import Console
 from rich.table import Table
 
 import keras_detblocks as kdb
-from keras_detblocks.analysis import complexity
-from keras_detblocks.assemble import NECKS, build_detector
-from keras_detblocks.demo import compare
-from keras_detblocks.plots import COLORS
+from keras_detblocks.analysis.complexity import complexity
+from keras_detblocks.commands.demo import compare_formats
+from keras_detblocks.detection.build import NECKS, build_detector
+from keras_detblocks.images.draw import COLORS
 from keras_detblocks.training.state import write_json
 
 EXPORTED = ("tflite", "tflite-int8")
@@ -35,14 +37,20 @@ def main(arguments=None):
     console = Console()
     out = kdb.training.state.prepare_folder(options.out)
     size = (options.image_size, options.image_size)
-    claim(out / "settings.json", {k: v for k, v in vars(options).items() if k not in ("out", "necks")})
-    digits = kdb.data.write_digits(out / "data", options.train_images, options.val_images, options.image_size)
+    claim(
+        out / "settings.json", {k: v for k, v in vars(options).items() if k not in ("out", "necks")}
+    )
+    digits = kdb.data.write_digits(
+        out / "data", options.train_images, options.val_images, options.image_size
+    )
     train_set, validation_set = kdb.data.load(digits, "train"), kdb.data.load(digits, "val")
     done = {name: out / f"{name}.json" for name in options.necks}
     left = [name for name, path in done.items() if not path.is_file()]
     seconds = 60 * options.minutes + OVERHEAD if options.steps is None else None
     for i, name in enumerate(left):
-        console.print(f"[{len(done) - len(left) + i + 1}/{len(done)}] {name}{eta(seconds, len(left) - i)}")
+        console.print(
+            f"[{len(done) - len(left) + i + 1}/{len(done)}] {name}{eta(seconds, len(left) - i)}"
+        )
         started = time.monotonic()
         keras.utils.clear_session()
         detector = trained(name, options, size, train_set, validation_set, out / name, console)
@@ -58,10 +66,17 @@ def main(arguments=None):
 def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("necks"))
-    parser.add_argument("--necks", type=lambda text: text.split(","), default=list(NECKS), help=f"of {', '.join(NECKS)}")
+    parser.add_argument(
+        "--necks",
+        type=lambda text: text.split(","),
+        default=list(NECKS),
+        help=f"of {', '.join(NECKS)}",
+    )
     parser.add_argument("--minutes", type=float, default=4.0, help="of training, for each neck")
     parser.add_argument("--steps", type=int, help="of training, for each neck, in place of minutes")
-    parser.add_argument("--levels", type=lambda text: [int(level) for level in text.split(",")], default=[3, 4, 5])
+    parser.add_argument(
+        "--levels", type=lambda text: [int(level) for level in text.split(",")], default=[3, 4, 5]
+    )
     parser.add_argument("--filters", type=int, default=64)
     parser.add_argument("--image-size", type=int, default=192)
     parser.add_argument("--train-images", type=int, default=4000)
@@ -76,7 +91,9 @@ def parse(arguments):
 def claim(path, settings):
     """Keeps the settings, or compares them with those of a comparison that is there already."""
     if path.is_file() and json.loads(path.read_text()) != settings:
-        raise SystemExit(f"{path.parent} holds a comparison with other settings; give another --out.")
+        raise SystemExit(
+            f"{path.parent} holds a comparison with other settings; give another --out."
+        )
     write_json(path, settings)
 
 
@@ -93,7 +110,9 @@ def trained(name, options, size, train_set, validation_set, folder, console):
         return keras.models.load_model(folder / "detector.keras")
     batch = min(16, len(train_set))
     return kdb.training.train(
-        lambda: build_detector(train_set.class_names, size, neck=name, levels=options.levels, filters=options.filters),
+        lambda: build_detector(
+            train_set.class_names, size, neck=name, levels=options.levels, filters=options.filters
+        ),
         train_set,
         validation_set,
         folder,
@@ -111,9 +130,14 @@ def measured(name, detector, folder, train_set, validation_set):
     calibration = kdb.data.pipeline(train_set.take(100), detector.image_size, 1)
     kdb.export.export_all(detector, folder, EXPORTED, calibration)
     files = {each: kdb.export.exported_path(folder, each) for each in EXPORTED}
-    formats = compare(folder, files, validation_set)
+    formats = compare_formats(folder, files, validation_set)
     counts = complexity(detector, detector.image_size[0])
-    return {"neck": name, "params": counts.params, "macs": counts.macs, "formats": {row.pop("format"): row for row in formats}}
+    return {
+        "neck": name,
+        "params": counts.params,
+        "macs": counts.macs,
+        "formats": {row.pop("format"): row for row in formats},
+    }
 
 
 def show(rows, console):
@@ -123,12 +147,19 @@ def show(rows, console):
         whole, plain, small = (row["formats"][each] for each in ("keras", *EXPORTED))
         precision = (f"{value:.4f}" for value in (whole["AP"], whole["AP50"], small["AP"]))
         times = (f"{plain['ms']:.2f}", f"{small['ms']:.2f}", f"{small['kB']:,}")
-        table.add_row(row["neck"], f"{row['params'] / 1e6:.2f} M", f"{row['macs'] / 1e6:.0f} M", *precision, *times)
+        table.add_row(
+            row["neck"],
+            f"{row['params'] / 1e6:.2f} M",
+            f"{row['macs'] / 1e6:.0f} M",
+            *precision,
+            *times,
+        )
     console.print(table)
 
 
 def draw(rows, path):
-    """AP over milliseconds: a circle for the float file of each neck, a square for the int8 one, a line between them."""
+    """AP over milliseconds: a circle for the float file of each neck, a square for the int8 one, a
+    line between them."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for row, color in zip(rows, COLORS * len(rows)):
@@ -137,7 +168,11 @@ def draw(rows, path):
         for point, marker in zip(points, "os"):
             axes.plot(*point, marker, color=color, label=row["neck"] if marker == "o" else None)
         axes.annotate(row["neck"], points[0], textcoords="offset points", xytext=(6, 4), fontsize=8)
-    axes.set(xlabel="ms per image, one thread (circle: float, square: int8)", ylabel="COCO AP on the digits", title="Necks")
+    axes.set(
+        xlabel="ms per image, one thread (circle: float, square: int8)",
+        ylabel="COCO AP on the digits",
+        title="Necks",
+    )
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
 

@@ -1,12 +1,14 @@
-"""What the paper's fusion modes save: PeleeNet's dense stages with plain, first, last and full fusion at gamma 0.25 and 0.5.
+"""What the paper's fusion modes save: PeleeNet's dense stages with plain, first, last and full
+fusion at gamma 0.25 and 0.5.
 
     python examples/csp_fusion.py
 
-The paper's figures (https://arxiv.org/abs/1911.11929) stand beside ours. The widths of its transitions were not published, so
-these are our choices: the transition of fusion last keeps the width of the worked part; that of fusion first hands on `1 -
-gamma / 2` of the stage's width, so that its stages end narrower than the plain net's; the first of full fusion's two is half as
-wide as the worked part. At equal width full fusion costs more than the plain net: closeness to the paper's figures is no
-evidence of equal nets.
+The paper's figures (https://arxiv.org/abs/1911.11929) stand beside ours. The widths of its
+transitions were not published, so these are our choices: the transition of fusion last keeps the
+width of the worked part; that of fusion first hands on `1 - gamma / 2` of the stage's width, so
+that its stages end narrower than the plain net's; the first of full fusion's two is half as wide as
+the worked part. At equal width full fusion costs more than the plain net: closeness to the paper's
+figures is no evidence of equal nets.
 
 Expected: first saves most, then last, then full, as in the paper. Takes half a minute.
 """
@@ -17,11 +19,18 @@ import keras
 
 import keras_detblocks as kdb
 
-PAPER = {("first", 0.5): -26, ("last", 0.5): -21, ("full", 0.5): -13, ("last", 0.25): -11, ("full", 0.25): -3}
+PAPER = {
+    ("first", 0.5): -26,
+    ("last", 0.5): -21,
+    ("full", 0.5): -13,
+    ("last", 0.25): -11,
+    ("full", 0.25): -3,
+}
 
 
 def net(fusion, gamma, depths=(3, 4, 8, 6), image_size=(224, 224)):
-    """Stem, dense stages under one fusion mode, pooling between them; first ends a stage narrower, the others at plain's width."""
+    """Stem, dense stages under one fusion mode, pooling between them; first ends a stage narrower,
+    the others at plain's width."""
     image = keras.Input((*image_size, 3))
     x = kdb.conv_norm_act(image, 32, 3, 2, name="stem1")
     x = kdb.conv_norm_act(x, 32, 3, 2, name="stem2")
@@ -32,7 +41,9 @@ def net(fusion, gamma, depths=(3, 4, 8, 6), image_size=(224, 224)):
             x = kdb.conv_norm_act(block(x), wide, 1, name=f"transition{stage}")
         else:
             part = wide - round(x.shape[-1] * gamma)
-            part = part // 2 if fusion == "full" else part  # this and the next line: chosen, not published
+            part = (
+                part // 2 if fusion == "full" else part
+            )  # this and the next line: chosen, not published
             end = round(wide * (1 - gamma / 2)) if fusion == "first" else wide
             x = kdb.CrossStage(block, end, fusion, gamma, part, name=f"stage{stage}")(x)
         if stage < len(depths) - 1:
@@ -42,7 +53,9 @@ def net(fusion, gamma, depths=(3, 4, 8, 6), image_size=(224, 224)):
 
 
 def main(arguments=None):
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(arguments)
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args(arguments)
     plain = kdb.complexity(net("plain", 0.0))
     print(f"{'fusion':8}{'gamma':>6}{'MACs':>10}{'params':>10}{'saved':>8}{'paper':>8}")
     print(f"{'plain':8}{'-':>6}{plain.macs / 1e6:9.1f}M{plain.params / 1e6:9.2f}M")

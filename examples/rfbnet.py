@@ -1,9 +1,10 @@
-"""RFBNet's arrangement of RFB blocks (https://arxiv.org/abs/1711.07767) on top of any backbone: an image in, six or seven maps out.
+"""RFBNet's arrangement of RFB blocks (https://arxiv.org/abs/1711.07767) on top of any backbone: an
+image in, six or seven maps out.
 
     python examples/rfbnet.py [--size 300] [--smoke]
 
-The first map is refined by RFB-s; from the next one a chain of RFBs, the later ones at stride 2, makes the others, and two pairs
-of plain convolutions the last ones. Prints each map's shape.
+The first map is refined by RFB-s; from the next one a chain of RFBs, the later ones at stride 2,
+makes the others, and two pairs of plain convolutions the last ones. Prints each map's shape.
 """
 
 import argparse
@@ -23,8 +24,9 @@ TAILS = {300: [(3, "valid"), (3, "valid")], 512: [(4, "symmetric")]}
 def rfbnet(backbone, size=300, width=1.0):
     """A model from the backbone's image to a dict of maps, the finest first.
 
-    `backbone` returns a dict of two levels, strides 8 and 16 (in the paper VGG's conv4_3 and fc7). The names of the further maps
-    count on, although the last ones are not at stride 2 ** l: their sizes are the paper's.
+    `backbone` returns a dict of two levels, strides 8 and 16 (in the paper VGG's conv4_3 and fc7).
+    The names of the further maps count on, although the last ones are not at stride 2 ** l: their
+    sizes are the paper's.
     """
     first, second = sorted(backbone.output, key=lambda key: int(key[1:]))[:2]
     level, x = int(first[1:]), backbone.output[second]

@@ -36,7 +36,9 @@ def _one_line(error):
 def _parser(arguments):
     from .version import __version__
 
-    parser = argparse.ArgumentParser(prog="detblocks", description=__doc__.split("\n", maxsplit=1)[0])
+    parser = argparse.ArgumentParser(
+        prog="detblocks", description=__doc__.split("\n", maxsplit=1)[0]
+    )
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -49,15 +51,24 @@ def _parser(arguments):
 
 def _add_demo(verb):
     """train, evaluate, export and compare a detector of handwritten digits, end to end"""
-    verb.add_argument("--out", type=pathlib.Path, default=pathlib.Path("detblocks-demo"), help="folder for everything it writes")
-    verb.add_argument("--fresh", action="store_true", help="start over instead of resuming or reusing what is in --out")
+    verb.add_argument(
+        "--out",
+        type=pathlib.Path,
+        default=pathlib.Path("detblocks-demo"),
+        help="folder for everything it writes",
+    )
+    verb.add_argument(
+        "--fresh",
+        action="store_true",
+        help="start over instead of resuming or reusing what is in --out",
+    )
     verb.add_argument("--minutes", type=float, default=None, help="training time (default: 4.7)")
     verb.add_argument("--train-images", type=int, default=4000)
     verb.add_argument("--val-images", type=int, default=500)
     _model_options(verb, size=(192, 192), levels=(3, 4))
 
     def run(options):
-        from .demo import demo
+        from .commands.demo import demo
 
         demo(
             options.out,
@@ -72,20 +83,51 @@ def _add_demo(verb):
 
 
 def _data_options(verb):
-    verb.add_argument("data", type=pathlib.Path, help="COCO folder or JSON file, or Pascal VOC folder")
-    verb.add_argument("--images", type=pathlib.Path, default=None, help="folder of the pictures of a COCO JSON file elsewhere")
+    verb.add_argument(
+        "data", type=pathlib.Path, help="COCO folder or JSON file, or Pascal VOC folder"
+    )
+    verb.add_argument(
+        "--images",
+        type=pathlib.Path,
+        default=None,
+        help="folder of the pictures of a COCO JSON file elsewhere",
+    )
 
 
 def _model_options(verb, size, levels):
-    from .assemble import CONTEXTS, NECKS
+    from .detection.build import CONTEXTS, NECKS
 
-    verb.add_argument("--backbone", default="compact", help="'compact' or a name of `detblocks models` (default: %(default)s)")
-    verb.add_argument("--weights", default=None, help="of the backbone: a .safetensors or .keras file, 'imagenet' or a hub id")
-    verb.add_argument("--neck", default="fpn", help=f"{', '.join(NECKS)} or none (default: %(default)s)")
-    verb.add_argument("--context", default=None, help=f"block on the deepest level: {', '.join(CONTEXTS)}")
-    verb.add_argument("--levels", type=_levels, default=levels, help="levels that the head predicts from, such as 3-5")
-    verb.add_argument("--filters", type=int, default=64, help="width of neck and head (default: %(default)s)")
-    verb.add_argument("--size", type=_size, default=size, help="HEIGHTxWIDTH of the network's input (default: %(default)s)")
+    verb.add_argument(
+        "--backbone",
+        default="compact",
+        help="'compact' or a name of `detblocks models` (default: %(default)s)",
+    )
+    verb.add_argument(
+        "--weights",
+        default=None,
+        help="of the backbone: a .safetensors or .keras file, 'imagenet' or a hub id",
+    )
+    verb.add_argument(
+        "--neck", default="fpn", help=f"{', '.join(NECKS)} or none (default: %(default)s)"
+    )
+    verb.add_argument(
+        "--context", default=None, help=f"block on the deepest level: {', '.join(CONTEXTS)}"
+    )
+    verb.add_argument(
+        "--levels",
+        type=_levels,
+        default=levels,
+        help="levels that the head predicts from, such as 3-5",
+    )
+    verb.add_argument(
+        "--filters", type=int, default=64, help="width of neck and head (default: %(default)s)"
+    )
+    verb.add_argument(
+        "--size",
+        type=_size,
+        default=size,
+        help="HEIGHTxWIDTH of the network's input (default: %(default)s)",
+    )
 
 
 MODEL_OPTIONS = ("backbone", "weights", "neck", "context", "levels", "filters", "size")
@@ -106,7 +148,9 @@ def _model_settings(options):
 def _size(text):
     parts = text.lower().split("x")
     if not all(part.isdigit() and int(part) > 0 for part in parts) or len(parts) not in (1, 2):
-        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH or one number, such as 256x320; received {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected HEIGHTxWIDTH or one number, such as 256x320; received {text!r}"
+        )
     return (int(parts[0]), int(parts[-1]))
 
 
@@ -120,17 +164,50 @@ def _levels(text):
 def _add_train(verb):
     """train a detector on a COCO or VOC folder"""
     _data_options(verb)
-    verb.add_argument("--out", type=pathlib.Path, required=True, help="folder for model, history, curve and logs")
-    verb.add_argument("--train-split", default=None, help="name of the training split (default: the one called train)")
-    verb.add_argument("--val-split", default=None, help="name of the validation split, or 'none' (default: the one called val)")
-    verb.add_argument("--minutes", type=float, default=None, help="training time (default: 30, unless --epochs is given)")
-    verb.add_argument("--epochs", type=float, default=None)
-    verb.add_argument("--batch", type=int, default=16, help="images per step, over all GPUs (default: %(default)s)")
-    verb.add_argument("--optimizer", choices=("muon", "adamw"), default=None, help="default: muon; with --weights, adamw")
     verb.add_argument(
-        "--learning-rate", type=float, default=None, help="at its peak; default: the optimizer's own, with --weights 0.001"
+        "--out", type=pathlib.Path, required=True, help="folder for model, history, curve and logs"
     )
-    verb.add_argument("--ema", type=float, default=0.99, help="momentum of the averaged weights (default: %(default)s)")
+    verb.add_argument(
+        "--train-split",
+        default=None,
+        help="name of the training split (default: the one called train)",
+    )
+    verb.add_argument(
+        "--val-split",
+        default=None,
+        help="name of the validation split, or 'none' (default: the one called val)",
+    )
+    verb.add_argument(
+        "--minutes",
+        type=float,
+        default=None,
+        help="training time (default: 30, unless --epochs is given)",
+    )
+    verb.add_argument("--epochs", type=float, default=None)
+    verb.add_argument(
+        "--batch",
+        type=int,
+        default=16,
+        help="images per step, over all GPUs (default: %(default)s)",
+    )
+    verb.add_argument(
+        "--optimizer",
+        choices=("muon", "adamw"),
+        default=None,
+        help="default: muon; with --weights, adamw",
+    )
+    verb.add_argument(
+        "--learning-rate",
+        type=float,
+        default=None,
+        help="at its peak; default: the optimizer's own, with --weights 0.001",
+    )
+    verb.add_argument(
+        "--ema",
+        type=float,
+        default=0.99,
+        help="momentum of the averaged weights (default: %(default)s)",
+    )
     verb.add_argument(
         "--augment",
         default="flip",
@@ -149,9 +226,16 @@ def _add_train(verb):
     _model_options(verb, size=(320, 320), levels=(3, 4, 5))
 
     def run(options):
-        given = [f"--{name}" for name in MODEL_OPTIONS if getattr(options, name) != verb.get_default(name)]
+        given = [
+            f"--{name}"
+            for name in MODEL_OPTIONS
+            if getattr(options, name) != verb.get_default(name)
+        ]
         if options.start is not None and given:
-            raise ValueError(f"With --start the parts and the size are those of the detector: leave out {', '.join(given)}.")
+            raise ValueError(
+                f"With --start the parts and the size are those of the detector: leave out "
+                f"{', '.join(given)}."
+            )
         return _train(options)
 
     return run
@@ -159,7 +243,7 @@ def _add_train(verb):
 
 def _train(options):
     from . import data, training
-    from .assemble import build_detector, check_names
+    from .detection.build import build_detector, check_names
 
     check_names(**_model_settings(options))
     train_set, validation_set = _splits(options)
@@ -179,14 +263,23 @@ def _train(options):
         epochs=options.epochs,
         batch_size=options.batch,
         optimizer=options.optimizer or ("adamw" if options.weights else "muon"),
-        learning_rate=1e-3 if options.weights and options.learning_rate is None else options.learning_rate,
+        learning_rate=1e-3
+        if options.weights and options.learning_rate is None
+        else options.learning_rate,
         ema=options.ema,
         augment=data.AUGMENTATIONS[options.augment],
         seed=options.seed,
         resume=options.resume,
-        settings={**_model_settings(options), "augment": options.augment, "start": options.start and str(options.start)},
+        settings={
+            **_model_settings(options),
+            "augment": options.augment,
+            "start": options.start and str(options.start),
+        },
     )
-    print(f"Wrote {options.out}/detector.keras, history.json, learning_curve.png and logs/ (tensorboard --logdir {options.out})")
+    print(
+        f"Wrote {options.out}/detector.keras, history.json, learning_curve.png and logs/ "
+        f"(tensorboard --logdir {options.out})"
+    )
 
 
 def _first(wanted, names):
@@ -199,30 +292,46 @@ def _splits(options):
     names = data.splits(options.data)
     train_name = options.train_split or _first(TRAINING, names)
     if train_name is None and len(names) > 1:
-        raise ValueError(f"Which split is for training? Name one of {sorted(names)} with --train-split.")
+        raise ValueError(
+            f"Which split is for training? Name one of {sorted(names)} with --train-split."
+        )
     train_set = data.load(options.data, train_name, options.images)
     print(train_set.describe())
     trained_on = names if train_name is None else train_name.split("+")
-    val_name = options.val_split or _first(VALIDATION, [name for name in names if name not in trained_on])
+    val_name = options.val_split or _first(
+        VALIDATION, [name for name in names if name not in trained_on]
+    )
     if val_name in (None, "none"):
         print("No validation split: training without validation AP.")
         return train_set, None
     validation_set = data.load(options.data, val_name).with_classes(train_set.class_names)
-    seen = {record.path for record in train_set.records} & {record.path for record in validation_set.records}
+    seen = {record.path for record in train_set.records} & {
+        record.path for record in validation_set.records
+    }
     if seen and options.val_split is None:
-        print(f"{len(seen)} of the {len(validation_set)} pictures of {val_name!r} are trained on: training without validation AP.")
+        print(
+            f"{len(seen)} of the {len(validation_set)} pictures of {val_name!r} are trained on: "
+            f"training without validation AP."
+        )
         return train_set, None
     if seen:
-        print(f"Warning: {len(seen)} of the {len(validation_set)} pictures for validation are trained on; their AP says little.")
+        print(
+            f"Warning: {len(seen)} of the {len(validation_set)} pictures for validation are "
+            f"trained on; their AP says little."
+        )
     print(validation_set.describe())
     return train_set, validation_set
 
 
 def _add_evaluate(verb):
     """COCO AP of a trained or exported model on a data set"""
-    verb.add_argument("model", type=pathlib.Path, help=".keras, .onnx or .tflite file, or SavedModel folder")
+    verb.add_argument(
+        "model", type=pathlib.Path, help=".keras, .onnx or .tflite file, or SavedModel folder"
+    )
     _data_options(verb)
-    verb.add_argument("--split", default=None, help="(default: the one called test, else val, else the only one)")
+    verb.add_argument(
+        "--split", default=None, help="(default: the one called test, else val, else the only one)"
+    )
 
     def run(options):
         from . import data
@@ -238,7 +347,8 @@ def _add_evaluate(verb):
 
 
 def _open(path):
-    """A `Detector` from a `.keras` file, or a runner of an exported file with the same `image_size` and `predict`."""
+    """A `Detector` from a `.keras` file, or a runner of an exported file with the same `image_size`
+    and `predict`."""
     import keras
 
     from .detection import Detector
@@ -254,17 +364,29 @@ def _open(path):
     try:
         model = keras.models.load_model(path)
     except (ValueError, OSError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a model of keras_detblocks that can be read: {_one_line(error)[:200]}") from error
+        raise ValueError(
+            f"{path} is not a model of keras_detblocks that can be read: {_one_line(error)[:200]}"
+        ) from error
     if not isinstance(model, Detector):
-        raise ValueError(f"{path} holds a {type(model).__name__}, not a Detector; train one with `detblocks train`.")
+        raise ValueError(
+            f"{path} holds a {type(model).__name__}, not a Detector; train one with `detblocks "
+            f"train`."
+        )
     return model
 
 
 def _add_predict(verb):
     """draw the detections of a model onto pictures"""
-    verb.add_argument("model", type=pathlib.Path, help=".keras, .onnx or .tflite file, or SavedModel folder")
+    verb.add_argument(
+        "model", type=pathlib.Path, help=".keras, .onnx or .tflite file, or SavedModel folder"
+    )
     verb.add_argument("images", nargs="+", type=pathlib.Path, help="pictures, or folders of them")
-    verb.add_argument("--out", type=pathlib.Path, required=True, help="folder for the pictures and detections.json")
+    verb.add_argument(
+        "--out",
+        type=pathlib.Path,
+        required=True,
+        help="folder for the pictures and detections.json",
+    )
     verb.add_argument("--score", type=float, default=0.4, help="least score (default: %(default)s)")
     return _predict
 
@@ -273,8 +395,8 @@ def _predict(options):
     import json
 
     from .data import ImageError, read_image
-    from .detection.detect import detect
-    from .plots import draw_boxes
+    from .detection.inference import detect
+    from .images.draw import draw_boxes
     from .training.state import prepare_folder
 
     detector, out = _open(options.model), prepare_folder(options.out)
@@ -289,15 +411,23 @@ def _predict(options):
             continue
         (found,) = detect(detector, [picture], options.score, batch_size=1)
         target = _free(out / f"{path.stem}.png", taken)
-        draw_boxes(picture, found["boxes"], found["labels"], found["scores"], detector.class_names).save(target)
+        draw_boxes(
+            picture, found["boxes"], found["labels"], found["scores"], detector.class_names
+        ).save(target)
         rows[str(path)] = [
-            {"class": name, "score": round(float(score), 4), "box": [round(float(v), 2) for v in box]}
+            {
+                "class": name,
+                "score": round(float(score), 4),
+                "box": [round(float(v), 2) for v in box],
+            }
             for name, score, box in zip(found["class_names"], found["scores"], found["boxes"])
         ]
         print(f"{path}: {len(rows[str(path)])} objects -> {target}")
     (out / "detections.json").write_text(json.dumps(rows, indent=1))
     if unread:
-        raise ValueError(f"{unread} of {len(images)} pictures could not be read; the others are done.")
+        raise ValueError(
+            f"{unread} of {len(images)} pictures could not be read; the others are done."
+        )
 
 
 def _pictures(path):
@@ -306,12 +436,15 @@ def _pictures(path):
         return [path]
     found = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
     if not found:
-        raise ValueError(f"{path}: expected pictures in this folder ({', '.join(PICTURES)}); received none.")
+        raise ValueError(
+            f"{path}: expected pictures in this folder ({', '.join(PICTURES)}); received none."
+        )
     return found
 
 
 def _free(path, taken):
-    """The path, numbered if it is one of the pictures themselves or was written for another of the same name."""
+    """The path, numbered if it is one of the pictures themselves or was written for another of the
+    same name."""
     number, wanted = 2, path
     while path.resolve() in taken:
         path = wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
@@ -324,14 +457,33 @@ def _add_export(verb):
     """write SavedModel, ONNX and TFLite files of a detector, each opened and compared"""
     verb.add_argument("model", type=pathlib.Path, help=".keras file")
     verb.add_argument("--out", type=pathlib.Path, required=True)
-    verb.add_argument("--formats", default="saved_model,onnx,tflite,tflite-fp16", help="and tflite-int8 (default: %(default)s)")
     verb.add_argument(
-        "--calibration", type=pathlib.Path, default=None, help="data set with the pictures that int8 is calibrated on"
+        "--formats",
+        default="saved_model,onnx,tflite,tflite-fp16",
+        help="and tflite-int8 (default: %(default)s)",
     )
-    verb.add_argument("--size", type=_size, default=None, help="input size, for a model of dynamic size")
+    verb.add_argument(
+        "--calibration",
+        type=pathlib.Path,
+        default=None,
+        help="data set with the pictures that int8 is calibrated on",
+    )
+    verb.add_argument(
+        "--size", type=_size, default=None, help="input size, for a model of dynamic size"
+    )
     for name, kind in THRESHOLDS.items():
-        verb.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None, help="of the file; default: the detector's own")
-    verb.add_argument("--class-agnostic", action="store_true", default=None, help="one box per place, whatever its class")
+        verb.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=kind,
+            default=None,
+            help="of the file; default: the detector's own",
+        )
+    verb.add_argument(
+        "--class-agnostic",
+        action="store_true",
+        default=None,
+        help="one box per place, whatever its class",
+    )
     return _export
 
 
@@ -345,13 +497,20 @@ def _export(options):
 
     detector = _open(options.model)
     if not hasattr(detector, "get_config"):
-        raise ValueError(f"A trained detector (.keras) is what can be exported. Received: {options.model}, an export already")
+        raise ValueError(
+            f"A trained detector (.keras) is what can be exported. Received: {options.model}, an "
+            f"export already"
+        )
     out = prepare_folder(options.out)
     for name in (*THRESHOLDS, "class_agnostic"):
         if getattr(options, name) is not None:
             setattr(detector, name, getattr(options, name))
     reports = export.export_all(
-        detector, out, tuple(options.formats.split(",")), calibration=_calibration(options, detector), image_size=options.size
+        detector,
+        out,
+        tuple(options.formats.split(",")),
+        calibration=_calibration(options, detector),
+        image_size=options.size,
     )
     for report in reports:
         print(report)
@@ -360,7 +519,10 @@ def _export(options):
 def _calibration(options, detector):
     if options.calibration is None:
         if "int8" in options.formats:
-            raise ValueError("int8 needs pictures to calibrate on: give --calibration DATA (about 100 of your training pictures).")
+            raise ValueError(
+                "int8 needs pictures to calibrate on: give --calibration DATA (about 100 of your "
+                "training pictures)."
+            )
         return None
     from . import data
 
@@ -369,11 +531,12 @@ def _calibration(options, detector):
 
 
 def _add_models(verb):
-    """list the backbones: parameters, MACs, channels, published weights with accuracy and licence"""
+    """list the backbones: parameters, MACs, channels, published weights with accuracy and
+    licence"""
     verb.add_argument("--filter", default="", help="only names with this in them")
 
     def run(options):
-        from .analysis import print_model_table
+        from .analysis.complexity import print_model_table
 
         print_model_table(options.filter)
 
@@ -383,23 +546,38 @@ def _add_models(verb):
 def _add_summary(verb):
     """Keras' summary of a backbone: the whole classification net, or its feature pyramid"""
     verb.add_argument("name", help="'compact' or a name of `detblocks models`, in any case")
-    verb.add_argument("--size", type=_size, default=(224, 224), help="HEIGHTxWIDTH of the input (default: 224x224)")
-    verb.add_argument("--levels", type=_levels, default=None, help="of the pyramid, such as 3-5, instead of the classifier")
+    verb.add_argument(
+        "--size",
+        type=_size,
+        default=(224, 224),
+        help="HEIGHTxWIDTH of the input (default: 224x224)",
+    )
+    verb.add_argument(
+        "--levels",
+        type=_levels,
+        default=None,
+        help="of the pyramid, such as 3-5, instead of the classifier",
+    )
     return _summary
 
 
 def _summary(options):
-    from .assemble import DEEPEST, build_backbone
     from .backbones import catalogue
+    from .detection.build import DEEPEST, build_backbone
 
     shape = (*options.size, 3)
     if options.name.lower() == "compact":  # it has no classification form
         levels = options.levels or (3, 4, 5)
         if not 2 <= levels[0] <= levels[-1] <= DEEPEST:
-            raise ValueError(f"The compact backbone has the levels 2 to {DEEPEST}. Received: --levels {levels[0]}-{levels[-1]}")
+            raise ValueError(
+                f"The compact backbone has the levels 2 to {DEEPEST}. Received: --levels "
+                f"{levels[0]}-{levels[-1]}"
+            )
         build_backbone("compact", options.size, levels).summary()
     elif options.levels:
-        catalogue.constructor(options.name)(include_top=False, input_shape=shape, levels=options.levels).summary()
+        catalogue.constructor(options.name)(
+            include_top=False, input_shape=shape, levels=options.levels
+        ).summary()
     else:
         catalogue.constructor(options.name)(input_shape=shape).summary()
 
@@ -412,7 +590,9 @@ def _add_check(verb):
     def run(options):
         from . import data
 
-        for split in [options.split] if options.split else sorted(data.splits(options.data)) or [None]:
+        for split in (
+            [options.split] if options.split else sorted(data.splits(options.data)) or [None]
+        ):
             print(data.load(options.data, split, options.images).describe())
 
     return run
@@ -427,14 +607,17 @@ def _add_benchmark(verb):
         from .export import benchmark
 
         for path in options.models:
-            print(f"{path}: {benchmark(_open(path), images=options.images):.2f} ms per image, one thread")
+            print(
+                f"{path}: {benchmark(_open(path), images=options.images):.2f} ms per image, one "
+                f"thread"
+            )
 
     return run
 
 
 def _add_design(verb):
     """sample design spaces, train a population of nets, compare and choose"""
-    from .design.cli import add_design
+    from .commands.design import add_design
 
     return add_design(verb)
 

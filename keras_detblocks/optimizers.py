@@ -1,4 +1,5 @@
-"""Optimizers: Muon (https://kellerjordan.github.io/posts/muon/, scaled as in https://arxiv.org/abs/2502.16982) for convolutions."""
+"""Optimizers: Muon (https://kellerjordan.github.io/posts/muon/, scaled as in
+https://arxiv.org/abs/2502.16982) for convolutions."""
 
 import math
 import re
@@ -11,18 +12,22 @@ __all__ = ["ConvMuon", "conv_groups"]
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class ConvMuon(keras.optimizers.Muon):
-    """`keras.optimizers.Muon` that orthogonalises the updates of convolution kernels too, which Keras' own leaves to AdamW.
+    """`keras.optimizers.Muon` that orthogonalises the updates of convolution kernels too, which
+    Keras' own leaves to AdamW.
 
-    A kernel counts as the matrix from its `height * width * input channels` to its output channels; of a grouped convolution
-    each group is a matrix of its own. Biases, normalisation and the layers named in `exclude_layers` (the predictors of a head)
-    take AdamW steps of the same learning rate. Updates have the size of AdamW's, so learning rates carry over.
+    A kernel counts as the matrix from its `height * width * input channels` to its output channels;
+    of a grouped convolution each group is a matrix of its own. Biases, normalisation and the layers
+    named in `exclude_layers` (the predictors of a head) take AdamW steps of the same learning rate.
+    Updates have the size of AdamW's, so learning rates carry over.
 
-    From scratch this learns in a third to a half of AdamW's steps. Its own cost grows with the cube of the layers' widths and
-    not with the batch: a tenth of a step for nets of 100 channels, but more than the step itself for nets of 800 at small batches.
+    From scratch this learns in a third to a half of AdamW's steps. Its own cost grows with the cube
+    of the layers' widths and not with the batch: a tenth of a step for nets of 100 channels, but
+    more than the step itself for nets of 800 at small batches.
 
     Args:
         learning_rate: as AdamW's.
-        groups: path of a grouped convolution's kernel -> its groups; `conv_groups(model)` returns it.
+        groups: path of a grouped convolution's kernel -> its groups; `conv_groups(model)` returns
+            it.
         **kwargs: of `keras.optimizers.Muon`; `adam_weight_decay` is `weight_decay` by default.
 
     >>> ConvMuon(0.01, weight_decay=0.02, groups={"stage_conv/kernel": 4}).adam_weight_decay
@@ -30,13 +35,19 @@ class ConvMuon(keras.optimizers.Muon):
     """
 
     def __init__(self, learning_rate=0.01, weight_decay=0.02, groups=None, **kwargs):
-        super().__init__(learning_rate, weight_decay=weight_decay, **{"adam_weight_decay": weight_decay, **kwargs})
+        super().__init__(
+            learning_rate,
+            weight_decay=weight_decay,
+            **{"adam_weight_decay": weight_decay, **kwargs},
+        )
         self.groups = dict(groups or {})
 
     def _should_use_adamw(self, variable):
         if len(variable.shape) == 2:
             return super()._should_use_adamw(variable)
-        return len(variable.shape) != 4 or any(re.search(name, variable.path) for name in self.exclude_layers)
+        return len(variable.shape) != 4 or any(
+            re.search(name, variable.path) for name in self.exclude_layers
+        )
 
     def _muon_update_step(self, gradient, variable, lr, m):
         self.assign_add(m, (gradient - m) * (1.0 - self.momentum))
@@ -51,13 +62,16 @@ class ConvMuon(keras.optimizers.Muon):
         self.assign_sub(variable, lr * size * ops.reshape(update, variable.shape))
 
     def orthogonalized(self, x):
-        """Matrices `(G, m, n)` with their singular values moved to about 1 by `ns_steps` steps of Newton and Schulz."""
+        """Matrices `(G, m, n)` with their singular values moved to about 1 by `ns_steps` steps of
+        Newton and Schulz."""
         wide = x.shape[1] <= x.shape[2]
         x = x if wide else ops.transpose(x, (0, 2, 1))
         x = x / (ops.norm(x, axis=(1, 2), keepdims=True) + 1e-7)
         for _ in range(self.ns_steps):
             gram = ops.matmul(x, ops.transpose(x, (0, 2, 1)))
-            x = self.muon_a * x + ops.matmul(self.muon_b * gram + self.muon_c * ops.matmul(gram, gram), x)
+            x = self.muon_a * x + ops.matmul(
+                self.muon_b * gram + self.muon_c * ops.matmul(gram, gram), x
+            )
         return x if wide else ops.transpose(x, (0, 2, 1))
 
     def get_config(self):
@@ -66,5 +80,9 @@ class ConvMuon(keras.optimizers.Muon):
 
 def conv_groups(model):
     """Path of the kernel -> groups, of the grouped convolutions of a model."""
-    layers = (layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Conv2D) and layer.groups > 1)
+    layers = (
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.Conv2D) and layer.groups > 1
+    )
     return {layer.kernel.path: layer.groups for layer in layers}

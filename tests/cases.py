@@ -1,6 +1,8 @@
-"""One row per layer of the package: what `test_contract.py`, `test_distribute.py` and the export tests run over.
+"""One row per layer of the package: what `test_contract.py`, `test_distribute.py` and the export
+tests run over.
 
-Add a row for every public layer, with values other than the defaults and sizes that are odd and not square.
+Add a row for every public layer, with values other than the defaults and sizes that are odd and not
+square.
 """
 
 import importlib.util
@@ -12,22 +14,26 @@ import pytest
 
 import keras_detblocks as kdb
 
-# torch is no dependency of the tests: where somebody has installed it, they run on Keras' PyTorch backend too.
-NEEDS_TORCH = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
+# torch is no dependency of the tests: where somebody has installed it, they run on Keras' PyTorch
+# backend too.
+NEEDS_TORCH = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="torch is not installed"
+)
 
 
 @dataclass(frozen=True)
 class Case:
     """How to build a layer, and what to feed it.
 
-    name: unique. layer: its name in `keras_detblocks`. arguments: of the constructor; a layer in them is a dict with key `layer`.
-    channels: an int for a layer that takes one map, a dict by level number for one that takes a dict of levels, a list of ints
+    name: unique. layer: its name in `keras_detblocks`. arguments: of the constructor; a layer in
+    them is a dict with key `layer`. channels: an int for a layer that takes one map, a dict by
+    level number for one that takes a dict of levels, a list of ints
         for one that takes a list of maps of one size.
-    size: height and width of the map, or of the image whose levels are taken.
-    other_size: another size that the same layer must take.
-    dynamic: whether height and width may be unknown when the layer is built into a model.
-    replicas: whether `test_distribute.py` trains it on two replicas: one case per kind of layer, each costs seconds.
-    random: whether training is random (dropout), which replicas cannot reproduce.
+    size: height and width of the map, or of the image whose levels are taken. other_size: another
+    size that the same layer must take. dynamic: whether height and width may be unknown when the
+    layer is built into a model. replicas: whether `test_distribute.py` trains it on two replicas:
+    one case per kind of layer, each costs seconds. random: whether training is random (dropout),
+    which replicas cannot reproduce.
     """
 
     name: str
@@ -51,7 +57,10 @@ class Case:
         """Shapes without the batch, in the structure that the layer takes."""
         height, width = size or self.size
         if isinstance(self.channels, dict):
-            return {f"P{l}": (-(-height // 2**l), -(-width // 2**l), c) for l, c in self.channels.items()}
+            return {
+                f"P{l}": (-(-height // 2**l), -(-width // 2**l), c)
+                for l, c in self.channels.items()
+            }
         if isinstance(self.channels, list):
             return [(height, width, c) for c in self.channels]
         return (height, width, self.channels)
@@ -59,12 +68,21 @@ class Case:
     def inputs(self, size=None, batch=2, seed=0):
         """Random arrays of `shapes(size)`."""
         rng = np.random.default_rng(seed)
-        return _map(lambda shape, name=None: rng.normal(size=(batch, *shape)).astype("float32"), self.shapes(size))
+        return _map(
+            lambda shape, name=None: rng.normal(size=(batch, *shape)).astype("float32"),
+            self.shapes(size),
+        )
 
     def model(self, dynamic=None, **kwargs):
-        """The layer as a functional model with one input per map; dynamic in height and width where the case allows it."""
+        """The layer as a functional model with one input per map; dynamic in height and width where
+        the case allows it."""
         dynamic = self.dynamic if dynamic is None else dynamic
-        inputs = _map(lambda shape, name=None: keras.Input((None, None, shape[-1]) if dynamic else shape, name=name), self.shapes())
+        inputs = _map(
+            lambda shape, name=None: keras.Input(
+                (None, None, shape[-1]) if dynamic else shape, name=name
+            ),
+            self.shapes(),
+        )
         return keras.Model(inputs, self.build(**kwargs)(inputs), name=self.name)
 
 
@@ -72,7 +90,9 @@ def _made(value):
     """A new layer for a dict of `layer`, its name, and its arguments; anything else as it is."""
     if not (isinstance(value, dict) and "layer" in value):
         return value
-    return getattr(kdb, value["layer"])(**{key: each for key, each in value.items() if key != "layer"})
+    return getattr(kdb, value["layer"])(
+        **{key: each for key, each in value.items() if key != "layer"}
+    )
 
 
 def _map(function, shapes):
@@ -95,10 +115,15 @@ def randomize(model, seed=0):
 def fit_statistics(model, x, momentum=0.9**20):
     """Moves the statistics of every batch normalisation towards those of these inputs, in one pass.
 
-    By default as far as 20 passes at momentum 0.9 would. Nearer, where a map has few positions, the variance over a handful of
-    random inputs comes close to zero, and dividing by it magnifies every rounding.
+    By default as far as 20 passes at momentum 0.9 would. Nearer, where a map has few positions, the
+    variance over a handful of random inputs comes close to zero, and dividing by it magnifies every
+    rounding.
     """
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    layers = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
     kept = [layer.momentum for layer in layers]
     for layer in layers:
         layer.momentum = momentum
@@ -120,28 +145,69 @@ LAYERS = [
         replicas=True,
     ),
     Case("conv_dilated", "Conv2D", dict(filters=6, kernel_size=(3, 3), dilation_rate=(2, 2)), 8),
-    Case("conv_depthwise", "Conv2D", dict(filters=8, kernel_size=(5, 5), groups=8, strides=(2, 2)), 8),
-    Case("conv_norm_act", "ConvNormAct", dict(filters=12, kernel_size=3, activation="silu", momentum=0.8), 8, replicas=True),
-    Case("image_normalization", "ImageNormalization", dict(mean=(120.0, 110.0, 100.0), std=(60.0, 50.0, 40.0)), 3),
+    Case(
+        "conv_depthwise", "Conv2D", dict(filters=8, kernel_size=(5, 5), groups=8, strides=(2, 2)), 8
+    ),
+    Case(
+        "conv_norm_act",
+        "ConvNormAct",
+        dict(filters=12, kernel_size=3, activation="silu", momentum=0.8),
+        8,
+        replicas=True,
+    ),
+    Case(
+        "image_normalization",
+        "ImageNormalization",
+        dict(mean=(120.0, 110.0, 100.0), std=(60.0, 50.0, 40.0)),
+        3,
+    ),
     Case("max_pool", "MaxPool2D", dict(pool_size=3, strides=2), 4),
-    Case("squeeze_excite", "SqueezeExcite", dict(filters=3, activation="silu", gate_activation="hard_sigmoid"), 8, replicas=True),
+    Case(
+        "squeeze_excite",
+        "SqueezeExcite",
+        dict(filters=3, activation="silu", gate_activation="hard_sigmoid"),
+        8,
+        replicas=True,
+    ),
     Case("stochastic_depth", "StochasticDepth", dict(rate=0.4, seed=1), 4, random=True),
     Case("batch_normalization", "BatchNormalization", dict(momentum=0.8, epsilon=1e-3), 6),
 ]
 
 BLOCK = dict(layer="DenseBlock", num_layers=1, growth_rate=4, bottleneck=2, name="block")
 CROSS_STAGES = [
-    Case("dense_block", "DenseBlock", dict(num_layers=2, growth_rate=4, bottleneck=2, activation="relu6", dilation_rate=2), 8),
-    Case("two_way_dense_block", "TwoWayDenseBlock", dict(num_layers=2, growth_rate=6, filters=5, dilation_rate=2), 8),
+    Case(
+        "dense_block",
+        "DenseBlock",
+        dict(num_layers=2, growth_rate=4, bottleneck=2, activation="relu6", dilation_rate=2),
+        8,
+    ),
+    Case(
+        "two_way_dense_block",
+        "TwoWayDenseBlock",
+        dict(num_layers=2, growth_rate=6, filters=5, dilation_rate=2),
+        8,
+    ),
     Case("transition", "Transition", dict(filters=6, activation="leaky_relu"), 8),
     Case(
         "cross_stage",
         "CrossStage",
-        dict(block=BLOCK, filters=10, part_ratio=0.25, part_filters=6, activation="leaky_relu", pre_activation=True),
+        dict(
+            block=BLOCK,
+            filters=10,
+            part_ratio=0.25,
+            part_filters=6,
+            activation="leaky_relu",
+            pre_activation=True,
+        ),
         8,
         replicas=True,
     ),
-    Case("cross_stage_first", "CrossStage", dict(block=BLOCK, fusion="first", worked_part="first", activation="relu6"), 8),
+    Case(
+        "cross_stage_first",
+        "CrossStage",
+        dict(block=BLOCK, fusion="first", worked_part="first", activation="relu6"),
+        8,
+    ),
     Case("cross_stage_last", "CrossStage", dict(block=BLOCK, fusion="last", part_ratio=0.75), 8),
 ]
 
@@ -169,10 +235,34 @@ NECKS = [
         NARROW,
         **PYRAMID,
     ),
-    Case("panet", "PANet", dict(filters=8, levels=(3, 4, 5, 6), form="mmdetection", upsampling="bilinear"), NARROW, **PYRAMID),
-    Case("panet_group", "PANet", dict(filters=32, levels=(3, 4), normalization="group", activation="relu6"), NARROW, **PYRAMID),
-    Case("csp_panet", "CSPPANet", dict(filters=8, levels=(3, 5, 6), depth=2, activation="hard_silu"), NARROW, **PYRAMID),
-    Case("bifpn", "BiFPN", dict(filters=8, levels=(3, 4, 5, 6), num_repeats=2, fusion="softmax"), NARROW, **PYRAMID),
+    Case(
+        "panet",
+        "PANet",
+        dict(filters=8, levels=(3, 4, 5, 6), form="mmdetection", upsampling="bilinear"),
+        NARROW,
+        **PYRAMID,
+    ),
+    Case(
+        "panet_group",
+        "PANet",
+        dict(filters=32, levels=(3, 4), normalization="group", activation="relu6"),
+        NARROW,
+        **PYRAMID,
+    ),
+    Case(
+        "csp_panet",
+        "CSPPANet",
+        dict(filters=8, levels=(3, 5, 6), depth=2, activation="hard_silu"),
+        NARROW,
+        **PYRAMID,
+    ),
+    Case(
+        "bifpn",
+        "BiFPN",
+        dict(filters=8, levels=(3, 4, 5, 6), num_repeats=2, fusion="softmax"),
+        NARROW,
+        **PYRAMID,
+    ),
     Case(
         "bifpn_options",
         "BiFPN",
@@ -192,8 +282,20 @@ NECKS = [
         **PYRAMID,
         replicas=True,
     ),
-    Case("efm", "EFM", dict(filters=8, levels=(3, 4), grouping="contiguous", activation="relu6"), {2: 4, **NARROW}, **PYRAMID),
-    Case("asff", "ASFF", dict(filters=8, levels=(3, 4, 5), compress_channels=4, activation="relu6"), NARROW, **PYRAMID),
+    Case(
+        "efm",
+        "EFM",
+        dict(filters=8, levels=(3, 4), grouping="contiguous", activation="relu6"),
+        {2: 4, **NARROW},
+        **PYRAMID,
+    ),
+    Case(
+        "asff",
+        "ASFF",
+        dict(filters=8, levels=(3, 4, 5), compress_channels=4, activation="relu6"),
+        NARROW,
+        **PYRAMID,
+    ),
     Case(
         "asff_same",
         "ASFF",
@@ -202,7 +304,13 @@ NECKS = [
         **PYRAMID,
         replicas=True,
     ),
-    Case("mlfpn", "MLFPN", dict(filters=4, levels=(3, 4, 5), num_tums=3, reduction=2), NARROW, **PYRAMID),
+    Case(
+        "mlfpn",
+        "MLFPN",
+        dict(filters=4, levels=(3, 4, 5), num_tums=3, reduction=2),
+        NARROW,
+        **PYRAMID,
+    ),
     Case(
         "mlfpn_options",
         "MLFPN",
@@ -226,25 +334,60 @@ NECKS = [
     Case("tum", "TUM", dict(filters=6, num_scales=4, activation="relu6", upsampling="bilinear"), 8),
     Case("sfam", "SFAM", dict(reduction=2, shared=True), [6, 6]),
     Case("weighted_fusion", "WeightedFusion", dict(method="softmax", epsilon=0.01), [6, 6, 6]),
-    Case("cross_channel_pooling", "CrossChannelPooling", dict(pool_size=3, grouping="contiguous"), 12),
+    Case(
+        "cross_channel_pooling", "CrossChannelPooling", dict(pool_size=3, grouping="contiguous"), 12
+    ),
 ]
 
-HAND_MADE = (((1, (1, 1), (0, 1), False, True, False), (3, (2, 1), (1, 1), True, False, False)), ((3, (1, 2), (0, 3), True),))
+HAND_MADE = (
+    ((1, (1, 1), (0, 1), False, True, False), (3, (2, 1), (1, 1), True, False, False)),
+    ((3, (1, 2), (0, 3), True),),
+)
 
 CONTEXT = [
     Case("spp", "SPP", dict(pool_sizes=(3, 7), largest_first=True), 4),
-    Case("spp_bottleneck", "SPP", dict(filters=6, hidden_filters=5, activation="relu6", hidden_activation=None, epsilon=1e-3), 8),
+    Case(
+        "spp_bottleneck",
+        "SPP",
+        dict(filters=6, hidden_filters=5, activation="relu6", hidden_activation=None, epsilon=1e-3),
+        8,
+    ),
     Case("sppf", "SPPF", dict(filters=6, pool_size=3, num_pools=4, activation="hard_silu"), 8),
-    Case("spp_csp", "SPPCSP", dict(filters=6, hidden_filters=4, num_pools=2, activation="leaky_relu"), 8, replicas=True),
+    Case(
+        "spp_csp",
+        "SPPCSP",
+        dict(filters=6, hidden_filters=4, num_pools=2, activation="leaky_relu"),
+        8,
+        replicas=True,
+    ),
     Case("sppnet", "SpatialPyramidPooling", dict(bins=(1, 2, 3, 6)), 4),
-    Case("sppnet_window", "SpatialPyramidPooling", dict(bins=(2, 4), mode="average", form="window", flatten=False), 4),
-    Case("aspp", "ASPP", dict(filters=6, rates=(2, 5), separable=True, dropout=0.0, activation="relu6"), 8, replicas=True),
+    Case(
+        "sppnet_window",
+        "SpatialPyramidPooling",
+        dict(bins=(2, 4), mode="average", form="window", flatten=False),
+        4,
+    ),
+    Case(
+        "aspp",
+        "ASPP",
+        dict(filters=6, rates=(2, 5), separable=True, dropout=0.0, activation="relu6"),
+        8,
+        replicas=True,
+    ),
     Case("aspp_sum", "ASPP", dict(filters=6, rates=(2, 3, 4, 6), merge="sum"), 8),
-    Case("aspp_bias", "ASPP", dict(filters=6, rates=(3, 6), dropout=0.4, pool_normalization=None), 8),
+    Case(
+        "aspp_bias", "ASPP", dict(filters=6, rates=(3, 6), dropout=0.4, pool_normalization=None), 8
+    ),
     Case("rfb", "RFB", dict(filters=12, strides=2, scale=0.5, visual=1, reduction=4), 16),
     Case("rfb_s", "RFBs", dict(filters=12, activation="silu"), 16),
     Case("rfb_e", "RFB", dict(filters=12, branches="rfb_e"), 16),
-    Case("rfb_mobile", "RFB", dict(filters=16, branches="rfb_mobile", activation="relu6"), 16, replicas=True),
+    Case(
+        "rfb_mobile",
+        "RFB",
+        dict(filters=16, branches="rfb_mobile", activation="relu6"),
+        16,
+        replicas=True,
+    ),
     Case("rfb_light", "RFB", dict(filters=12, branches="rfb_light", groups=2), 32),
     Case("rfb_asff", "RFB", dict(filters=16, branches="asff"), 16),
     Case("rfb_by_hand", "RFB", dict(filters=12, branches=HAND_MADE, strides=2, reduction=4), 16),

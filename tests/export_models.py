@@ -7,7 +7,8 @@ import keras_detblocks as kdb
 
 
 def grouped_model(dtype="float32", size=(None, None), squeeze_bias=0.0):
-    """Normalisation, strided, grouped, dilated convolutions and squeeze-and-excitation; the layers' parameters are not trivial."""
+    """Normalisation, strided, grouped, dilated convolutions and squeeze-and-excitation; the layers'
+    parameters are not trivial."""
     keras.utils.set_random_seed(1)
     image = keras.Input((*size, 3), name="image")
     x = kdb.ImageNormalization(dtype=dtype)(image)
@@ -21,7 +22,9 @@ def grouped_model(dtype="float32", size=(None, None), squeeze_bias=0.0):
 
 
 def neck_model():
-    return kdb.as_model(kdb.FPN(8, levels=(3, 4, 5, 6)), {"P3": (16, 24, 8), "P4": (8, 12, 16), "P5": (4, 6, 24)})
+    return kdb.as_model(
+        kdb.FPN(8, levels=(3, 4, 5, 6)), {"P3": (16, 24, 8), "P4": (8, 12, 16), "P5": (4, 6, 24)}
+    )
 
 
 def pictures(count=8, size=(32, 40), seed=0):
@@ -39,7 +42,9 @@ def small_detector(size=(64, 96), **kwargs):
         levels=(3, 4),
         input_shape=(*size, 3),
     )
-    detector = kdb.Detector(backbone, kdb.FPN(16, levels=(3, 4)), class_names=["cat", "dog", "bird"], **kwargs)
+    detector = kdb.Detector(
+        backbone, kdb.FPN(16, levels=(3, 4)), class_names=["cat", "dog", "bird"], **kwargs
+    )
     rng = np.random.default_rng(0)
     for variable in detector.variables:
         if variable.path.endswith("logits_out/kernel"):

@@ -1,4 +1,5 @@
-"""Counting: every published RegNet to the integer, by spec and by its built model; layers by hand; the table of models."""
+"""Counting: every published RegNet to the integer, by spec and by its built model; layers by hand;
+the table of models."""
 
 import warnings
 
@@ -27,7 +28,11 @@ def test_specs_equal_the_published_numbers(net):
 
 @pytest.mark.parametrize(
     "net",
-    [pytest.param(n, marks=() if n.name in SMALL else pytest.mark.slow) for n in PUBLISHED if n.macs < 40e9],
+    [
+        pytest.param(n, marks=() if n.name in SMALL else pytest.mark.slow)
+        for n in PUBLISHED
+        if n.macs < 40e9
+    ],
     ids=lambda net: net.name,
 )
 def test_built_models_equal_the_published_numbers(net):
@@ -40,7 +45,8 @@ def test_published_names_are_all_there():
 
 
 def test_layers_by_hand():
-    """Dense, transposed, depthwise and separable convolutions, nested in a layer that calls one of them twice."""
+    """Dense, transposed, depthwise and separable convolutions, nested in a layer that calls one of
+    them twice."""
 
     class Twice(keras.layers.Layer):
         def __init__(self):
@@ -73,12 +79,22 @@ def test_counting_leaves_the_model_as_it_was():
     assert "call" not in model.get_layer("stem_conv").__dict__
 
 
-@pytest.mark.parametrize("name", [n if n == "CS3DarknetS" else pytest.param(n, marks=pytest.mark.slow) for n in catalogue._OTHERS])
+@pytest.mark.parametrize(
+    "name",
+    [
+        n if n == "CS3DarknetS" else pytest.param(n, marks=pytest.mark.slow)
+        for n in catalogue._OTHERS
+    ],
+)
 def test_catalogue_is_counted(name):
     row = catalogue.row(name)
     model = getattr(kdb, name)()
     assert kdb.complexity(model, 224)[1] == row["params"]
-    assert kdb.complexity(getattr(kdb, name)(input_shape=(224, 224, 3))) == (row["macs"], row["params"], row["activations"])
+    assert kdb.complexity(getattr(kdb, name)(input_shape=(224, 224, 3))) == (
+        row["macs"],
+        row["params"],
+        row["activations"],
+    )
 
 
 def counted(layer, *shapes):
@@ -94,11 +110,23 @@ def counted(layer, *shapes):
     [
         (keras.layers.Conv1DTranspose(2, 4, use_bias=False), 4 * 12 * 2 * 7, 10 * 2),
         (keras.layers.DepthwiseConv1D(3, padding="same"), 3 * 12 * 7 + 7 * 12, 7 * 12),
-        (keras.layers.SeparableConv1D(5, 3, padding="same", use_bias=False), (3 * 12 + 12 * 5) * 7, 7 * 5),
-        (keras.layers.EinsumDense("abc,cd->abd", (None, 5), bias_axes="d"), 7 * 12 * 5 + 7 * 5, 7 * 5),
+        (
+            keras.layers.SeparableConv1D(5, 3, padding="same", use_bias=False),
+            (3 * 12 + 12 * 5) * 7,
+            7 * 5,
+        ),
+        (
+            keras.layers.EinsumDense("abc,cd->abd", (None, 5), bias_axes="d"),
+            7 * 12 * 5 + 7 * 5,
+            7 * 5,
+        ),
         (keras.layers.EinsumDense("...x,xy->...y", 5), 7 * 12 * 5, 7 * 5),
         (keras.layers.EinsumDense("ab...,bc->ac...", 5), 7 * 12 * 5, 5 * 12),
-        (keras.layers.EinsumDense("abc,bcd->abd", (7, 5)), 7 * 12 * 5, 7 * 5),  # a matrix of its own per position
+        (
+            keras.layers.EinsumDense("abc,bcd->abd", (7, 5)),
+            7 * 12 * 5,
+            7 * 5,
+        ),  # a matrix of its own per position
         (keras.layers.Embedding(50, 3), 0, 0),
         (keras.layers.PReLU(), 0, 0),
         (keras.layers.SpectralNormalization(keras.layers.Dense(4)), 7 * 12 * 4 + 7 * 4, 7 * 4),
@@ -120,7 +148,9 @@ def test_attention_is_its_projections_and_two_products():
     # Along one axis of a map: the other axis is a batch.
     plain = counted(keras.layers.MultiHeadAttention(2, 4), (5, 6), (5, 6)).macs
     image = keras.Input((3, 5, 6))
-    along = keras.Model(image, keras.layers.MultiHeadAttention(2, 4, attention_axes=2)(query=image, value=image))
+    along = keras.Model(
+        image, keras.layers.MultiHeadAttention(2, 4, attention_axes=2)(query=image, value=image)
+    )
     assert kdb.complexity(along).macs == 3 * plain
 
 
@@ -137,20 +167,27 @@ def test_what_is_not_counted_is_named_once():
     x = Mixer()(Mixer()(inputs))
     x = keras.layers.GroupQueryAttention(4, 2, 1)(x, x)
     outputs = keras.layers.Dense(3)(keras.layers.LSTM(2)(x))
-    with pytest.warns(UserWarning, match="not counted: GroupedQueryAttention, LSTMCell, Mixer[.]") as caught:
+    with pytest.warns(
+        UserWarning, match="not counted: GroupedQueryAttention, LSTMCell, Mixer[.]"
+    ) as caught:
         found = kdb.complexity(keras.Model(inputs, outputs))
     assert len(caught) == 1 and found.macs >= 2 * 3 + 3
 
 
 @pytest.mark.parametrize(
-    "layer, shape", [(keras.layers.LayerNormalization(axis=(1, 2)), (7, 12)), (kdb.SqueezeExcite(4), (5, 7, 8))]
+    "layer, shape",
+    [(keras.layers.LayerNormalization(axis=(1, 2)), (7, 12)), (kdb.SqueezeExcite(4), (5, 7, 8))],
 )
 def test_scales_are_no_matrices(layer, shape):
     counted(layer, shape)
 
 
 def test_own_layers_are_all_counted():
-    for neck in (kdb.BiFPN(16, levels=(3, 4, 5)), kdb.ASFF(16), kdb.MLFPN(16, (3, 4, 5), num_tums=2)):
+    for neck in (
+        kdb.BiFPN(16, levels=(3, 4, 5)),
+        kdb.ASFF(16),
+        kdb.MLFPN(16, (3, 4, 5), num_tums=2),
+    ):
         shapes = {f"P{level}": (64 >> level, 64 >> level, 16) for level in (3, 4, 5)}
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -162,7 +199,9 @@ def test_sequential_models_count_like_functional_ones():
     sequential = keras.Sequential([keras.Input((9, 11, 3)), *layers])
     expected = 27 * 4 * 20 + 4 * 20 + 80 * 2 + 2
     assert kdb.complexity(sequential).macs == expected
-    called = keras.Sequential([keras.layers.Conv2D(4, 3, strides=2), keras.layers.Flatten(), keras.layers.Dense(2)])
+    called = keras.Sequential(
+        [keras.layers.Conv2D(4, 3, strides=2), keras.layers.Flatten(), keras.layers.Dense(2)]
+    )
     with pytest.raises(ValueError, match="inputs are defined.*Received: 'sequential.*as_model"):
         kdb.complexity(called)
     called(np.zeros((1, 9, 11, 3)))
@@ -192,8 +231,11 @@ def test_a_subclassed_model_counts_as_a_layer():
 
 @pytest.mark.parametrize("ratio", [0.01, 0.03])
 def test_a_squeezed_width_of_nothing_counts_nothing(ratio):
-    """At 0.01 the first two stages have no squeeze-and-excitation, at 0.03 only the stem's block has none."""
-    spec = kdb.AnyNetSpec((1, 2, 1), (24, 64, 96), (1, 1, 1), (8, 8, 8), se_ratio=ratio, stem_width=16)
+    """At 0.01 the first two stages have no squeeze-and-excitation, at 0.03 only the stem's block
+    has none."""
+    spec = kdb.AnyNetSpec(
+        (1, 2, 1), (24, 64, 96), (1, 1, 1), (8, 8, 8), se_ratio=ratio, stem_width=16
+    )
     model = kdb.AnyNet(spec, input_shape=(64, 64, 3))
     gates = sum(isinstance(layer, kdb.SqueezeExcite) for layer in model.layers)
     assert gates == {0.01: 2, 0.03: 3}[ratio]
@@ -202,7 +244,11 @@ def test_a_squeezed_width_of_nothing_counts_nothing(ratio):
 
 @pytest.mark.parametrize(
     "name, net",
-    [("RegNetY008", "regnety_008"), ("regnetx002", "regnetx_002"), ("RegNetY('64gf')", "regnety_640")],
+    [
+        ("RegNetY008", "regnety_008"),
+        ("regnetx002", "regnetx_002"),
+        ("RegNetY('64gf')", "regnety_640"),
+    ],
 )
 def test_a_name_counts_like_its_spec(name, net):
     assert kdb.complexity(name, 96, classes=7) == kdb.complexity(VARIANTS[net], 96, classes=7)
@@ -229,7 +275,9 @@ def test_other_things_are_refused(argument, words):
         kdb.complexity(argument)
 
 
-@pytest.mark.parametrize("arguments", [dict(image_size=0), dict(image_size=(64, 64)), dict(classes=1.5)])
+@pytest.mark.parametrize(
+    "arguments", [dict(image_size=0), dict(image_size=(64, 64)), dict(classes=1.5)]
+)
 def test_sizes_are_positive_integers(arguments):
     with pytest.raises(ValueError, match="positive integers"):
         kdb.complexity("RegNetX002", **arguments)
@@ -241,7 +289,10 @@ def test_table(capsys):
     assert all(callable(getattr(kdb, name)) for name in kdb.list_models())
     assert {name for name in names if "(" in name} == {
         f'RegNet{family}("{size}")'
-        for family, sizes in (("X", ["400mf_tv"]), ("Y", ["800mf_tv", "8.0gf_tv", "64gf", "128gf", "256gf"]))
+        for family, sizes in (
+            ("X", ["400mf_tv"]),
+            ("Y", ["800mf_tv", "8.0gf_tv", "64gf", "128gf", "256gf"]),
+        )
         for size in sizes
     }
     kdb.print_model_table("nothing")
@@ -249,7 +300,8 @@ def test_table(capsys):
 
 
 def test_printed_table(capsys):
-    """One line per net and one per checkpoint, readable in a terminal of 120 columns; numbers of timm's published results."""
+    """One line per net and one per checkpoint, readable in a terminal of 120 columns; numbers of
+    timm's published results."""
     kdb.print_model_table()
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 120
@@ -267,4 +319,7 @@ def test_printed_table(capsys):
         "* timm/darknet53.c2ns_in1k 80.01 at 256, 80.54 at 288 Apache-2.0",
     ):
         assert line in printed, line
-    assert printed[printed.index("CSPResNet50D 21.64M 3.70G 9.61M 128, 256, 512, 1024") + 1] == "none known"
+    assert (
+        printed[printed.index("CSPResNet50D 21.64M 3.70G 9.61M 128, 256, 512, 1024") + 1]
+        == "none known"
+    )

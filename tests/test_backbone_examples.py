@@ -24,7 +24,10 @@ def load(name):
 def test_csp_fusion(capsys):
     savings = load("csp_fusion").main([])
     # The paper's order and sign, and more bypass saves more.
-    assert all(savings["first", gamma] < savings["last", gamma] < savings["full", gamma] < 0 for gamma in (0.25, 0.5))
+    assert all(
+        savings["first", gamma] < savings["last", gamma] < savings["full", gamma] < 0
+        for gamma in (0.25, 0.5)
+    )
     assert all(savings[fusion, 0.5] < savings[fusion, 0.25] for fusion in ("first", "last", "full"))
     assert "gamma" in capsys.readouterr().out
 
@@ -51,10 +54,17 @@ def test_regnet_step(monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_regnet_step_compares_one_net():
-    """With the weights of ours the plain net gives the same logits in training, and the same statistics."""
+    """With the weights of ours the plain net gives the same logits in training, and the same
+    statistics."""
     example = load("benchmarks/regnet_step")
     spec = kdb.AnyNetSpec((1, 2), (16, 24), (1, 1), (8, 8), se_ratio=0.25, stem_width=8)
-    model = kdb.AnyNet(spec, input_shape=(64, 64, 3), classes=5, classifier_activation=None, include_preprocessing=False)
+    model = kdb.AnyNet(
+        spec,
+        input_shape=(64, 64, 3),
+        classes=5,
+        classifier_activation=None,
+        include_preprocessing=False,
+    )
     x = tf.random.stateless_normal((2, 64, 64, 3), (0, 1))
     net = example.Plain(spec, classes=5)
     net(x)

@@ -35,16 +35,22 @@ def test_config(case):
     layer = case.build(name="thing")
     config = layer.get_config()
     made = case.made_arguments().items()
-    expected = {key: keras.saving.serialize_keras_object(v) if isinstance(v, keras.Layer) else v for key, v in made}
+    expected = {
+        key: keras.saving.serialize_keras_object(v) if isinstance(v, keras.Layer) else v
+        for key, v in made
+    }
     assert {key: config[key] for key in expected} == expected
-    loaded = keras.saving.deserialize_keras_object(stable(keras.saving.serialize_keras_object(layer)))
+    loaded = keras.saving.deserialize_keras_object(
+        stable(keras.saving.serialize_keras_object(layer))
+    )
     assert type(loaded) is type(layer)
     assert stable(loaded.get_config()) == stable(config)
 
 
 @each_case
 def test_sizes(case):
-    """Odd, non-square, dynamic, batch 1: the layer, and a model of it for unknown sizes, give the same."""
+    """Odd, non-square, dynamic, batch 1: the layer, and a model of it for unknown sizes, give the
+    same."""
     model = case.model()
     layer = model.layers[-1] if len(model.layers[-1].weights) == len(model.weights) else None
     assert layer is not None
@@ -52,8 +58,14 @@ def test_sizes(case):
         for batch in (1, 2):
             inputs = case.inputs(size, batch)
             outputs = layer(inputs)
-            spec = layer.compute_output_spec(keras.tree.map_structure(lambda x: keras.KerasTensor(x.shape), inputs))
-            for x, y, s in zip(keras.tree.flatten(outputs), keras.tree.flatten(model(inputs)), keras.tree.flatten(spec)):
+            spec = layer.compute_output_spec(
+                keras.tree.map_structure(lambda x: keras.KerasTensor(x.shape), inputs)
+            )
+            for x, y, s in zip(
+                keras.tree.flatten(outputs),
+                keras.tree.flatten(model(inputs)),
+                keras.tree.flatten(spec),
+            ):
                 assert tuple(x.shape) == tuple(y.shape) == tuple(s.shape)
                 np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
                 assert np.isfinite(np.asarray(x)).all()
@@ -63,7 +75,10 @@ def test_sizes(case):
 def test_mixed_precision(case):
     layer, reference = case.build(dtype="mixed_bfloat16"), case.build()
     outputs, expected = layer(case.inputs()), reference(case.inputs())
-    assert {keras.backend.standardize_dtype(x.dtype) for x in keras.tree.flatten(outputs)} <= {"bfloat16", "float32"}
+    assert {keras.backend.standardize_dtype(x.dtype) for x in keras.tree.flatten(outputs)} <= {
+        "bfloat16",
+        "float32",
+    }
     assert {w.dtype for w in layer.weights} <= {"float32", "uint32"}
     for variable, value in zip(layer.weights, reference.weights):
         variable.assign(value)
@@ -137,10 +152,19 @@ sys.exit(bool(bad))
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", pytest.param("torch", marks=NEEDS_TORCH)])
 def test_loads_in_a_fresh_process(saved, backend):
-    """Every file loads after `import keras_detblocks` alone and gives the same numbers, on the other backends too."""
+    """Every file loads after `import keras_detblocks` alone and gives the same numbers, on the
+    other backends too."""
     path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
-    env = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu"}
+    env = {
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        "PYTHONPATH": path,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "JAX_PLATFORMS": "cpu",
+    }
     env["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # little to compute, much to compile
-    run = subprocess.run([sys.executable, "-c", LOAD, str(saved)], env=env, capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", LOAD, str(saved)], env=env, capture_output=True, text=True
+    )
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-3000:]
     assert f"{backend} {backend == 'tensorflow'}" in run.stdout

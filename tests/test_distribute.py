@@ -9,8 +9,9 @@ import pytest
 
 TESTS = pathlib.Path(__file__).parent
 
-# One model of all cases that ask for it, so that there is one function to trace; in a process, because logical devices are made
-# before TensorFlow starts. Batch normalisation is synchronised: otherwise each replica rightly uses its own statistics.
+# One model of all cases that ask for it, so that there is one function to trace; in a process,
+# because logical devices are made before TensorFlow starts. Batch normalisation is synchronised:
+# otherwise each replica rightly uses its own statistics.
 TRAIN = """
 import sys
 import keras, numpy as np, tensorflow as tf
@@ -71,6 +72,11 @@ sys.exit(bool(bad) or moved < 0.8 * len(one))
 @pytest.mark.slow
 def test_two_replicas_make_the_update_of_one():
     path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
-    env = {**os.environ, "KERAS_BACKEND": "tensorflow", "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    env = {
+        **os.environ,
+        "KERAS_BACKEND": "tensorflow",
+        "PYTHONPATH": path,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
     run = subprocess.run([sys.executable, "-c", TRAIN], env=env, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]

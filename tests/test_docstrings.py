@@ -1,4 +1,5 @@
-"""The examples in the docstrings of the package run, after `from keras_detblocks import *`, and print what they say."""
+"""The examples in the docstrings of the package run, after `from keras_detblocks import *`, and
+print what they say."""
 
 import doctest
 import importlib
@@ -11,15 +12,21 @@ import pytest
 import keras_detblocks as kdb
 
 # Started as scripts, not imported.
-SCRIPTS = {"keras_detblocks.__main__", "keras_detblocks.export.worker"}
-MODULES = sorted({module.name for module in pkgutil.walk_packages(kdb.__path__, "keras_detblocks.")} - SCRIPTS)
+SCRIPTS = {"keras_detblocks.__main__", "keras_detblocks.export.runtime.worker"}
+MODULES = sorted(
+    {module.name for module in pkgutil.walk_packages(kdb.__path__, "keras_detblocks.")} - SCRIPTS
+)
 
 
 def examples_of(name):
     module = importlib.import_module(name)
     public = {public: getattr(kdb, public) for public in kdb.__all__}
     names = {**public, "keras": keras, "np": np, "kdb": kdb, **vars(module)}
-    return [test for test in doctest.DocTestFinder(exclude_empty=True).find(module, name, globs=names) if test.examples]
+    return [
+        test
+        for test in doctest.DocTestFinder(exclude_empty=True).find(module, name, globs=names)
+        if test.examples
+    ]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -34,5 +41,10 @@ def test_examples(name):
 
 def test_there_are_examples():
     """The finder sees them: methods, functions and classes, in every room with public layers."""
-    count = sum(len(test.examples) for name in MODULES if "necks" in name or "context" in name for test in examples_of(name))
+    count = sum(
+        len(test.examples)
+        for name in MODULES
+        if "necks" in name or "context" in name
+        for test in examples_of(name)
+    )
     assert count >= 20

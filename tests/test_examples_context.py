@@ -21,7 +21,9 @@ def test_receptive_fields(tmp_path, capsys):
     assert "deformable (grid)" in fields and "theoretical   15" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("size, sides", [(300, [38, 19, 10, 5, 3, 1]), (512, [64, 32, 16, 8, 4, 2, 1])])
+@pytest.mark.parametrize(
+    "size, sides", [(300, [38, 19, 10, 5, 3, 1]), (512, [64, 32, 16, 8, 4, 2, 1])]
+)
 def test_rfbnet_has_the_papers_maps(size, sides):
     model = main("rfbnet.py")(["--smoke", "--size", str(size)])
     assert [x.shape[1] for x in model.output.values()] == sides
@@ -30,5 +32,7 @@ def test_rfbnet_has_the_papers_maps(size, sides):
 
 @pytest.mark.slow
 def test_spp_benchmark_runs():
-    ratios = main("benchmarks/spp.py")(["--smoke"])  # how fast is what the script prints; a test does not time
+    ratios = main("benchmarks/spp.py")(
+        ["--smoke"]
+    )  # how fast is what the script prints; a test does not time
     assert None in ratios and all(ratio > 0 for ratio in ratios.values())

@@ -1,4 +1,5 @@
-"""Every layer of the table of cases, in one model, through every format: one conversion per format for all of them."""
+"""Every layer of the table of cases, in one model, through every format: one conversion per format
+for all of them."""
 
 import keras
 import pytest
@@ -9,7 +10,8 @@ from keras_detblocks import export
 
 @pytest.fixture(scope="module")
 def everything():
-    """A model with one input per map of every case, and one output per tensor that the cases return."""
+    """A model with one input per map of every case, and one output per tensor that the cases
+    return."""
     keras.utils.set_random_seed(0)
     inputs, outputs = {}, {}
     for case in CASES:
@@ -22,7 +24,11 @@ def everything():
 def _inputs(shapes):
     if isinstance(shapes, dict):
         return {key: keras.Input(shape) for key, shape in shapes.items()}
-    return [keras.Input(shape) for shape in shapes] if isinstance(shapes, list) else keras.Input(shapes)
+    return (
+        [keras.Input(shape) for shape in shapes]
+        if isinstance(shapes, list)
+        else keras.Input(shapes)
+    )
 
 
 def _named(stem, tensors):

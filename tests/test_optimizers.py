@@ -1,4 +1,5 @@
-"""The optimizer for convolution kernels against Keras' own for matrices, and which variables take which step."""
+"""The optimizer for convolution kernels against Keras' own for matrices, and which variables take
+which step."""
 
 import subprocess
 import sys
@@ -32,7 +33,11 @@ def test_a_kernel_is_updated_as_keras_updates_the_same_matrix(shape, nesterov):
     rows = int(np.prod(shape[:-1]))
     options = {"weight_decay": DECAY, "nesterov": nesterov}
     ours = _steps(ConvMuon(RATE, **options), kernel, gradients)
-    keras_ = _steps(keras.optimizers.Muon(RATE, **options), kernel.reshape(rows, -1), gradients.reshape(3, rows, -1))
+    keras_ = _steps(
+        keras.optimizers.Muon(RATE, **options),
+        kernel.reshape(rows, -1),
+        gradients.reshape(3, rows, -1),
+    )
     np.testing.assert_allclose(ours.reshape(rows, -1), keras_, atol=1e-5)
     assert np.abs(ours - kernel).max() > 0.01
 
@@ -50,14 +55,18 @@ def test_each_group_is_a_matrix_of_its_own():
 
 @pytest.mark.parametrize("shape", [(1, 30, 8), (2, 5, 40)])
 def test_singular_values_come_near_one(shape):
-    result = keras.ops.convert_to_numpy(ConvMuon().orthogonalized(keras.ops.convert_to_tensor(_random(*shape))))
+    result = keras.ops.convert_to_numpy(
+        ConvMuon().orthogonalized(keras.ops.convert_to_tensor(_random(*shape)))
+    )
     values = np.linalg.svd(result, compute_uv=False)
     assert 0.6 < values.min() and values.max() < 1.3  # the band of the quintic's five steps
 
 
 def test_groups_are_read_off_the_model():
     image = keras.Input((8, 8, 8))
-    model = keras.Model(image, Conv2D(16, 3, name="plain")(Conv2D(8, 3, groups=4, name="grouped")(image)))
+    model = keras.Model(
+        image, Conv2D(16, 3, name="plain")(Conv2D(8, 3, groups=4, name="grouped")(image))
+    )
     assert conv_groups(model) == {"grouped/kernel": 4}
 
 
@@ -81,7 +90,12 @@ def test_a_trained_detector_opens_where_only_the_package_is_imported(tmp_path):
     training.compile_detector(model)
     model.save(tmp_path / "model.keras")
     code = f"import keras, keras_detblocks; print(type(keras.models.load_model({str(tmp_path / 'model.keras')!r}).optimizer))"
-    assert "ConvMuon" in subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert (
+        "ConvMuon"
+        in subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+    )
 
 
 def test_an_unknown_optimizer_is_refused():

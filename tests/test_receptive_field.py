@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_detblocks as kdb
-from keras_detblocks.receptive_field import ReceptiveField
+from keras_detblocks.analysis.receptive_field import ReceptiveField
 
 
 def chain(*layers, channels=4):
@@ -44,12 +44,18 @@ def test_theory_by_arithmetic(layers, expected):
 @pytest.mark.parametrize(
     "model, expected",
     [
-        (lambda: keras.applications.MobileNet((None, None, 3), alpha=0.25, include_top=False, weights=None), 315),
+        (
+            lambda: keras.applications.MobileNet(
+                (None, None, 3), alpha=0.25, include_top=False, weights=None
+            ),
+            315,
+        ),
         (lambda: keras.applications.ResNet50(False, None, input_shape=(None, None, 3)), 483),
     ],
 )
 def test_published_numbers(model, expected):
-    """Araujo, Norris, Sim, Computing Receptive Fields of Convolutional Neural Networks, Distill 2019."""
+    """Araujo, Norris, Sim, Computing Receptive Fields of Convolutional Neural Networks, Distill
+    2019."""
     assert kdb.theoretical_receptive_field(model()) == expected
 
 
@@ -72,15 +78,26 @@ def test_effective_field_of_a_convolution_is_its_kernel():
 
 
 def test_effective_field_of_uniform_layers_is_gaussian():
-    """n layers of a uniform 3x3: each side's standard deviation is sqrt(2n / 3) (https://arxiv.org/abs/1701.04128)."""
-    layers = [keras.layers.DepthwiseConv2D(3, padding="same", depthwise_initializer="ones", use_bias=False) for _ in range(8)]
+    """n layers of a uniform 3x3: each side's standard deviation is sqrt(2n / 3)
+    (https://arxiv.org/abs/1701.04128)."""
+    layers = [
+        keras.layers.DepthwiseConv2D(
+            3, padding="same", depthwise_initializer="ones", use_bias=False
+        )
+        for _ in range(8)
+    ]
     field = kdb.effective_receptive_field(chain(*layers, channels=1), (33, 33, 1), samples=1)
     profile = field.map.sum(axis=0) / field.map.sum()
-    assert math.sqrt((profile * (np.arange(33) - 16) ** 2).sum()) == pytest.approx(math.sqrt(16 / 3), rel=1e-4)
+    assert math.sqrt((profile * (np.arange(33) - 16) ** 2).sum()) == pytest.approx(
+        math.sqrt(16 / 3), rel=1e-4
+    )
     assert field.extent == (17, 17)
     assert field.size < 17 and field.side(1.0) == 17
-    # Two standard deviations of a Gaussian in the plane: pixels above exp(-2 * 1.545...) = 4.55 % lie in a disc.
-    assert field.size == pytest.approx(math.sqrt(math.pi * 2 * (16 / 3) * -math.log(0.0455)), rel=0.06)
+    # Two standard deviations of a Gaussian in the plane: pixels above exp(-2 * 1.545...) = 4.55 %
+    # lie in a disc.
+    assert field.size == pytest.approx(
+        math.sqrt(math.pi * 2 * (16 / 3) * -math.log(0.0455)), rel=0.06
+    )
 
 
 def test_numbers_of_a_map():
@@ -105,7 +122,10 @@ def test_outputs_in_any_order():
     p3 = kdb.Conv2D(2, 3, 2)(x)
     model = keras.Model(x, {"P4": kdb.Conv2D(2, 3, 2)(p3), "P3": p3})
     assert kdb.theoretical_receptive_field(model) == {"P4": 7, "P3": 3}
-    assert kdb.effective_receptive_field(model, (32, 32, 2), output="P3", samples=1).extent == (3, 3)
+    assert kdb.effective_receptive_field(model, (32, 32, 2), output="P3", samples=1).extent == (
+        3,
+        3,
+    )
     assert kdb.effective_receptive_field(model, (32, 32, 2), samples=1).extent == (7, 7)
 
 
@@ -129,8 +149,13 @@ def test_sequential_and_subclassed_models():
 
 def test_wide_fields_are_finite():
     for rate in (36, 1500):  # nothing between the taps tells a short probe that there are more
-        assert kdb.theoretical_receptive_field(chain(kdb.Conv2D(1, 3, dilation_rate=rate), channels=1)) == 2 * rate + 1
-    strided = chain(kdb.Conv2D(1, 3, 2), kdb.Conv2D(1, 3, 2), kdb.Conv2D(1, 3, dilation_rate=60), channels=1)
+        assert (
+            kdb.theoretical_receptive_field(chain(kdb.Conv2D(1, 3, dilation_rate=rate), channels=1))
+            == 2 * rate + 1
+        )
+    strided = chain(
+        kdb.Conv2D(1, 3, 2), kdb.Conv2D(1, 3, 2), kdb.Conv2D(1, 3, dilation_rate=60), channels=1
+    )
     assert kdb.theoretical_receptive_field(strided) == 3 + 4 + 4 * 120
 
 
@@ -144,7 +169,7 @@ def test_every_input_counts():
 
 def test_plot(tmp_path):
     fields = {f"field {i}": ReceptiveField(np.eye(8)) for i in range(3)}
-    kdb.plots.plot_receptive_fields(fields, tmp_path / "fields.png")
+    kdb.plot_receptive_fields(fields, tmp_path / "fields.png")
     assert (tmp_path / "fields.png").read_bytes()[1:4] == b"PNG"
 
 
@@ -152,8 +177,14 @@ def test_plot(tmp_path):
     "make, message",
     [
         (lambda: kdb.theoretical_receptive_field(kdb.SPPF()), "channels"),
-        (lambda: kdb.theoretical_receptive_field(kdb.as_model(kdb.SPPF(), (8, 8, 4))), "dynamic height and width"),
-        (lambda: kdb.theoretical_receptive_field(chain(keras.layers.GlobalMaxPooling2D())), "without its head"),
+        (
+            lambda: kdb.theoretical_receptive_field(kdb.as_model(kdb.SPPF(), (8, 8, 4))),
+            "dynamic height and width",
+        ),
+        (
+            lambda: kdb.theoretical_receptive_field(chain(keras.layers.GlobalMaxPooling2D())),
+            "without its head",
+        ),
         (lambda: kdb.effective_receptive_field(kdb.SPPF()), "input_shape"),
         (lambda: kdb.effective_receptive_field(kdb.SPPF(), (8, 8, 4), samples=0), "`samples`"),
         (lambda: kdb.effective_receptive_field(chain(kdb.SPPF()), (None, 8, 4)), "input_shape"),

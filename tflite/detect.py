@@ -3,8 +3,8 @@
 
     python detect.py picture.jpg --model detector.tflite --out found
 
-Needs NumPy, Pillow and ai-edge-litert alone (pip install numpy pillow ai-edge-litert). Class names, input size and the way in
-which pictures are fitted into it are read from the model file.
+Needs NumPy, Pillow and ai-edge-litert alone (pip install numpy pillow ai-edge-litert). Class names,
+input size and the way in which pictures are fitted into it are read from the model file.
 """
 
 import argparse
@@ -20,7 +20,18 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#800000", "#808000", "#000075")
+COLOURS = (
+    "#e6194b",
+    "#3cb44b",
+    "#4363d8",
+    "#f58231",
+    "#911eb4",
+    "#008080",
+    "#9a6324",
+    "#800000",
+    "#808000",
+    "#000075",
+)
 
 
 class Mistake(Exception):
@@ -34,7 +45,9 @@ def main(arguments=None):
         out = folder(options.out)
     except Mistake as mistake:
         return complain(mistake)
-    images = [file for path in options.images for file in (pictures_in(path) if path.is_dir() else [path])]
+    images = [
+        file for path in options.images for file in (pictures_in(path) if path.is_dir() else [path])
+    ]
     code, taken = 0, {path.resolve() for path in images}
     for path in images:
         try:
@@ -55,10 +68,21 @@ def complain(mistake):
 
 def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("images", nargs="+", type=pathlib.Path, metavar="IMAGE", help="pictures, or folders of them")
-    parser.add_argument("--model", type=pathlib.Path, required=True, help=".tflite file written by keras_detblocks")
-    parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for the pictures with boxes")
-    parser.add_argument("--score", type=float, default=0.4, help="least score of what is drawn (default: %(default)s)")
+    parser.add_argument(
+        "images", nargs="+", type=pathlib.Path, metavar="IMAGE", help="pictures, or folders of them"
+    )
+    parser.add_argument(
+        "--model", type=pathlib.Path, required=True, help=".tflite file written by keras_detblocks"
+    )
+    parser.add_argument(
+        "--out", type=pathlib.Path, required=True, help="folder for the pictures with boxes"
+    )
+    parser.add_argument(
+        "--score",
+        type=float,
+        default=0.4,
+        help="least score of what is drawn (default: %(default)s)",
+    )
     parser.add_argument("--threads", type=int, default=None, help="threads of the interpreter")
     return parser.parse_args(arguments)
 
@@ -75,7 +99,8 @@ class Detector:
         self.dtype = next(iter(self.run.get_input_details().values()))["dtype"]
 
     def detect(self, picture, least_score):
-        """Boxes in the picture's own pixels, scores and class names of an RGB picture; and the milliseconds they took."""
+        """Boxes in the picture's own pixels, scores and class names of an RGB picture; and the
+        milliseconds they took."""
         canvas, factors = letterbox(picture, self.size, self.fill)
         start = time.perf_counter()
         found = self.run(image=canvas[None].astype(self.dtype))
@@ -84,7 +109,9 @@ class Detector:
         limits = np.array([picture.width, picture.height] * 2, "float32")
         boxes = np.clip(found["boxes"][0][keep] / factors, 0, limits)
         names = [self.names[label] for label in found["labels"][0][keep]]
-        return list(zip(names, found["labels"][0][keep], found["scores"][0][keep], boxes)), milliseconds
+        return list(
+            zip(names, found["labels"][0][keep], found["scores"][0][keep], boxes)
+        ), milliseconds
 
 
 def read_about(path):
@@ -96,7 +123,10 @@ def read_about(path):
     except (zipfile.BadZipFile, KeyError, ValueError, OSError):
         about = {}
     if about.get("format") != "keras_detblocks.detector":
-        raise Mistake(f"{path} is not a detector exported by keras_detblocks (write one with `detblocks export`)")
+        raise Mistake(
+            f"{path} is not a detector exported by keras_detblocks (write one with `detblocks "
+            f"export`)"
+        )
     return about
 
 
@@ -136,8 +166,16 @@ def read_picture(path):
         with Image.open(path) as image:
             image.load()
             image = ImageOps.exif_transpose(image)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise Mistake(f"{path} is not a picture that can be read ({' '.join(str(error).split())[:100]})") from None
+    except (
+        UnidentifiedImageError,
+        OSError,
+        ValueError,
+        SyntaxError,
+        Image.DecompressionBombError,
+    ) as error:
+        raise Mistake(
+            f"{path} is not a picture that can be read ({' '.join(str(error).split())[:100]})"
+        ) from None
     if image.mode.startswith("I") or image.mode == "F":
         pixels = np.asarray(image)
         pixels = pixels / 257 if pixels.max() > 255 else pixels  # 16 bits to 8
@@ -149,7 +187,8 @@ def read_picture(path):
 
 
 def letterbox(picture, size, fill):
-    """The picture scaled into the upper left corner of a canvas of `size`, and the factors of x, y, x, y that took it there."""
+    """The picture scaled into the upper left corner of a canvas of `size`, and the factors of x, y,
+    x, y that took it there."""
     scale = min(size[0] / picture.height, size[1] / picture.width)
     width = max(1, min(size[1], round(picture.width * scale)))
     height = max(1, min(size[0], round(picture.height * scale)))
@@ -176,7 +215,9 @@ def report(path, detector, least_score, out, taken):
     picture = read_picture(path)
     found, milliseconds = detector.detect(picture, least_score)
     target, number = out / f"{path.stem}.png", 2
-    while target.resolve() in taken:  # one of the pictures themselves, or written for another of the same name
+    while (
+        target.resolve() in taken
+    ):  # one of the pictures themselves, or written for another of the same name
         target, number = out / f"{path.stem}-{number}.png", number + 1
     taken.add(target.resolve())
     try:

@@ -1,8 +1,10 @@
-"""Grouped 3x3 convolution, forward and training step: ours, Keras' own `groups=`, and dense, on (8, 28, 28, 128).
+"""Grouped 3x3 convolution, forward and training step: ours, Keras' own `groups=`, and dense, on (8,
+28, 28, 128).
 
     python examples/benchmarks/conv.py
 
-Takes about a minute, most of it Keras' grouped gradient. `--smoke` runs everything once on a small map.
+Takes about a minute, most of it Keras' grouped gradient. `--smoke` runs everything once on a small
+map.
 """
 
 import argparse
@@ -47,7 +49,9 @@ def measure(layer, shape, repeats):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--smoke", action="store_true")
     smoke = parser.parse_args(arguments).smoke
     shape, repeats = ((1, 7, 7, 32), 1) if smoke else ((8, 28, 28, 128), 20)
@@ -57,10 +61,15 @@ def main(arguments=None):
         groups = shape[-1] // width
         for name, layer in (
             (f"ours, group width {width}", kdb.Conv2D(shape[-1], 3, groups=groups, use_bias=False)),
-            (f"keras, group width {width}", keras.layers.Conv2D(shape[-1], 3, padding="same", groups=groups, use_bias=False)),
+            (
+                f"keras, group width {width}",
+                keras.layers.Conv2D(shape[-1], 3, padding="same", groups=groups, use_bias=False),
+            ),
         ):
             results[name] = measure(layer, shape, repeats)
-    results["dense"] = measure(keras.layers.Conv2D(shape[-1], 3, padding="same", use_bias=False), shape, repeats)
+    results["dense"] = measure(
+        keras.layers.Conv2D(shape[-1], 3, padding="same", use_bias=False), shape, repeats
+    )
     for name, (forward, training) in results.items():
         print(f"{name:26}{forward:10.2f}{training:12.2f}")
     return results

@@ -1,12 +1,14 @@
-"""A training step of RegNetY-800MF, batch 16 at 224: ours, the same net in plain `tf.nn` operators, and timm on PyTorch.
+"""A training step of RegNetY-800MF, batch 16 at 224: ours, the same net in plain `tf.nn` operators,
+and timm on PyTorch.
 
     python examples/benchmarks/regnet_step.py
 
-A step is forward, gradients and a plain gradient-descent update. The steps take turns, so that whatever else the machine does
-falls on all alike; medians are printed, and the median of the ratios to the plain step of the same turn. Takes about a minute;
-`--smoke` is one tiny step each.
+A step is forward, gradients and a plain gradient-descent update. The steps take turns, so that
+whatever else the machine does falls on all alike; medians are printed, and the median of the ratios
+to the plain step of the same turn. Takes about a minute; `--smoke` is one tiny step each.
 
-PyTorch is not a dependency of this package: without it the last row is left out. For it, in an environment of its own,
+PyTorch is not a dependency of this package: without it the last row is left out. For it, in an
+environment of its own,
 
     pip install . torch timm
 """
@@ -15,7 +17,9 @@ import argparse
 import os
 import time
 
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # before TensorFlow: without oneDNN the plain net has no gradient on CPU
+os.environ.setdefault(
+    "TF_ENABLE_ONEDNN_OPTS", "1"
+)  # before TensorFlow: without oneDNN the plain net has no gradient on CPU
 
 import numpy as np
 import tensorflow as tf
@@ -45,12 +49,20 @@ def step_of(forward, variables, images, labels):
 
 
 def ours(spec, images, labels):
-    model = kdb.AnyNet(spec, input_shape=images.shape[1:], classifier_activation=None, include_preprocessing=False)
-    return step_of(lambda x: model(x, training=True), [v.value for v in model.trainable_variables], images, labels)
+    model = kdb.AnyNet(
+        spec, input_shape=images.shape[1:], classifier_activation=None, include_preprocessing=False
+    )
+    return step_of(
+        lambda x: model(x, training=True),
+        [v.value for v in model.trainable_variables],
+        images,
+        labels,
+    )
 
 
 class Plain:
-    """The net of an `AnyNetSpec` from `tf.nn` operators and variables alone; variables are named as in our model."""
+    """The net of an `AnyNetSpec` from `tf.nn` operators and variables alone; variables are named as
+    in our model."""
 
     def __init__(self, spec, classes=1000):
         self.spec, self.classes, self.made = spec, classes, {}
@@ -78,19 +90,28 @@ class Plain:
         beta = self.variable(f"{name}_bn/beta", lambda: tf.zeros(filters))
         x, mean, variance = tf.compat.v1.nn.fused_batch_norm(x, gamma, beta, epsilon=1e-5)
         for kind, new in (("mean", mean), ("variance", variance)):
-            moving = self.variable(f"{name}_bn/moving_{kind}", lambda: tf.zeros(filters), trainable=False)
+            moving = self.variable(
+                f"{name}_bn/moving_{kind}", lambda: tf.zeros(filters), trainable=False
+            )
             moving.assign(0.9 * moving + 0.1 * new)
         return tf.nn.relu(x) if relu else x
 
     def squeeze(self, x, name, width):
         s = tf.reduce_mean(x, (1, 2), keepdims=True)
-        for layer, filters, activation in (("fc1", width, tf.nn.relu), ("fc2", x.shape[-1], tf.nn.sigmoid)):
+        for layer, filters, activation in (
+            ("fc1", width, tf.nn.relu),
+            ("fc2", x.shape[-1], tf.nn.sigmoid),
+        ):
             s = self.conv(s, f"{name}/{layer}", filters)
-            s = activation(tf.nn.bias_add(s, self.variable(f"{name}/{layer}/bias", tf.zeros((filters,)))))
+            s = activation(
+                tf.nn.bias_add(s, self.variable(f"{name}/{layer}/bias", tf.zeros((filters,))))
+            )
         return x * s
 
     def block(self, x, name, width, inner, groups, se_width, stride):
-        shortcut = x if stride == 1 else self.unit(x, f"{name}_downsample", width, 1, stride, relu=False)
+        shortcut = (
+            x if stride == 1 else self.unit(x, f"{name}_downsample", width, 1, stride, relu=False)
+        )
         y = self.unit(x, f"{name}_conv1", inner)
         y = self.unit(y, f"{name}_conv2", inner, 3, stride, groups)
         if se_width:
@@ -101,12 +122,20 @@ class Plain:
         spec = self.spec
         x = self.unit(x, "stem", spec.stem_width, 3, 2)
         for stage, depth in enumerate(spec.depths):
-            width, inner, group_width = spec.widths[stage], spec.inner_widths[stage], spec.group_widths[stage]
+            width, inner, group_width = (
+                spec.widths[stage],
+                spec.inner_widths[stage],
+                spec.group_widths[stage],
+            )
             for number in range(depth):
                 name, se_width = f"s{stage + 1}_b{number + 1}", round(spec.se_ratio * x.shape[-1])
-                x = self.block(x, name, width, inner, inner // group_width, se_width, 1 if number else 2)
+                x = self.block(
+                    x, name, width, inner, inner // group_width, se_width, 1 if number else 2
+                )
         x = tf.reduce_mean(x, (1, 2))
-        kernel = self.variable("predictions/kernel", lambda: tf.random.normal((x.shape[-1], self.classes), stddev=0.01))
+        kernel = self.variable(
+            "predictions/kernel", lambda: tf.random.normal((x.shape[-1], self.classes), stddev=0.01)
+        )
         return x @ kernel + self.variable("predictions/bias", tf.zeros((self.classes,)))
 
 
@@ -122,12 +151,19 @@ def on_pytorch(images, labels):
         import timm
         import torch
     except ImportError:
-        print("timm on PyTorch is left out: `pip install . torch timm` in an environment of its own brings it in.")
+        print(
+            "timm on PyTorch is left out: `pip install . torch timm` in an environment of its own "
+            "brings it in."
+        )
         return None
 
-    torch.set_num_threads(tf.config.threading.get_intra_op_parallelism_threads() or torch.get_num_threads())
+    torch.set_num_threads(
+        tf.config.threading.get_intra_op_parallelism_threads() or torch.get_num_threads()
+    )
     model = timm.create_model("regnety_008").train().to(memory_format=torch.channels_last)
-    x = torch.from_numpy(images.numpy().transpose(0, 3, 1, 2).copy()).to(memory_format=torch.channels_last)
+    x = torch.from_numpy(images.numpy().transpose(0, 3, 1, 2).copy()).to(
+        memory_format=torch.channels_last
+    )
     target = torch.from_numpy(labels.numpy()).long()
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
 
@@ -142,7 +178,8 @@ def on_pytorch(images, labels):
 
 
 def take_turns(steps, repeats):
-    """Milliseconds of each call, by name, after two calls to warm up; the steps run one after the other, `repeats` times."""
+    """Milliseconds of each call, by name, after two calls to warm up; the steps run one after the
+    other, `repeats` times."""
     times = {name: [] for name in steps}
     for turn in range(repeats + 2):
         for name, step in steps.items():
@@ -154,7 +191,9 @@ def take_turns(steps, repeats):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--smoke", action="store_true", help="batch 2 at 32, one step each")
     parser.add_argument("--repeats", type=int, default=15, help="steps of each")
     options = parser.parse_args(arguments)
@@ -166,8 +205,13 @@ def main(arguments=None):
     if step := on_pytorch(images, labels):
         steps["timm, PyTorch"] = step
     times = take_turns(steps, repeats)
-    print(f"training step, batch {batch} at {side}x{side}, median of {repeats} (least), over plain tf.nn in the same turn")
-    ratios = {name: float(np.median(np.divide(t, times["plain tf.nn"]))) for name, t in times.items()}
+    print(
+        f"training step, batch {batch} at {side}x{side}, median of {repeats} (least), over plain "
+        f"tf.nn in the same turn"
+    )
+    ratios = {
+        name: float(np.median(np.divide(t, times["plain tf.nn"]))) for name, t in times.items()
+    }
     for name, t in times.items():
         print(f"{name:16}{np.median(t):9.0f} ms ({min(t):.0f}){ratios[name]:8.3f}")
     return ratios

@@ -1,9 +1,11 @@
-"""Latency of SPPF against SPP in TFLite (float32 and int8, one thread), at the map of a 640-pixel detector's coarsest level.
+"""Latency of SPPF against SPP in TFLite (float32 and int8, one thread), at the map of a 640-pixel
+detector's coarsest level.
 
     python examples/benchmarks/spp.py [--shape 20 20 512] [--runs 50] [--smoke]
 
-Both files hold the pools and the concatenation alone, no convolutions, and give the same numbers bit for bit. Prints the median
-latency of each, interleaved so that a busy machine slows both, and their ratio, which is to be at most 0.6.
+Both files hold the pools and the concatenation alone, no convolutions, and give the same numbers
+bit for bit. Prints the median latency of each, interleaved so that a busy machine slows both, and
+their ratio, which is to be at most 0.6.
 """
 
 import argparse
@@ -40,7 +42,9 @@ def compare(shape, runs, quantization, folder):
     files = {}
     for name, layer in {"SPP": kdb.SPP(), "SPPF": kdb.SPPF()}.items():
         path = pathlib.Path(folder) / f"{name}.tflite"
-        kdb.export.to_tflite(kdb.as_model(layer, shape), path, quantization, [x] if quantization else None)
+        kdb.export.to_tflite(
+            kdb.as_model(layer, shape), path, quantization, [x] if quantization else None
+        )
         files[name] = interpreter(path)
     times = {name: [seconds(made, x) for _ in range(3)] and [] for name, made in files.items()}
     for _ in range(runs):
@@ -58,11 +62,15 @@ def main(arguments=None):
     ratios = {}
     for quantization in (None, "int8"):
         with tempfile.TemporaryDirectory() as folder:
-            times = compare(tuple(options.shape), 5 if options.smoke else options.runs, quantization, folder)
+            times = compare(
+                tuple(options.shape), 5 if options.smoke else options.runs, quantization, folder
+            )
         ratios[quantization] = times["SPPF"] / times["SPP"]
         print(
-            f"{quantization or 'float32':8} SPP(5, 9, 13) {1000 * times['SPP']:.3f} ms, SPPF {1000 * times['SPPF']:.3f} ms, "
-            f"ratio {ratios[quantization]:.2f} (target <= {TARGET}) at (1, {', '.join(map(str, options.shape))}), one thread"
+            f"{quantization or 'float32':8} SPP(5, 9, 13) {1000 * times['SPP']:.3f} ms, SPPF "
+            f"{1000 * times['SPPF']:.3f} ms, "
+            f"ratio {ratios[quantization]:.2f} (target <= {TARGET}) at (1, "
+            f"{', '.join(map(str, options.shape))}), one thread"
         )
     return ratios
 

@@ -1,10 +1,12 @@
-"""TFLite latency of RegNetY-800MF and CSPDarknet53 in float and int8, beside the same nets with dense (ungrouped) convolutions.
+"""TFLite latency of RegNetY-800MF and CSPDarknet53 in float and int8, beside the same nets with
+dense (ungrouped) convolutions.
 
     python examples/benchmarks/tflite_backbones.py --image-size 224
 
-One thread, batch 1, feature maps P3 to P5 out. CSPDarknet53 has no groups: its partial stages are what makes it cheaper than the
-dense net beside it, Darknet-53. Files are opened in processes of their own, which take turns. Takes some minutes, most of it
-conversion; `--smoke` uses one narrow net. Needs the extra `keras_detblocks[export]`.
+One thread, batch 1, feature maps P3 to P5 out. CSPDarknet53 has no groups: its partial stages are
+what makes it cheaper than the dense net beside it, Darknet-53. Files are opened in processes of
+their own, which take turns. Takes some minutes, most of it conversion; `--smoke` uses one narrow
+net. Needs the extra `keras_detblocks[export]`.
 """
 
 import argparse
@@ -17,7 +19,7 @@ import numpy as np
 
 import keras_detblocks as kdb
 from keras_detblocks.backbones.regnet import VARIANTS
-from keras_detblocks.export.session import Session
+from keras_detblocks.export.runtime.session import Session
 
 
 def dense(spec):
@@ -40,7 +42,9 @@ def nets(smoke):
 
 
 def maker(constructor, *arguments):
-    return lambda shape: constructor(*arguments, include_top=False, input_shape=shape, levels=(3, 4, 5))
+    return lambda shape: constructor(
+        *arguments, include_top=False, input_shape=shape, levels=(3, 4, 5)
+    )
 
 
 def pictures(count, side):
@@ -56,7 +60,9 @@ def converted(make, side, folder):
     paths = {None: folder / "float.tflite", "int8": folder / "int8.tflite"}
     for kind, path in paths.items():
         # Random weights: the agreement in int8 of such a net says nothing about a trained one.
-        kdb.export.to_tflite(model, path, kind, representative_data=list(samples), tolerance=1.0 if kind else None)
+        kdb.export.to_tflite(
+            model, path, kind, representative_data=list(samples), tolerance=1.0 if kind else None
+        )
     return kdb.complexity(model, side), paths
 
 
@@ -73,7 +79,9 @@ def milliseconds(paths, image, repeats):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--smoke", action="store_true")

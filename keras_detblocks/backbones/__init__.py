@@ -16,7 +16,15 @@ from .cspnet import (
     CSPResNeXt50,
     Darknet53,
 )
-from .densenet import CSPDenseNet121, CSPDenseNet169, CSPDenseNet201, CSPDenseNet264, CSPPeleeNet, DenseBlock, TwoWayDenseBlock
+from .densenet import (
+    CSPDenseNet121,
+    CSPDenseNet169,
+    CSPDenseNet201,
+    CSPDenseNet264,
+    CSPPeleeNet,
+    DenseBlock,
+    TwoWayDenseBlock,
+)
 from .pyramid import feature_pyramid
 from .regnet import (
     RegNetSpec,

@@ -1,8 +1,10 @@
-"""AnyNet: a stem, stages of identical residual bottleneck blocks with free settings per stage, a head.
+"""AnyNet: a stem, stages of identical residual bottleneck blocks with free settings per stage, a
+head.
 
-"Designing Network Design Spaces" (https://arxiv.org/abs/2003.13678). Block, padding and squeeze widths are those of pycls
-(https://github.com/facebookresearch/pycls, MIT) and timm (https://github.com/huggingface/pytorch-image-models, Apache-2.0), whose
-weights load unchanged. The published nets are in `regnet.py`.
+"Designing Network Design Spaces" (https://arxiv.org/abs/2003.13678). Block, padding and squeeze
+widths are those of pycls (https://github.com/facebookresearch/pycls, MIT) and timm
+(https://github.com/huggingface/pytorch-image-models, Apache-2.0), whose weights load unchanged. The
+published nets are in `regnet.py`.
 """
 
 import math
@@ -23,9 +25,12 @@ class AnyNetSpec:
     Args:
         depths: blocks per stage.
         widths: output channels per stage.
-        bottleneck_ratios: the paper's b: the 3x3 convolution has `width / b` channels (b < 1 is an inverted bottleneck).
-        group_widths: channels per group of the 3x3 convolution (1 is depthwise); must divide `width / b`.
-        se_ratio: squeezed channels over the block's *input* channels; 0 for no squeeze-and-excitation.
+        bottleneck_ratios: the paper's b: the 3x3 convolution has `width / b` channels (b < 1 is an
+            inverted bottleneck).
+        group_widths: channels per group of the 3x3 convolution (1 is depthwise); must divide `width
+            / b`.
+        se_ratio: squeezed channels over the block's *input* channels; 0 for no
+            squeeze-and-excitation.
         stem_width: channels of the 3x3 stride-2 stem.
 
     Raises:
@@ -45,29 +50,52 @@ class AnyNetSpec:
     def __post_init__(self):
         for field in ("depths", "widths", "group_widths"):
             object.__setattr__(self, field, positive_ints(getattr(self, field), field))
-        object.__setattr__(self, "bottleneck_ratios", tuple(float(b) for b in self.bottleneck_ratios))
-        lengths = {f: len(getattr(self, f)) for f in ("depths", "widths", "bottleneck_ratios", "group_widths")}
+        object.__setattr__(
+            self, "bottleneck_ratios", tuple(float(b) for b in self.bottleneck_ratios)
+        )
+        lengths = {
+            f: len(getattr(self, f))
+            for f in ("depths", "widths", "bottleneck_ratios", "group_widths")
+        }
         if len(set(lengths.values())) != 1 or not self.depths:
-            raise ValueError(f"Every setting needs one value per stage, for at least one stage. Received lengths: {lengths}")
+            raise ValueError(
+                f"Every setting needs one value per stage, for at least one stage. Received "
+                f"lengths: {lengths}"
+            )
         positive_ints((self.stem_width,), "stem_width")
         if not 0.0 <= self.se_ratio <= 1.0:  # refuses NaN too
-            raise ValueError(f"`se_ratio` must be between 0 and 1. Received: se_ratio={self.se_ratio}")
+            raise ValueError(
+                f"`se_ratio` must be between 0 and 1. Received: se_ratio={self.se_ratio}"
+            )
         for stage in range(len(self.depths)):
             self._check_stage(stage)
 
     def _check_stage(self, stage):
-        width, ratio, group = self.widths[stage], self.bottleneck_ratios[stage], self.group_widths[stage]
+        width, ratio, group = (
+            self.widths[stage],
+            self.bottleneck_ratios[stage],
+            self.group_widths[stage],
+        )
         if not 0 < ratio < math.inf:
-            raise ValueError(f"Stage {stage + 1}: the bottleneck ratio must be positive. Received: {ratio}")
-        if not math.isclose(width / ratio, round(width / ratio), rel_tol=1e-9) or round(width / ratio) < 1:
             raise ValueError(
-                f"Stage {stage + 1}: width {width} over bottleneck ratio {ratio} must be a whole number of channels. "
-                f"Received: {width / ratio}; a ratio of 1, 2, 4, or 1 / 2, 1 / 4 divides every width fitted to groups."
+                f"Stage {stage + 1}: the bottleneck ratio must be positive. Received: {ratio}"
+            )
+        if (
+            not math.isclose(width / ratio, round(width / ratio), rel_tol=1e-9)
+            or round(width / ratio) < 1
+        ):
+            raise ValueError(
+                f"Stage {stage + 1}: width {width} over bottleneck ratio {ratio} must be a whole "
+                f"number of channels. "
+                f"Received: {width / ratio}; a ratio of 1, 2, 4, or 1 / 2, 1 / 4 divides every "
+                f"width fitted to groups."
             )
         if round(width / ratio) % group:
             raise ValueError(
-                f"Stage {stage + 1}: the {round(width / ratio)} channels of the 3x3 convolution (width {width} / bottleneck "
-                f"ratio {ratio}) are not divisible by the group width {group}. `fit_to_groups` gives the nearest widths that are, "
+                f"Stage {stage + 1}: the {round(width / ratio)} channels of the 3x3 convolution "
+                f"(width {width} / bottleneck "
+                f"ratio {ratio}) are not divisible by the group width {group}. `fit_to_groups` "
+                f"gives the nearest widths that are, "
                 "for ratios such as 1, 2, 4, 1 / 2, 1 / 4."
             )
 
@@ -78,7 +106,8 @@ class AnyNetSpec:
 
 
 def fit_to_groups(widths, bottleneck_ratios, group_widths):
-    """Nearest widths that the groups divide, after clamping each group width to the inner width: pycls' rule.
+    """Nearest widths that the groups divide, after clamping each group width to the inner width:
+    pycls' rule.
 
     Returns:
         (widths, group_widths), tuples of ints. Halves round to even, as in the published nets.
@@ -123,11 +152,14 @@ def anynet_trunk(spec, name, output_stride=32, drop_path_rate=0.0, imagenet=None
         stages = [str(index + 1) for index, level in enumerate(levels) if level > deepest]
         return rf"^(s|trunk_output\.block)({'|'.join(stages)})[._]" if stages else None
 
-    return Trunk(name, body, (1, *sorted(set(levels))), "stem_conv/kernel", unbuilt, imagenet=imagenet)
+    return Trunk(
+        name, body, (1, *sorted(set(levels))), "stem_conv/kernel", unbuilt, imagenet=imagenet
+    )
 
 
 def stage(x, spec, index, stride, dilation, drop_rates):
-    """Adds stage `index` (from 0) of a spec; a stage without stride doubles the dilation after its first block.
+    """Adds stage `index` (from 0) of a spec; a stage without stride doubles the dilation after its
+    first block.
 
     Returns:
         (output tensor, dilation of the next stage's first block).
@@ -148,18 +180,24 @@ def stage(x, spec, index, stride, dilation, drop_rates):
     return x, last_dilation
 
 
-def bottleneck_block(x, width, stride, *, inner_width, group_width, se_width, dilation, drop_rate, name):
-    """1x1, grouped 3x3 with the stride, squeeze-and-excitation, 1x1, added to the (projected) input, ReLU."""
+def bottleneck_block(
+    x, width, stride, *, inner_width, group_width, se_width, dilation, drop_rate, name
+):
+    """1x1, grouped 3x3 with the stride, squeeze-and-excitation, 1x1, added to the (projected)
+    input, ReLU."""
     shortcut = x
     if stride != 1 or x.shape[-1] != width:
         shortcut = conv_norm_act(x, width, 1, stride, activation=None, name=f"{name}_downsample")
     groups = inner_width // group_width
     y = conv_norm_act(x, inner_width, 1, name=f"{name}_conv1")
-    y = conv_norm_act(y, inner_width, 3, stride, groups=groups, dilation_rate=dilation, name=f"{name}_conv2")
+    y = conv_norm_act(
+        y, inner_width, 3, stride, groups=groups, dilation_rate=dilation, name=f"{name}_conv2"
+    )
     if se_width:
         y = SqueezeExcite(se_width, name=f"{name}_se")(y)
     y = conv_norm_act(y, width, 1, activation=None, name=f"{name}_conv3")
-    # At any rate: Keras orders layers by their depth in the graph, and the weights in a .weights.h5 file by that order.
+    # At any rate: Keras orders layers by their depth in the graph, and the weights in a .weights.h5
+    # file by that order.
     y = StochasticDepth(drop_rate, name=f"{name}_drop")(y)
     y = keras.layers.Add(name=f"{name}_add")([shortcut, y])
     return keras.layers.Activation("relu", name=f"{name}_out")(y)
@@ -181,7 +219,8 @@ def AnyNet(
     output_stride=32,
     drop_path_rate=0.0,
 ):
-    """Builds the net of an `AnyNetSpec`, with any number of stages. See `RegNetY` for the other arguments.
+    """Builds the net of an `AnyNetSpec`, with any number of stages. See `RegNetY` for the other
+    arguments.
 
     Returns:
         A functional `keras.Model`.
@@ -192,7 +231,10 @@ def AnyNet(
     (None, 4, 6, 96)
     """
     if not isinstance(spec, AnyNetSpec):
-        raise ValueError(f"`spec` must be an AnyNetSpec; `RegNetSpec.to_anynet()` returns one. Received: spec={spec!r}")
+        raise ValueError(
+            f"`spec` must be an AnyNetSpec; `RegNetSpec.to_anynet()` returns one. Received: "
+            f"spec={spec!r}"
+        )
     return application(
         anynet_trunk(spec, "anynet", output_stride, drop_path_rate),
         Arguments(
@@ -210,7 +252,8 @@ def AnyNet(
     )
 
 
-# From a variable's path ("s1_b2_conv3_bn/gamma", "s1_b1_se/fc1/kernel") to the key of each reference.
+# From a variable's path ("s1_b2_conv3_bn/gamma", "s1_b1_se/fc1/kernel") to the key of each
+# reference.
 _PARTS = {"conv1": "f.a", "conv2": "f.b", "conv3": "f.c", "downsample": "proj"}
 
 
@@ -252,7 +295,10 @@ register_model_layout(
             (r"^stem_conv/", "stem/0/"),
             (r"^stem_bn/", "stem/1/"),
             (_UNIT, _torchvision_unit),
-            (r"^s(\d+)_b(\d+)_se/", lambda m: f"trunk_output.block{m[1]}.block{m[1]}-{int(m[2]) - 1}.f.se/"),
+            (
+                r"^s(\d+)_b(\d+)_se/",
+                lambda m: f"trunk_output.block{m[1]}.block{m[1]}-{int(m[2]) - 1}.f.se/",
+            ),
         ),
     )
 )

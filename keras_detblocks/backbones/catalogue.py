@@ -12,8 +12,8 @@ from .complexity import complexity
 class HubWeights(NamedTuple):
     """A checkpoint on the Hugging Face hub, in timm's layout.
 
-    id: what `weights=` takes.
-    top1: pairs (side of the square test images, percent of ImageNet's validation images), the smaller side first; empty where the
+    id: what `weights=` takes. top1: pairs (side of the square test images, percent of ImageNet's
+    validation images), the smaller side first; empty where the
         checkpoint has other classes or none.
     licence: SPDX name, or the publisher's own name for it.
     classes: of its classifier; 0 without one, for `include_top=False`.
@@ -26,7 +26,8 @@ class HubWeights(NamedTuple):
 
 
 _REGNET_CODES = ("002", "004", "006", "008", "016", "032", "040", "064", "080", "120", "160", "320")
-# The RegNets by printed name: the constructors, and after those of its family what a call alone builds.
+# The RegNets by printed name: the constructors, and after those of its family what a call alone
+# builds.
 _REGNETS = {
     **{f"RegNetX{code}": f"regnetx_{code}" for code in _REGNET_CODES},
     'RegNetX("400mf_tv")': "regnetx_004_tv",
@@ -37,14 +38,21 @@ _REGNETS = {
     'RegNetY("128gf")': "regnety_1280",
     'RegNetY("256gf")': "regnety_2560",
 }
-# name: variant, MACs, parameters and activations at 224x224 with 1000 classes (a test counts them again), channels of P2 to P5
+# name: variant, MACs, parameters and activations at 224x224 with 1000 classes (a test counts them
+# again), channels of P2 to P5
 _OTHERS = {
     "CSPResNet50": ("cspresnet50", 3_458_753_512, 21_616_168, 8_806_888, (128, 256, 512, 1024)),
     "CSPResNet50D": ("cspresnet50d", 3_698_394_088, 21_635_400, 9_609_704, (128, 256, 512, 1024)),
     "CSPResNet50W": ("cspresnet50w", 3_843_924_968, 28_118_216, 9_333_736, (256, 512, 1024, 2048)),
     "CSPResNeXt50": ("cspresnext50", 3_074_425_832, 20_569_896, 12_143_592, (256, 512, 1024, 2048)),
     "CSPDarknet53": ("cspdarknet53", 5_002_568_680, 27_642_184, 12_871_144, (128, 256, 512, 1024)),
-    "CSPDarknet53Cfg": ("cspdarknet53_cfg", 5_002_568_680, 27_642_184, 12_871_144, (128, 256, 512, 1024)),
+    "CSPDarknet53Cfg": (
+        "cspdarknet53_cfg",
+        5_002_568_680,
+        27_642_184,
+        12_871_144,
+        (128, 256, 512, 1024),
+    ),
     "Darknet53": ("darknet53", 7_109_157_864, 41_609_928, 9_484_264, (128, 256, 512, 1024)),
     "CS3DarknetS": ("cs3darknet_s", 545_424_360, 3_276_344, 2_271_464, (64, 128, 256, 512)),
     "CS3DarknetM": ("cs3darknet_m", 1_584_022_504, 9_310_240, 4_046_440, (96, 192, 384, 768)),
@@ -53,12 +61,19 @@ _OTHERS = {
     "CSPDenseNet121": ("cspdensenet121", 2_483_855_597, 5_916_757, 7_179_059, (72, 123, 238, 434)),
     "CSPDenseNet169": ("cspdensenet169", 2_939_153_213, 10_842_485, 7_606_339, (72, 123, 302, 738)),
     "CSPDenseNet201": ("cspdensenet201", 3_774_599_645, 15_507_445, 8_184_931, (72, 123, 430, 834)),
-    "CSPDenseNet264": ("cspdensenet264", 5_103_093_117, 26_427_989, 8_901_507, (72, 123, 558, 1186)),
+    "CSPDenseNet264": (
+        "cspdensenet264",
+        5_103_093_117,
+        26_427_989,
+        8_901_507,
+        (72, 123, 558, 1186),
+    ),
     "CSPPeleeNet": ("csppeleenet", 561_747_944, 2_856_488, 3_571_336, (128, 256, 512, 704)),
 }
 # fmt: off
-# Tag, licence, classes, sides of the test images; per net its top-1 at each side. The hub's id is timm/<net>.<tag>. Numbers of timm
-# (https://github.com/huggingface/pytorch-image-models): timm/models/regnet.py, cspnet.py and results/results-imagenet.csv.
+# Tag, licence, classes, sides of the test images; per net its top-1 at each side. The hub's id is
+# timm/<net>.<tag>. Numbers of timm (https://github.com/huggingface/pytorch-image-models):
+# timm/models/regnet.py, cspnet.py and results/results-imagenet.csv.
 _TAGS = (
     ("pycls_in1k", "MIT", 1000, (224,), {
         "regnetx_002": (68.76,), "regnetx_004": (72.48,), "regnetx_006": (73.90,), "regnetx_008": (75.05,),
@@ -98,7 +113,8 @@ _TAGS = (
 
 
 def list_models(pretrained=False):
-    """Names of the backbone constructors; with `pretrained` those that `weights="imagenet"` works for.
+    """Names of the backbone constructors; with `pretrained` those that `weights="imagenet"` works
+    for.
 
     >>> "RegNetY008" in list_models(pretrained=True)
     True
@@ -108,7 +124,8 @@ def list_models(pretrained=False):
 
 
 def names():
-    """The constructors of `list_models`, and the calls that build published nets without a constructor of their own.
+    """The constructors of `list_models`, and the calls that build published nets without a
+    constructor of their own.
 
     >>> [name for name in names() if "gf" in name]
     ['RegNetY("8.0gf_tv")', 'RegNetY("64gf")', 'RegNetY("128gf")', 'RegNetY("256gf")']
@@ -117,7 +134,8 @@ def names():
 
 
 def find(name):
-    """The one of `names()` that is meant, in any case, and with any quotes (a shell takes some away).
+    """The one of `names()` that is meant, in any case, and with any quotes (a shell takes some
+    away).
 
     Raises:
         ValueError: for an unknown name, with the nearest known ones.
@@ -130,7 +148,9 @@ def find(name):
         return known[_plain(name)]
     near = [known[key] for key in difflib.get_close_matches(_plain(name), known, n=3, cutoff=0.3)]
     hint = f"Did you mean {', '.join(near)}? " if near else ""
-    raise ValueError(f"Unknown backbone {name!r}. {hint}`list_models()` and `detblocks models` name all of them.")
+    raise ValueError(
+        f"Unknown backbone {name!r}. {hint}`list_models()` and `detblocks models` name all of them."
+    )
 
 
 def _plain(name):
@@ -138,14 +158,17 @@ def _plain(name):
 
 
 def constructor(name):
-    """The function from the arguments of keras.applications to the model of one of `names()`, spelt as in `find`.
+    """The function from the arguments of keras.applications to the model of one of `names()`, spelt
+    as in `find`.
 
     >>> constructor("RegNetX('400mf_tv')")(include_top=False, input_shape=(32, 32, 3)).name
     'regnetx_004_tv'
     """
     name = find(name)
     if "(" in name:
-        return functools.partial(getattr(regnet, name.partition("(")[0]), _REGNETS[name].partition("_")[2])
+        return functools.partial(
+            getattr(regnet, name.partition("(")[0]), _REGNETS[name].partition("_")[2]
+        )
     return next(vars(module)[name] for module in (regnet, cspnet, densenet) if name in vars(module))
 
 
@@ -172,7 +195,11 @@ def row(name):
     if name in _REGNETS:
         variant = _REGNETS[name]
         anynet = spec(name).to_anynet()
-        (macs, params, activations), channels, imagenet = complexity(anynet), anynet.widths, regnet._imagenet(variant)
+        (macs, params, activations), channels, imagenet = (
+            complexity(anynet),
+            anynet.widths,
+            regnet._imagenet(variant),
+        )
     else:
         variant, macs, params, activations, channels = _OTHERS[name]
         imagenet = cspnet.IMAGENET.get(variant)

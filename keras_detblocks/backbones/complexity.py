@@ -1,8 +1,10 @@
-"""Multiply-adds, parameters and activations of many AnyNets at once, in closed form: no model is built.
+"""Multiply-adds, parameters and activations of many AnyNets at once, in closed form: no model is
+built.
 
-Conventions of pycls (https://github.com/facebookresearch/pycls, MIT) and of "Designing Network Design Spaces"
-(https://arxiv.org/abs/2003.13678, section 3 and figure 12): one multiply-add counts 1; batch normalisation counts only its scale
-and offset as parameters; activations are the sizes of all convolution outputs, and of the classifier's.
+Conventions of pycls (https://github.com/facebookresearch/pycls, MIT) and of "Designing Network
+Design Spaces" (https://arxiv.org/abs/2003.13678, section 3 and figure 12): one multiply-add counts
+1; batch normalisation counts only its scale and offset as parameters; activations are the sizes of
+all convolution outputs, and of the classifier's.
 """
 
 from dataclasses import dataclass, fields
@@ -13,7 +15,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Architectures:
-    """A population of AnyNets as integer arrays `(n, stages)`; ratios are the paper's b (inner width = width / b)."""
+    """A population of AnyNets as integer arrays `(n, stages)`; ratios are the paper's b (inner
+    width = width / b)."""
 
     depths: np.ndarray
     widths: np.ndarray
@@ -35,7 +38,9 @@ class Architectures:
     def of(cls, specs):
         """Stacks `AnyNetSpec`s or `RegNetSpec`s of one number of stages."""
         specs = [to_anynet(spec) for spec in specs]
-        return cls(*(np.array([getattr(spec, field.name) for spec in specs]) for field in fields(cls)))
+        return cls(
+            *(np.array([getattr(spec, field.name) for spec in specs]) for field in fields(cls))
+        )
 
 
 class Complexity(NamedTuple):
@@ -69,12 +74,15 @@ def complexity(spec, image_size=224, classes=1000):
     199040872
     """
     spec = to_anynet(spec)
-    counted = population_complexity(Architectures.of([spec]), spec.se_ratio, spec.stem_width, image_size, classes)
+    counted = population_complexity(
+        Architectures.of([spec]), spec.se_ratio, spec.stem_width, image_size, classes
+    )
     return Complexity(*(int(array[0]) for array in counted))
 
 
 def population_complexity(population, se_ratio=0.0, stem_width=32, image_size=224, classes=1000):
-    """Counts a population of nets, all of them with the same stem, squeeze-and-excitation ratio and classifier.
+    """Counts a population of nets, all of them with the same stem, squeeze-and-excitation ratio and
+    classifier.
 
     Args:
         population: `Architectures` whose widths fit their groups.
@@ -84,7 +92,9 @@ def population_complexity(population, se_ratio=0.0, stem_width=32, image_size=22
     Returns:
         `Complexity` of `int64` arrays `(n,)`.
     """
-    depths, widths, groups = (a.astype(np.int64) for a in (population.depths, population.widths, population.group_widths))
+    depths, widths, groups = (
+        a.astype(np.int64) for a in (population.depths, population.widths, population.group_widths)
+    )
     inner = np.rint(widths / population.bottleneck_ratios).astype(np.int64)
     counter = _Counter(len(depths))
     side = counter.conv(3, stem_width, image_size, 3, 2)
@@ -100,12 +110,15 @@ def population_complexity(population, se_ratio=0.0, stem_width=32, image_size=22
 
 
 def _block(counter, width_in, width, inner, group_width, side, stride, se_ratio, times):
-    """The main path of a residual bottleneck block, `times` times; returns the side of its output."""
+    """The main path of a residual bottleneck block, `times` times; returns the side of its
+    output."""
     counter.conv(width_in, inner, side, 1, 1, times=times)
     side = counter.conv(inner, inner, side, 3, stride, inner // group_width, times)
     if se_ratio:
         squeezed = np.rint(np.asarray(width_in) * se_ratio).astype(np.int64)
-        gated = times * (squeezed > 0)  # a model has no gate where its squeezed width rounds to nothing
+        gated = times * (
+            squeezed > 0
+        )  # a model has no gate where its squeezed width rounds to nothing
         counter.linear(inner, squeezed, gated)
         counter.linear(squeezed, inner, gated)
     counter.conv(inner, width, side, 1, 1, times=times)

@@ -1,10 +1,12 @@
 """CSPNet: stages in which half of the channels bypass the blocks.
 
-"CSPNet: A New Backbone that can Enhance Learning Capability of CNN" (https://arxiv.org/abs/1911.11929). The nets are those of timm
-(https://github.com/huggingface/pytorch-image-models, Apache-2.0), whose published weights load unchanged: LeakyReLU slope 0.01, one
-expanding 1x1 convolution whose output is split. `CSPDarknet53Cfg` is the authors' own form
-(https://github.com/WongKinYiu/CrossStagePartialNetworks): two 1x1 convolutions, slope 0.1. For a block of your own,
-see `CrossStage`.
+"CSPNet: A New Backbone that can Enhance Learning Capability of CNN"
+(https://arxiv.org/abs/1911.11929). The nets are those of timm
+(https://github.com/huggingface/pytorch-image-models, Apache-2.0), whose published weights load
+unchanged: LeakyReLU slope 0.01, one expanding 1x1 convolution whose output is split.
+`CSPDarknet53Cfg` is the authors' own form
+(https://github.com/WongKinYiu/CrossStagePartialNetworks): two 1x1 convolutions, slope 0.1. For a
+block of your own, see `CrossStage`.
 """
 
 from dataclasses import dataclass, replace
@@ -22,14 +24,17 @@ from .applications import Trunk, check_strides_and_drops, constructor
 class CSPSpec:
     """A CSP net in timm's terms; every tuple has one entry per stage (`stem`: per convolution).
 
-    stem: (filters, kernel, stride) per convolution. stem_pool: whether a 3x3 stride-2 max-pool follows.
-    depths, widths, strides: blocks, output channels and stride of each stage.
-    kind: "csp" (second half through the blocks, two transitions), "cs3" (first half, one transition), "dark" (no split),
-        "cfg" (as csp, with separate 1x1 convolutions and the concatenation order of the authors' files).
-    block: "bottle" (1x1, 3x3, 1x1) or "dark" (1x1, 3x3).
-    block_ratios, bottle_ratios, expand_ratios: block output over stage width, block inner width over block output, width of the
+    stem: (filters, kernel, stride) per convolution. stem_pool: whether a 3x3 stride-2 max-pool
+    follows. depths, widths, strides: blocks, output channels and stride of each stage. kind: "csp"
+    (second half through the blocks, two transitions), "cs3" (first half, one transition), "dark"
+    (no split),
+        "cfg" (as csp, with separate 1x1 convolutions and the concatenation order of the authors'
+        files).
+    block: "bottle" (1x1, 3x3, 1x1) or "dark" (1x1, 3x3). block_ratios, bottle_ratios,
+    expand_ratios: block output over stage width, block inner width over block output, width of the
         expanding convolution over stage width.
-    groups: of the stage's 3x3 convolutions. cross_linear: no activation on the expanding convolution. down_growth: the strided
+    groups: of the stage's 3x3 convolutions. cross_linear: no activation on the expanding
+    convolution. down_growth: the strided
         convolution already has the stage's width.
     """
 
@@ -149,14 +154,23 @@ def csp_trunk(spec, name, output_stride=32, drop_path_rate=0.0):
         stages = [str(index) for index, level in enumerate(levels) if level > deepest]
         return rf"^stages[._]({'|'.join(stages)})[._]" if stages else None
 
-    return Trunk(name, body, tuple(sorted({stem_level, *levels})), "stem_conv1_conv/kernel", unbuilt, IMAGENET.get(name), 256)
+    return Trunk(
+        name,
+        body,
+        tuple(sorted({stem_level, *levels})),
+        "stem_conv1_conv/kernel",
+        unbuilt,
+        IMAGENET.get(name),
+        256,
+    )
 
 
 def csp_stage(x, spec, index, stride, first_dilation=1, dilation=1, drop_rates=None, name=None):
     """Adds stage `index` (from 0) of a spec.
 
     Args:
-        stride, first_dilation: of the strided 3x3 convolution, which a stage with neither stride nor new dilation lacks.
+        stride, first_dilation: of the strided 3x3 convolution, which a stage with neither stride
+            nor new dilation lacks.
         dilation: of the blocks.
         drop_rates: iterator over the stochastic-depth rates of the blocks.
         name: prefix of the layer names.
@@ -166,7 +180,16 @@ def csp_stage(x, spec, index, stride, first_dilation=1, dilation=1, drop_rates=N
     exp, inner = round(width * spec.expand_ratios[index]), round(width * spec.block_ratios[index])
     if stride != 1 or first_dilation != dilation:
         grown = width if spec.down_growth or spec.kind == "dark" else x.shape[-1]
-        x = _unit(x, spec, f"{name}_conv_down", grown, 3, stride, groups=spec.groups, dilation_rate=first_dilation)
+        x = _unit(
+            x,
+            spec,
+            f"{name}_conv_down",
+            grown,
+            3,
+            stride,
+            groups=spec.groups,
+            dilation_rate=first_dilation,
+        )
     if spec.kind == "dark":
         return _blocks(x, spec, index, inner, dilation, drop_rates, name)
     bypass, worked = _split(x, spec, exp, name)
@@ -181,8 +204,12 @@ def csp_stage(x, spec, index, stride, first_dilation=1, dilation=1, drop_rates=N
 def _split(x, spec, exp, name):
     """(bypass, worked part): two convolutions in the authors' files, one and a split in timm."""
     if spec.kind == "cfg":
-        return _unit(x, spec, f"{name}_conv_cross", exp // 2), _unit(x, spec, f"{name}_conv_in", exp // 2)
-    x = _unit(x, spec, f"{name}_conv_exp", exp, activation=None if spec.cross_linear else spec.activation)
+        return _unit(x, spec, f"{name}_conv_cross", exp // 2), _unit(
+            x, spec, f"{name}_conv_in", exp // 2
+        )
+    x = _unit(
+        x, spec, f"{name}_conv_exp", exp, activation=None if spec.cross_linear else spec.activation
+    )
     first, second = ops.split(x, 2, axis=-1)
     return (second, first) if spec.kind == "cs3" else (first, second)
 
@@ -212,31 +239,55 @@ def dark_block(x, spec, inner, width, dilation, drop_rate, name):
 
 
 def _add(x, y, drop_rate, name):
-    y = StochasticDepth(drop_rate, name=f"{name}_drop")(y)  # at any rate, as in `anynet.bottleneck_block`
+    y = StochasticDepth(drop_rate, name=f"{name}_drop")(
+        y
+    )  # at any rate, as in `anynet.bottleneck_block`
     return keras.layers.Add(name=f"{name}_add")([x, y])
 
 
 def _unit(x, spec, name, filters, kernel=1, stride=1, activation="default", **kwargs):
     activation = spec.activation if activation == "default" else activation
-    return conv_norm_act(x, filters, kernel, stride, activation=activation, name=name, epsilon=spec.epsilon, **kwargs)
+    return conv_norm_act(
+        x, filters, kernel, stride, activation=activation, name=name, epsilon=spec.epsilon, **kwargs
+    )
 
 
 def _named(function_name, variant, title):
     return constructor(
         function_name,
         title,
-        lambda output_stride, drop_path_rate: csp_trunk(CSP_VARIANTS[variant], variant, output_stride, drop_path_rate),
+        lambda output_stride, drop_path_rate: csp_trunk(
+            CSP_VARIANTS[variant], variant, output_stride, drop_path_rate
+        ),
         __name__,
     )
 
 
-CSPResNet50 = _named("CSPResNet50", "cspresnet50", "CSPResNet-50 of timm: bottleneck blocks, depths 3, 3, 5, 2.")
-CSPResNet50D = _named("CSPResNet50D", "cspresnet50d", "CSPResNet-50 with a stem of three 3x3 convolutions.")
-CSPResNet50W = _named("CSPResNet50W", "cspresnet50w", "CSPResNet-50, wider, with a stem of three 3x3 convolutions.")
-CSPResNeXt50 = _named("CSPResNeXt50", "cspresnext50", "CSPResNeXt-50 of timm: grouped 3x3 convolutions in 32 groups.")
-CSPDarknet53 = _named("CSPDarknet53", "cspdarknet53", "CSPDarknet-53 of timm (LeakyReLU slope 0.01). It has a level 0 too.")
-CSPDarknet53Cfg = _named("CSPDarknet53Cfg", "cspdarknet53_cfg", "CSPDarknet-53 as in the authors' cfg file (slope 0.1).")
-Darknet53 = _named("Darknet53", "darknet53", "Darknet-53 (https://arxiv.org/abs/1804.02767) of timm, without partial stages.")
+CSPResNet50 = _named(
+    "CSPResNet50", "cspresnet50", "CSPResNet-50 of timm: bottleneck blocks, depths 3, 3, 5, 2."
+)
+CSPResNet50D = _named(
+    "CSPResNet50D", "cspresnet50d", "CSPResNet-50 with a stem of three 3x3 convolutions."
+)
+CSPResNet50W = _named(
+    "CSPResNet50W", "cspresnet50w", "CSPResNet-50, wider, with a stem of three 3x3 convolutions."
+)
+CSPResNeXt50 = _named(
+    "CSPResNeXt50", "cspresnext50", "CSPResNeXt-50 of timm: grouped 3x3 convolutions in 32 groups."
+)
+CSPDarknet53 = _named(
+    "CSPDarknet53",
+    "cspdarknet53",
+    "CSPDarknet-53 of timm (LeakyReLU slope 0.01). It has a level 0 too.",
+)
+CSPDarknet53Cfg = _named(
+    "CSPDarknet53Cfg", "cspdarknet53_cfg", "CSPDarknet-53 as in the authors' cfg file (slope 0.1)."
+)
+Darknet53 = _named(
+    "Darknet53",
+    "darknet53",
+    "Darknet-53 (https://arxiv.org/abs/1804.02767) of timm, without partial stages.",
+)
 CS3DarknetS = _named("CS3DarknetS", "cs3darknet_s", "CS3Darknet, small: fusion first, SiLU.")
 CS3DarknetM = _named("CS3DarknetM", "cs3darknet_m", "CS3Darknet, medium: fusion first, SiLU.")
 CS3DarknetL = _named("CS3DarknetL", "cs3darknet_l", "CS3Darknet, large: fusion first, SiLU.")
@@ -259,7 +310,8 @@ register_model_layout(
 
 
 def _cfg_module(match):
-    """Number of a layer in the authors' file: per stage down, cross, route, in, three per block, T1, route, T2."""
+    """Number of a layer in the authors' file: per stage down, cross, route, in, three per block,
+    T1, route, T2."""
     index, part, block = int(match[1]), match[2], match[3]
     start = 1 + sum(7 + 3 * depth for depth in _DARKNET.depths[:index])
     offset = {"conv_down": 0, "conv_cross": 1, "conv_in": 3}.get(part)

@@ -1,25 +1,40 @@
-"""CSPDenseNet and CSPPeleeNet: partial dense blocks between partial transitions (https://arxiv.org/abs/1911.11929).
+"""CSPDenseNet and CSPPeleeNet: partial dense blocks between partial transitions
+(https://arxiv.org/abs/1911.11929).
 
-The authors published neither configurations nor weights of these, so this is a definition of ours. CSPDenseNet: DenseNet
-(https://arxiv.org/abs/1608.06993) with growth rate 32, bottleneck 4, and each dense block inside a `CrossStage` of full fusion,
-whose transitions both halve the channels; the last stage only has the first. CSPPeleeNet: PeleeNet
-(https://arxiv.org/abs/1804.06882), whose transitions keep the channels. Pooling stands after the second transition.
+The authors published neither configurations nor weights of these, so this is a definition of ours.
+CSPDenseNet: DenseNet (https://arxiv.org/abs/1608.06993) with growth rate 32, bottleneck 4, and each
+dense block inside a `CrossStage` of full fusion, whose transitions both halve the channels; the
+last stage only has the first. CSPPeleeNet: PeleeNet (https://arxiv.org/abs/1804.06882), whose
+transitions keep the channels. Pooling stands after the second transition.
 """
 
 import keras
 from keras import ops
 
-from ..layers import Conv2D, ConvNormAct, CrossStage, activation_layer, conv_norm_act, normalization_layer
+from ..layers import (
+    Conv2D,
+    ConvNormAct,
+    CrossStage,
+    activation_layer,
+    conv_norm_act,
+    normalization_layer,
+)
 from ..layers.resampling import MaxPool2D
 from .applications import Trunk, check_strides_and_drops, constructor
 
-DENSENET_DEPTHS = {"121": (6, 12, 24, 16), "169": (6, 12, 32, 32), "201": (6, 12, 48, 32), "264": (6, 12, 64, 48)}
+DENSENET_DEPTHS = {
+    "121": (6, 12, 24, 16),
+    "169": (6, 12, 32, 32),
+    "201": (6, 12, 48, 32),
+    "264": (6, 12, 64, 48),
+}
 PELEENET_DEPTHS, PELEENET_WIDTHS = (3, 4, 8, 6), (16, 32, 64, 64)
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class DenseBlock(keras.layers.Layer):
-    """Layers that each append `growth_rate` channels to their input: norm, act, 1x1, norm, act, 3x3 (DenseNet).
+    """Layers that each append `growth_rate` channels to their input: norm, act, 1x1, norm, act, 3x3
+    (DenseNet).
 
     Args:
         num_layers: number of layers.
@@ -34,7 +49,9 @@ class DenseBlock(keras.layers.Layer):
     (1, 6, 5, 40)
     """
 
-    def __init__(self, num_layers, growth_rate=32, bottleneck=4, activation="relu", dilation_rate=1, **kwargs):
+    def __init__(
+        self, num_layers, growth_rate=32, bottleneck=4, activation="relu", dilation_rate=1, **kwargs
+    ):
         super().__init__(**kwargs)
         self.num_layers = num_layers
         self.growth_rate = growth_rate
@@ -42,13 +59,26 @@ class DenseBlock(keras.layers.Layer):
         self.activation = activation
         self.dilation_rate = dilation_rate
         self.act = activation_layer(activation, name="act", dtype=self.dtype_policy)
-        self.norms1 = [normalization_layer("batch", name=f"layer_{i}_norm1", dtype=self.dtype_policy) for i in range(num_layers)]
-        self.norms2 = [normalization_layer("batch", name=f"layer_{i}_norm2", dtype=self.dtype_policy) for i in range(num_layers)]
-        self.convs1 = [self._conv(bottleneck * growth_rate, 1, 1, f"layer_{i}_conv1") for i in range(num_layers)]
-        self.convs2 = [self._conv(growth_rate, 3, dilation_rate, f"layer_{i}_conv2") for i in range(num_layers)]
+        self.norms1 = [
+            normalization_layer("batch", name=f"layer_{i}_norm1", dtype=self.dtype_policy)
+            for i in range(num_layers)
+        ]
+        self.norms2 = [
+            normalization_layer("batch", name=f"layer_{i}_norm2", dtype=self.dtype_policy)
+            for i in range(num_layers)
+        ]
+        self.convs1 = [
+            self._conv(bottleneck * growth_rate, 1, 1, f"layer_{i}_conv1")
+            for i in range(num_layers)
+        ]
+        self.convs2 = [
+            self._conv(growth_rate, 3, dilation_rate, f"layer_{i}_conv2") for i in range(num_layers)
+        ]
 
     def _conv(self, filters, kernel_size, dilation_rate, name):
-        options = dict(use_bias=False, kernel_initializer="he_normal", name=name, dtype=self.dtype_policy)
+        options = dict(
+            use_bias=False, kernel_initializer="he_normal", name=name, dtype=self.dtype_policy
+        )
         return Conv2D(filters, kernel_size, dilation_rate=dilation_rate, **options)
 
     def build(self, input_shape):
@@ -84,7 +114,8 @@ class DenseBlock(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class TwoWayDenseBlock(keras.layers.Layer):
-    """PeleeNet's dense block: each layer appends half its growth from 1x1, 3x3 and half from 1x1, 3x3, 3x3.
+    """PeleeNet's dense block: each layer appends half its growth from 1x1, 3x3 and half from 1x1,
+    3x3, 3x3.
 
     Args:
         num_layers: number of layers.
@@ -96,10 +127,15 @@ class TwoWayDenseBlock(keras.layers.Layer):
     Input shape `(B, H, W, C)`, output shape `(B, H, W, C + num_layers * growth_rate)`.
     """
 
-    def __init__(self, num_layers, growth_rate=32, filters=16, activation="relu", dilation_rate=1, **kwargs):
+    def __init__(
+        self, num_layers, growth_rate=32, filters=16, activation="relu", dilation_rate=1, **kwargs
+    ):
         super().__init__(**kwargs)
         if growth_rate % 2:
-            raise ValueError(f"`growth_rate` must be even: each of two branches adds half. Received: growth_rate={growth_rate}")
+            raise ValueError(
+                f"`growth_rate` must be even: each of two branches adds half. Received: "
+                f"growth_rate={growth_rate}"
+            )
         self.num_layers = num_layers
         self.growth_rate = growth_rate
         self.filters = filters
@@ -107,9 +143,16 @@ class TwoWayDenseBlock(keras.layers.Layer):
         self.dilation_rate = dilation_rate
         self.short, self.long = [], []
         for i in range(num_layers):
-            self.short.append([self._unit(filters, 1, f"layer_{i}_a1"), self._unit(growth_rate // 2, 3, f"layer_{i}_a2")])
+            self.short.append(
+                [
+                    self._unit(filters, 1, f"layer_{i}_a1"),
+                    self._unit(growth_rate // 2, 3, f"layer_{i}_a2"),
+                ]
+            )
             long = [self._unit(filters, 1, f"layer_{i}_b1")]
-            self.long.append(long + [self._unit(growth_rate // 2, 3, f"layer_{i}_b{n}") for n in (2, 3)])
+            self.long.append(
+                long + [self._unit(growth_rate // 2, 3, f"layer_{i}_b{n}") for n in (2, 3)]
+            )
 
     def _unit(self, filters, kernel_size, name):
         return ConvNormAct(
@@ -156,7 +199,9 @@ def _run(units, x, training):
     return x
 
 
-def csp_densenet_trunk(name, depths, output_stride=32, drop_path_rate=0.0, part_ratio=0.5, growth_rate=32):
+def csp_densenet_trunk(
+    name, depths, output_stride=32, drop_path_rate=0.0, part_ratio=0.5, growth_rate=32
+):
     """The `Trunk` of a CSPDenseNet."""
     _check_drop_path(name, drop_path_rate)
 
@@ -166,7 +211,9 @@ def csp_densenet_trunk(name, depths, output_stride=32, drop_path_rate=0.0, part_
 
     def stage(x, index, dilation):
         last = index == len(depths) - 1
-        block = DenseBlock(depths[index], growth_rate, dilation_rate=dilation, name=f"dense_{index}")
+        block = DenseBlock(
+            depths[index], growth_rate, dilation_rate=dilation, name=f"dense_{index}"
+        )
         bypass = round(x.shape[-1] * part_ratio)
         worked = (x.shape[-1] - bypass + depths[index] * growth_rate) // 2
         x = CrossStage(
@@ -180,7 +227,9 @@ def csp_densenet_trunk(name, depths, output_stride=32, drop_path_rate=0.0, part_
         )(x)
         if not last:
             return x
-        return keras.layers.Activation("relu", name="relu")(normalization_layer("batch", name="norm")(x))
+        return keras.layers.Activation("relu", name="relu")(
+            normalization_layer("batch", name="norm")(x)
+        )
 
     return _trunk(name, stem, stage, len(depths), output_stride, "stem_conv/kernel")
 
@@ -193,13 +242,27 @@ def csp_peleenet_trunk(name, output_stride=32, drop_path_rate=0.0, part_ratio=0.
         first = conv_norm_act(x, 32, 3, 2, name="stem_1")
         y = conv_norm_act(conv_norm_act(first, 16, name="stem_2a"), 32, 3, 2, name="stem_2b")
         pooled = MaxPool2D(3, strides=2, name="stem_pool")(first)
-        return first, conv_norm_act(keras.layers.Concatenate(name="stem_concat")([y, pooled]), 32, name="stem_3")
+        return first, conv_norm_act(
+            keras.layers.Concatenate(name="stem_concat")([y, pooled]), 32, name="stem_3"
+        )
 
     def stage(x, index, dilation):
-        block = TwoWayDenseBlock(PELEENET_DEPTHS[index], 32, PELEENET_WIDTHS[index], dilation_rate=dilation, name=f"dense_{index}")
+        block = TwoWayDenseBlock(
+            PELEENET_DEPTHS[index],
+            32,
+            PELEENET_WIDTHS[index],
+            dilation_rate=dilation,
+            name=f"dense_{index}",
+        )
         bypass = round(x.shape[-1] * part_ratio)
         worked = x.shape[-1] - bypass + PELEENET_DEPTHS[index] * 32
-        return CrossStage(block, filters=bypass + worked, part_ratio=part_ratio, part_filters=worked, name=f"stages_{index}")(x)
+        return CrossStage(
+            block,
+            filters=bypass + worked,
+            part_ratio=part_ratio,
+            part_filters=worked,
+            name=f"stages_{index}",
+        )(x)
 
     return _trunk(name, stem, stage, len(PELEENET_DEPTHS), output_stride, "stem_1_conv/kernel")
 
@@ -231,7 +294,10 @@ def _trunk(name, stem, stage, stages, output_stride, stem_kernel):
 
 def _check_drop_path(name, rate):
     if rate:
-        raise ValueError(f"{name} has no residual branches to drop: leave `drop_path_rate` at 0. Received: {rate}")
+        raise ValueError(
+            f"{name} has no residual branches to drop: leave `drop_path_rate` at 0. Received: "
+            f"{rate}"
+        )
 
 
 def _densenet(size):
@@ -239,7 +305,9 @@ def _densenet(size):
     return constructor(
         f"CSPDenseNet{size}",
         f"CSPDenseNet-{size}: our definition, see the module; no pretrained weights.",
-        lambda output_stride, rate: csp_densenet_trunk(name, DENSENET_DEPTHS[size], output_stride, rate),
+        lambda output_stride, rate: csp_densenet_trunk(
+            name, DENSENET_DEPTHS[size], output_stride, rate
+        ),
         __name__,
     )
 

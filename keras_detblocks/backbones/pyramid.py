@@ -21,31 +21,37 @@ MOVING = (
 
 
 def feature_pyramid(model, levels=(3, 4, 5), preprocess=None, name=None):
-    """Returns a model from image to `{"P3": ..., ...}` that shares the layers and weights of a functional image model.
+    """Returns a model from image to `{"P3": ..., ...}` that shares the layers and weights of a
+    functional image model.
 
-    The output of level l is the last map of stride 2 ** l that everything deeper passes through: the output of a residual stage,
-    or in nets of inverted bottlenecks the expansion before the next stride (as MobileNetV2's detector takes it,
-    https://arxiv.org/abs/1801.04381). Strides come from the shapes of the graph itself, at the model's own size and at a larger
-    one (a pooled vector kept as a 1x1 map does not grow), so it works on models of `keras.applications`, on one just loaded from
-    a file and on a clone. A model that names its own maps by level in a dict `pyramid_outputs`, as the backbones of KerasHub do,
-    gives those.
+    The output of level l is the last map of stride 2 ** l that everything deeper passes through:
+    the output of a residual stage, or in nets of inverted bottlenecks the expansion before the next
+    stride (as MobileNetV2's detector takes it, https://arxiv.org/abs/1801.04381). Strides come from
+    the shapes of the graph itself, at the model's own size and at a larger one (a pooled vector
+    kept as a 1x1 map does not grow), so it works on models of `keras.applications`, on one just
+    loaded from a file and on a clone. A model that names its own maps by level in a dict
+    `pyramid_outputs`, as the backbones of KerasHub do, gives those.
 
-    Levels that the graph lacks are looked for in the models nested in it, as in a classifier made of a rescaling, a pretrained
-    model and a head. What lies in front of a nested model stays in front of it.
+    Levels that the graph lacks are looked for in the models nested in it, as in a classifier made
+    of a rescaling, a pretrained model and a head. What lies in front of a nested model stays in
+    front of it.
 
     Args:
-        model: functional `keras.Model` or built `keras.Sequential` with one image input, channels-last.
+        model: functional `keras.Model` or built `keras.Sequential` with one image input,
+            channels-last.
         levels: distinct levels, in the order of the result.
-        preprocess: `None`, or what maps images (RGB, 0 to 255) to what the model expects: a Keras layer, or a function of Keras
-            operations such as `keras.applications.resnet.preprocess_input`.
+        preprocess: `None`, or what maps images (RGB, 0 to 255) to what the model expects: a Keras
+            layer, or a function of Keras operations such as
+            `keras.applications.resnet.preprocess_input`.
         name: of the new model; the old name with `_pyramid` by default.
 
     Returns:
         A functional `keras.Model`.
 
     Raises:
-        ValueError: if the model is not functional, has another number of inputs, lacks a level, or moves pixels at random on the
-            way to one (`keras.layers.RandomFlip`): boxes do not move along.
+        ValueError: if the model is not functional, has another number of inputs, lacks a level, or
+            moves pixels at random on the way to one (`keras.layers.RandomFlip`): boxes do not move
+            along.
 
     >>> net = keras.applications.MobileNetV3Small(weights=None, include_top=False, input_shape=(96, 64, 3))
     >>> {k: tuple(v.shape) for k, v in feature_pyramid(net, (4, 3)).output.items()}
@@ -63,13 +69,16 @@ def feature_pyramid(model, levels=(3, 4, 5), preprocess=None, name=None):
     found = _levels(graph)
     if not set(levels) <= set(found):
         raise ValueError(
-            f"{model.name!r} has the levels {tuple(sorted(found))} (level l has stride 2 ** l).{_advice(graph, levels)} "
+            f"{model.name!r} has the levels {tuple(sorted(found))} (level l has stride 2 ** "
+            f"l).{_advice(graph, levels)} "
             f"Received: levels={levels}"
         )
     ends = _ends(graph, [found[level] for level in levels])
     outputs = {f"P{level}": end for level, end in zip(levels, ends)}
     pyramid = keras.Model(
-        image, outputs, name=f"{model.name}_levels" if preprocess is not None else name or f"{model.name}_pyramid"
+        image,
+        outputs,
+        name=f"{model.name}_levels" if preprocess is not None else name or f"{model.name}_pyramid",
     )
     _check_nothing_moves(pyramid, graph, levels)
     if preprocess is None:
@@ -79,24 +88,34 @@ def feature_pyramid(model, levels=(3, 4, 5), preprocess=None, name=None):
 
 
 def functional_form(model):
-    """The model with a graph: itself, or for a built `keras.Sequential` one over its layers; None if there is none."""
+    """The model with a graph: itself, or for a built `keras.Sequential` one over its layers; None
+    if there is none."""
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         return None
     if isinstance(model, keras.Sequential):
-        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)  # not lists, which calls would have to match
+        return keras.Model(
+            model.inputs[0], model.outputs[0], name=model.name
+        )  # not lists, which calls would have to match
     return model if hasattr(model, "operations") else None
 
 
 def _image_input(model, graph):
     if graph is None and isinstance(model, keras.Sequential):
-        raise ValueError(f"{model.name!r} is not built. Begin it with `keras.Input((height, width, 3))`, or call `build`.")
+        raise ValueError(
+            f"{model.name!r} is not built. Begin it with `keras.Input((height, width, 3))`, or "
+            f"call `build`."
+        )
     if graph is None:
         raise ValueError(
-            "`model` must be a functional keras.Model (built from `keras.Input`). A subclassed model has no graph to find strides "
+            "`model` must be a functional keras.Model (built from `keras.Input`). A subclassed "
+            "model has no graph to find strides "
             f"in. Received: {type(model).__name__}"
         )
     if not _takes_an_image(graph):
-        raise ValueError(f"`model` must have one image input (B, H, W, C). Received: {[tuple(t.shape) for t in graph.inputs]}")
+        raise ValueError(
+            f"`model` must have one image input (B, H, W, C). Received: "
+            f"{[tuple(t.shape) for t in graph.inputs]}"
+        )
     return graph.inputs[0]
 
 
@@ -111,9 +130,14 @@ def _nested(operation):
 
 
 def _advice(graph, levels):
-    """Says which nested model has the levels, where one has them by itself (behind a `keras.layers.Resizing`, say)."""
+    """Says which nested model has the levels, where one has them by itself (behind a
+    `keras.layers.Resizing`, say)."""
     path = _path_to(graph, levels)
-    return f" A nested model has these levels by itself: pass `model{path}`, with a `preprocess`." if path else ""
+    return (
+        f" A nested model has these levels by itself: pass `model{path}`, with a `preprocess`."
+        if path
+        else ""
+    )
 
 
 def _path_to(graph, levels):
@@ -130,7 +154,8 @@ def _check_nothing_moves(pyramid, graph, levels):
     moving = next((layer for layer in _layers(pyramid) if isinstance(layer, MOVING)), None)
     if moving is not None:
         raise ValueError(
-            f"{moving.name!r} moves pixels at random in training, and boxes would not move along. Build the model without it."
+            f"{moving.name!r} moves pixels at random in training, and boxes would not move along. "
+            f"Build the model without it."
             f"{_advice(graph, levels)} Received: a model with {type(moving).__name__}"
         )
 
@@ -142,20 +167,29 @@ def _layers(model):
 
 
 def _levels(graph):
-    """{level: route}. A route is the nodes of the nested models to go through, then the tensor of the map in the last."""
+    """{level: route}. A route is the nodes of the nested models to go through, then the tensor of
+    the map in the last."""
     image = graph.inputs[0]
-    height, width = image.shape[1] or 512, image.shape[2] or 640  # unequal: what is resized to a square has no level
-    # The larger size tells levels apart that share a small map, and 1x1 maps from pooled vectors. 512 is a multiple of every
-    # stride, so that paddings made for the model's own size fit.
+    height, width = (
+        image.shape[1] or 512,
+        image.shape[2] or 640,
+    )  # unequal: what is resized to a square has no level
+    # The larger size tells levels apart that share a small map, and 1x1 maps from pooled vectors.
+    # 512 is a multiple of every stride, so that paddings made for the model's own size fit.
     sizes = [(height + more, width + more) for more in (0, 512)]
-    images = [keras.KerasTensor((image.shape[0] or 1, *size, image.shape[-1]), dtype=image.dtype) for size in sizes]
+    images = [
+        keras.KerasTensor((image.shape[0] or 1, *size, image.shape[-1]), dtype=image.dtype)
+        for size in sizes
+    ]
     return {level: route for level, (_, route) in _maps(graph, images, sizes).items()}
 
 
 def _maps(graph, entries, sizes):
-    """{level: (certain, route)}: the last map per level that the deepest output depends on by every path, else the last one.
+    """{level: (certain, route)}: the last map per level that the deepest output depends on by every
+    path, else the last one.
 
-    The model's own maps go before those of models nested in it. `entries` are what enters the model with images of `sizes`.
+    The model's own maps go before those of models nested in it. `entries` are what enters the model
+    with images of `sizes`.
     """
     specs = [_specs(graph, entry) for entry in entries]
     nodes, through = _computation(graph)
@@ -181,9 +215,14 @@ def _keep(maps, level, certain, route):
 
 
 def _named(graph):
-    """The maps of `pyramid_outputs`, which cloning drops: nothing but the choice between maps of a level hangs on it."""
+    """The maps of `pyramid_outputs`, which cloning drops: nothing but the choice between maps of a
+    level hangs on it."""
     named = getattr(graph, "pyramid_outputs", None) or {}
-    return {int(key[1:]): (True, (tensor,)) for key, tensor in named.items() if key[:1] in "Pp" and key[1:].isdigit()}
+    return {
+        int(key[1:]): (True, (tensor,))
+        for key, tensor in named.items()
+        if key[:1] in "Pp" and key[1:].isdigit()
+    }
 
 
 def _level(sizes, spec, larger):
@@ -191,40 +230,63 @@ def _level(sizes, spec, larger):
     # A pooled vector kept as a 1x1 map is as small at the larger size.
     at_larger = _fitting(sizes[1], larger, least=2)
     at_both = [level for level in _fitting(sizes[0], spec, least=1) if level in at_larger]
-    # A layer made for one size (a Reshape) cannot be computed at another. There the first decides, and 1x1 could be pooled.
+    # A layer made for one size (a Reshape) cannot be computed at another. There the first decides,
+    # and 1x1 could be pooled.
     return next(iter(at_both or _fitting(sizes[0], spec, least=2)), None)
 
 
 def _fitting(size, spec, least):
-    """The levels l with `ceil(n / 2**l)` or `floor(n / 2**l)` on both sides of the map, which has `least` or more pixels a side."""
-    if spec is None or len(spec.shape) != 4 or None in spec.shape[1:] or min(spec.shape[1:3]) < least:
+    """The levels l with `ceil(n / 2**l)` or `floor(n / 2**l)` on both sides of the map, which has
+    `least` or more pixels a side."""
+    if (
+        spec is None
+        or len(spec.shape) != 4
+        or None in spec.shape[1:]
+        or min(spec.shape[1:3]) < least
+    ):
         return []
     pairs = list(zip(size, spec.shape[1:3]))
-    return [level for level in range(12) if all(side in (n >> level, -(-n >> level)) for n, side in pairs)]
+    return [
+        level
+        for level in range(12)
+        if all(side in (n >> level, -(-n >> level)) for n, side in pairs)
+    ]
 
 
 def _nodes(graph):
     """The calls of its layers in the order of computation."""
-    return [node for depth in sorted(graph._nodes_by_depth, reverse=True) for node in graph._nodes_by_depth[depth]]
+    return [
+        node
+        for depth in sorted(graph._nodes_by_depth, reverse=True)
+        for node in graph._nodes_by_depth[depth]
+    ]
 
 
 def _walk(graph, values, call):
-    """`values`, by the ids of tensors, extended from the inputs to all tensors that `call(node, ...)` gives a value."""
+    """`values`, by the ids of tensors, extended from the inputs to all tensors that `call(node,
+    ...)` gives a value."""
     for node in _nodes(graph):
         if not node.is_input and all(id(tensor) in values for tensor in node.input_tensors):
             args, kwargs = node.arguments.fill_in(values)
-            values.update(zip(map(id, node.outputs), keras.tree.flatten(call(node, *args, **kwargs))))
+            values.update(
+                zip(map(id, node.outputs), keras.tree.flatten(call(node, *args, **kwargs)))
+            )
     return values
 
 
 def _specs(graph, entry):
-    """{id of a tensor: its spec} for an input like `entry`, without what cannot be computed at that size."""
+    """{id of a tensor: its spec} for an input like `entry`, without what cannot be computed at that
+    size."""
 
     def spec(node, *args, **kwargs):
         try:
             nested = _nested(node.operation)
             if nested is None:
-                return node.outputs if _pools_all(node) else node.operation.compute_output_spec(*args, **kwargs)
+                return (
+                    node.outputs
+                    if _pools_all(node)
+                    else node.operation.compute_output_spec(*args, **kwargs)
+                )
             # By its layers: a nested model as a whole refuses another size than its own.
             inside = _specs(nested, keras.tree.flatten((args, kwargs))[0])
             return [inside[id(tensor)] for tensor in nested.outputs]
@@ -235,7 +297,8 @@ def _specs(graph, entry):
 
 
 def _pools_all(node):
-    """Whether a window spelt out, larger than those of strides, is all of the map: global pooling as old nets write it."""
+    """Whether a window spelt out, larger than those of strides, is all of the map: global pooling
+    as old nets write it."""
     before, after = node.input_tensors[0].shape[1:3], node.outputs[0].shape[1:3]
     if tuple(after) != (1, 1) or None in before or not hasattr(node.operation, "pool_size"):
         return False
@@ -244,7 +307,8 @@ def _pools_all(node):
 
 
 def _computation(graph):
-    """(nodes in the order of computation, {id of a tensor: whether every path from the image to the last output crosses it})."""
+    """(nodes in the order of computation, {id of a tensor: whether every path from the image to the
+    last output crosses it})."""
     nodes = _nodes(graph)
     tensors = [tensor for node in nodes for tensor in node.outputs]
     position = {id(tensor): index for index, tensor in enumerate(tensors)}
@@ -269,22 +333,35 @@ def _computation(graph):
 def _ends(graph, routes):
     """The tensors at the ends of `routes`, computed from the inputs of `graph`.
 
-    A nested model on a route gives way to one over the same layers that outputs the maps, and its own outputs only where they are
-    used: a map would be computed twice beside the nested model itself, with dropout and batch statistics of its own.
+    A nested model on a route gives way to one over the same layers that outputs the maps, and its
+    own outputs only where they are used: a map would be computed twice beside the nested model
+    itself, with dropout and batch statistics of its own.
     """
     values = {id(tensor): tensor for tensor in graph.inputs}
-    part = keras.Model(graph.inputs, [route[0] if len(route) == 1 else route[0].outputs[0] for route in routes])
-    used = {id(tensor) for node in _nodes(part) for tensor in node.input_tensors} | {id(route[0]) for route in routes}
+    part = keras.Model(
+        graph.inputs, [route[0] if len(route) == 1 else route[0].outputs[0] for route in routes]
+    )
+    used = {id(tensor) for node in _nodes(part) for tensor in node.input_tensors} | {
+        id(route[0]) for route in routes
+    }
     ends = {}
 
     def call(node, *args, **kwargs):
         inner = [route[1:] for route in routes if route[0] is node]
         if inner:
             nested = functional_form(node.operation)
-            own = [(tensor,) for tensor in nested.outputs] if any(id(tensor) in used for tensor in node.outputs) else []
-            trunk = keras.Model(nested.input, _ends(nested, own + inner), name=f"{nested.name}_levels")
+            own = (
+                [(tensor,) for tensor in nested.outputs]
+                if any(id(tensor) in used for tensor in node.outputs)
+                else []
+            )
+            trunk = keras.Model(
+                nested.input, _ends(nested, own + inner), name=f"{nested.name}_levels"
+            )
             tensors = keras.tree.flatten(trunk(*args, **kwargs))
-            ends.update(((node, *route), tensor) for route, tensor in zip(inner, tensors[len(own) :]))
+            ends.update(
+                ((node, *route), tensor) for route, tensor in zip(inner, tensors[len(own) :])
+            )
             return tensors[: len(own)]
         before_all_nested = all(values[id(tensor)] is tensor for tensor in node.input_tensors)
         return node.outputs if before_all_nested else node.operation(*args, **kwargs)

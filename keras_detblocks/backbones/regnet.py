@@ -1,8 +1,9 @@
 """RegNetX and RegNetY: nets whose widths follow a quantised line, six numbers each.
 
 "Designing Network Design Spaces" (https://arxiv.org/abs/2003.13678). The numbers are those of pycls
-(https://github.com/facebookresearch/pycls, MIT); `_tv` marks the nets that torchvision's rounding makes different. The three
-largest come from SEER and SWAG (VISSL). Initialization is pycls' (He by fan-out; the last scale of a block starts at 1).
+(https://github.com/facebookresearch/pycls, MIT); `_tv` marks the nets that torchvision's rounding
+makes different. The three largest come from SEER and SWAG (VISSL). Initialization is pycls' (He by
+fan-out; the last scale of a block starts at 1).
 """
 
 import difflib
@@ -31,7 +32,8 @@ class RegNetSpec:
         rounding: of widths to whole groups, `"pycls"` (the paper's) or `"torchvision"`.
 
     Raises:
-        ValueError: saying which rule is broken: by a number alone, or by widths that skip a stage or do not divide into groups.
+        ValueError: saying which rule is broken: by a number alone, or by widths that skip a stage
+            or do not divide into groups.
     """
 
     depth: int
@@ -45,25 +47,40 @@ class RegNetSpec:
     rounding: str = "pycls"
 
     def __post_init__(self):
-        positive_ints((self.depth, self.group_width, self.stem_width), "depth, group_width, stem_width")
+        positive_ints(
+            (self.depth, self.group_width, self.stem_width), "depth, group_width, stem_width"
+        )
         if not self.w_0 > 0 or self.w_0 % 8:
             raise ValueError(f"`w_0` must be a positive multiple of 8. Received: w_0={self.w_0}")
         if not 0 <= self.w_a < math.inf:
-            raise ValueError(f"`w_a` must not be negative: widths grow with depth. Received: w_a={self.w_a}")
+            raise ValueError(
+                f"`w_a` must not be negative: widths grow with depth. Received: w_a={self.w_a}"
+            )
         if not 1 < self.w_m < math.inf:
-            raise ValueError(f"`w_m` must be above 1: it is the ratio between widths of stages. Received: w_m={self.w_m}")
+            raise ValueError(
+                f"`w_m` must be above 1: it is the ratio between widths of stages. Received: "
+                f"w_m={self.w_m}"
+            )
         if not 0 < self.bottleneck_ratio < math.inf:
-            raise ValueError(f"`bottleneck_ratio` must be positive. Received: bottleneck_ratio={self.bottleneck_ratio}")
+            raise ValueError(
+                f"`bottleneck_ratio` must be positive. Received: "
+                f"bottleneck_ratio={self.bottleneck_ratio}"
+            )
         if self.rounding not in ("pycls", "torchvision"):
-            raise ValueError(f"`rounding` must be 'pycls' or 'torchvision'. Received: rounding={self.rounding!r}")
+            raise ValueError(
+                f"`rounding` must be 'pycls' or 'torchvision'. Received: rounding={self.rounding!r}"
+            )
         self.to_anynet()  # the rules that bind the numbers to each other
 
     def to_anynet(self):
         """The `AnyNetSpec` of this net."""
-        widths, depths, exponents = stage_widths_and_depths(self.depth, self.w_0, self.w_a, self.w_m)
+        widths, depths, exponents = stage_widths_and_depths(
+            self.depth, self.w_0, self.w_a, self.w_m
+        )
         if len(widths) != exponents:
             raise ValueError(
-                f"The widths skip a stage: {exponents} steps of w_m from w_0, but {len(widths)} distinct widths {widths}. Lower "
+                f"The widths skip a stage: {exponents} steps of w_m from w_0, but {len(widths)} "
+                f"distinct widths {widths}. Lower "
                 f"`w_a` or raise `w_m` or `depth`. Received: {self}"
             )
         ratios, groups = (self.bottleneck_ratio,) * len(widths), (self.group_width,) * len(widths)
@@ -78,8 +95,8 @@ def stage_widths_and_depths(depth, w_0, w_a, w_m, quantum=8):
     """The generation rule, before widths are fitted to groups; float64, halves round to even.
 
     Returns:
-        (widths, depths, steps): one width and depth per stage, as tuples of ints, and the number of steps of `w_m` that the line
-        spans, which is the number of stages unless one is skipped.
+        (widths, depths, steps): one width and depth per stage, as tuples of ints, and the number of
+        steps of `w_m` that the line spans, which is the number of stages unless one is skipped.
 
     >>> stage_widths_and_depths(13, 24, 36.44, 2.49)
     ((24, 56, 152, 368), (1, 1, 4, 7), 4)
@@ -92,13 +109,16 @@ def stage_widths_and_depths(depth, w_0, w_a, w_m, quantum=8):
 
 
 def _fit_like_torchvision(widths, ratios, groups):
-    """Nearest multiple of the group width, halves up, and one group more where that lost over a tenth."""
+    """Nearest multiple of the group width, halves up, and one group more where that lost over a
+    tenth."""
     fitted = []
     for width, ratio, group in zip(widths, ratios, groups):
         inner = round(width / ratio)
         group = min(group, inner)
         multiple = max(group, int(inner + group / 2) // group * group)
-        fitted.append((round((multiple + group if multiple < 0.9 * inner else multiple) * ratio), group))
+        fitted.append(
+            (round((multiple + group if multiple < 0.9 * inner else multiple) * ratio), group)
+        )
     return tuple(w for w, _ in fitted), tuple(g for _, g in fitted)
 
 
@@ -174,8 +194,9 @@ def RegNetX(
 ):
     """Builds a RegNetX: as `RegNetY`, without squeeze-and-excitation.
 
-    `variant` is one of 200mf, 400mf, 600mf, 800mf, 1.6gf, 3.2gf, 4.0gf, 6.4gf, 8.0gf, 12gf, 16gf, 32gf or 400mf_tv (torchvision's
-    rounding), a `RegNetSpec` or an `AnyNetSpec`. For the other arguments see `RegNetY`.
+    `variant` is one of 200mf, 400mf, 600mf, 800mf, 1.6gf, 3.2gf, 4.0gf, 6.4gf, 8.0gf, 12gf, 16gf,
+    32gf or 400mf_tv (torchvision's rounding), a `RegNetSpec` or an `AnyNetSpec`. For the other
+    arguments see `RegNetY`.
 
     >>> RegNetX("200mf", input_shape=(64, 64, 3)).output_shape
     (None, 1000)
@@ -214,29 +235,36 @@ def RegNetY(
     output_stride=32,
     drop_path_rate=0.0,
 ):
-    """Builds a RegNetY (https://arxiv.org/abs/2003.13678): the arguments of keras.applications, then what detectors need.
+    """Builds a RegNetY (https://arxiv.org/abs/2003.13678): the arguments of keras.applications,
+    then what detectors need.
 
     Args:
-        variant: 200mf, 400mf, 600mf, 800mf, 1.6gf, 3.2gf, 4.0gf, 6.4gf, 8.0gf, 12gf, 16gf, 32gf, 64gf, 128gf, 256gf, or with
-            torchvision's rounding 800mf_tv, 8.0gf_tv; in any case. Or a `RegNetSpec` or `AnyNetSpec` of your own.
+        variant: 200mf, 400mf, 600mf, 800mf, 1.6gf, 3.2gf, 4.0gf, 6.4gf, 8.0gf, 12gf, 16gf, 32gf,
+            64gf, 128gf, 256gf, or with torchvision's rounding 800mf_tv, 8.0gf_tv; in any case. Or a
+            `RegNetSpec` or `AnyNetSpec` of your own.
         include_top: whether global average pooling and the classifier follow.
-        weights: `None` (random; unlike keras.applications nothing is downloaded unasked), `"imagenet"`, a Hugging Face id such
-            as `"timm/regnety_008.pycls_in1k"`, a path to `.safetensors`, a dict of arrays under timm's, torchvision's or pycls' key
-            names, or a `.keras` file of the same net: alone, with or without its top, or inside a detector. All of them bring
-            their normalisation of images along; another class count than the checkpoint's leaves the classifier random, another
-            number of input channels adapts the stem, each with a warning; anything else that does not fit is an error. A
-            `.weights.h5` file of the same net is loaded by Keras.
+        weights: `None` (random; unlike keras.applications nothing is downloaded unasked),
+            `"imagenet"`, a Hugging Face id such as `"timm/regnety_008.pycls_in1k"`, a path to
+            `.safetensors`, a dict of arrays under timm's, torchvision's or pycls' key names, or a
+            `.keras` file of the same net: alone, with or without its top, or inside a detector. All
+            of them bring their normalisation of images along; another class count than the
+            checkpoint's leaves the classifier random, another number of input channels adapts the
+            stem, each with a warning; anything else that does not fit is an error. A `.weights.h5`
+            file of the same net is loaded by Keras.
         input_tensor: Keras tensor to build on.
         input_shape: `(H, W, C)`; sides may be `None` without the top.
         pooling: without the top: `None` (a feature map), `"avg"` or `"max"`.
         classes: of the classifier.
         classifier_activation: of the classifier; `None` for logits.
         name: of the model.
-        include_preprocessing: whether the model normalises its images itself: RGB pixels of 0 to 255 in.
-        levels: without the top: levels to return as a dict `{"P3": ...}`, any of 1 to 5 (level l has stride 2 ** l); stages
-            beyond the deepest are not built.
-        output_stride: 8 or 16: beyond it stages dilate instead of striding; 32: every stage strides.
-        drop_path_rate: stochastic depth of the last block, below 1; the first has none, and it grows linearly between.
+        include_preprocessing: whether the model normalises its images itself: RGB pixels of 0 to
+            255 in.
+        levels: without the top: levels to return as a dict `{"P3": ...}`, any of 1 to 5 (level l
+            has stride 2 ** l); stages beyond the deepest are not built.
+        output_stride: 8 or 16: beyond it stages dilate instead of striding; 32: every stage
+            strides.
+        drop_path_rate: stochastic depth of the last block, below 1; the first has none, and it
+            grows linearly between.
 
     Returns:
         A functional `keras.Model`.
@@ -270,7 +298,8 @@ def _trunk(family, variant, output_stride, drop_path_rate):
     if isinstance(variant, (RegNetSpec, AnyNetSpec)):
         if bool(variant.se_ratio) != (family == "y"):
             raise ValueError(
-                "A RegNetY has squeeze-and-excitation (the paper's se_ratio=0.25) and a RegNetX has none (0); AnyNet takes either. "
+                "A RegNetY has squeeze-and-excitation (the paper's se_ratio=0.25) and a RegNetX "
+                "has none (0); AnyNet takes either. "
                 f"Received: se_ratio={variant.se_ratio} for RegNet{family.upper()}"
             )
         spec = variant if isinstance(variant, AnyNetSpec) else variant.to_anynet()
@@ -279,7 +308,9 @@ def _trunk(family, variant, output_stride, drop_path_rate):
     name = f"regnet{family}_{_SIZES.get(size, size)}{'_' + rounding if rounding else ''}"
     if name not in VARIANTS:
         raise ValueError(_unknown_variant(family, variant))
-    return anynet_trunk(VARIANTS[name].to_anynet(), name, output_stride, drop_path_rate, _imagenet(name))
+    return anynet_trunk(
+        VARIANTS[name].to_anynet(), name, output_stride, drop_path_rate, _imagenet(name)
+    )
 
 
 def _short(family, variant):
@@ -290,7 +321,11 @@ def _short(family, variant):
 
 def _unknown_variant(family, variant):
     sizes = {code: size for size, code in _SIZES.items()}
-    names = [key.removeprefix(f"regnet{family}_") for key in VARIANTS if key.startswith(f"regnet{family}_")]
+    names = [
+        key.removeprefix(f"regnet{family}_")
+        for key in VARIANTS
+        if key.startswith(f"regnet{family}_")
+    ]
     known = [sizes[name.partition("_")[0]] + name[len(name.partition("_")[0]) :] for name in names]
     near = difflib.get_close_matches(_short(family, variant), known, n=3, cutoff=0.3)
     hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
@@ -301,14 +336,19 @@ def _unknown_variant(family, variant):
 def _imagenet(name):
     if name.endswith("_tv"):
         return f"timm/{name}.tv2_in1k"
-    return None if name in ("regnety_640", "regnety_1280", "regnety_2560") else f"timm/{name}.pycls_in1k"
+    return (
+        None
+        if name in ("regnety_640", "regnety_1280", "regnety_2560")
+        else f"timm/{name}.pycls_in1k"
+    )
 
 
 def _named(family, code):
     name = f"regnet{family}_{code}"
     return constructor(
         f"RegNet{family.upper()}{code}",
-        f"`RegNet{family.upper()}` at {dict(zip(_SIZES.values(), _SIZES))[code]}: {VARIANTS[name].depth} blocks.",
+        f"`RegNet{family.upper()}` at {dict(zip(_SIZES.values(), _SIZES))[code]}: "
+        f"{VARIANTS[name].depth} blocks.",
         lambda output_stride, drop_path_rate: _trunk(family, code, output_stride, drop_path_rate),
         __name__,
     )

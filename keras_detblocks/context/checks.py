@@ -18,13 +18,15 @@ def check_map(shape, layer):
     """
     if isinstance(shape, dict):
         raise ValueError(
-            f"{who(layer)} takes one feature map (B, H, W, C), not a dict of levels: apply one layer to each level. "
+            f"{who(layer)} takes one feature map (B, H, W, C), not a dict of levels: apply one "
+            f"layer to each level. "
             f"Received: the levels {sorted(shape)}"
         )
     shape = tuple(shape)
     if len(shape) != 4 or shape[-1] is None:
         raise ValueError(
-            f"{who(layer)} expects a feature map (batch, height, width, channels) with known channels; add the batch axis or "
+            f"{who(layer)} expects a feature map (batch, height, width, channels) with known "
+            f"channels; add the batch axis or "
             f"transpose to channels-last. Received: shape {shape}"
         )
     return shape
@@ -36,28 +38,43 @@ def is_int(value, least=1):
 
 
 def positive_ints(values, name, odd=False, empty=False):
-    """A tuple of the given ints as Python's own, each at least 1, odd where asked, and at least one unless it may be empty."""
+    """A tuple of the given ints as Python's own, each at least 1, odd where asked, and at least one
+    unless it may be empty."""
     given = isinstance(values, (tuple, list, np.ndarray))
-    if not given or not (empty or len(values)) or not all(is_int(v) and (v % 2 or not odd) for v in values):
+    if (
+        not given
+        or not (empty or len(values))
+        or not all(is_int(v) and (v % 2 or not odd) for v in values)
+    ):
         kind = "odd ints" if odd else "ints"
         count = "" if empty else "one or more "
-        raise ValueError(f"`{name}` must be a tuple of {count}{kind} of at least 1. Received: {name}={values!r}")
+        raise ValueError(
+            f"`{name}` must be a tuple of {count}{kind} of at least 1. Received: {name}={values!r}"
+        )
     return tuple(int(v) for v in values)
 
 
 def check_count(value, name, optional=False, odd=False):
-    """The value as Python's own int, or `None` where that is allowed; raises unless it is at least 1, and odd where asked."""
+    """The value as Python's own int, or `None` where that is allowed; raises unless it is at least
+    1, and odd where asked."""
     if value is None and optional:
         return None
     if not is_int(value) or (odd and value % 2 == 0):
         kind = "odd int" if odd else "int"
-        raise ValueError(f"`{name}` must be an {kind} of at least 1{' or None' * optional}. Received: {name}={value!r}")
+        raise ValueError(
+            f"`{name}` must be an {kind} of at least 1{' or None' * optional}. Received: "
+            f"{name}={value!r}"
+        )
     return int(value)
 
 
 def check_number(value, name, positive=False):
     """The value as a float; raises unless it is a finite number, above 0 where asked."""
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    number = (
+        isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    )
     if not number or (positive and value <= 0):
-        raise ValueError(f"`{name}` must be a finite number{' above 0' * positive}. Received: {name}={value!r}")
+        raise ValueError(
+            f"`{name}` must be a finite number{' above 0' * positive}. Received: {name}={value!r}"
+        )
     return float(value)

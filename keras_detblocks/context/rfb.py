@@ -1,7 +1,9 @@
-"""Receptive Field Block (https://arxiv.org/abs/1711.07767): branches of small kernels, each ending in a dilated one.
+"""Receptive Field Block (https://arxiv.org/abs/1711.07767): branches of small kernels, each ending
+in a dilated one.
 
-Numbers agree with the authors' code, ruinmessi/RFBNet, which differs from the paper's Fig. 4: its dilations are v, v + 1 and
-2v + 1 for the setting `visual` v (2 in RFBNet: 2, 3, 5), and RFB-s factorises a further branch. The branches are data.
+Numbers agree with the authors' code, ruinmessi/RFBNet, which differs from the paper's Fig. 4: its
+dilations are v, v + 1 and 2v + 1 for the setting `visual` v (2 in RFBNet: 2, 3, 5), and RFB-s
+factorises a further branch. The branches are data.
 """
 
 from dataclasses import replace
@@ -16,38 +18,47 @@ from .rfb_forms import PRESETS, Unit, by_hand, preset
 
 __all__ = ["PRESETS", "RFB", "RFBs", "Unit"]
 
-# The tail of RFBNet is plain ConvNormAct units, which are their own target of `weights.load`; `layers` knows no checkpoints.
-register_model_layout(Layout("conv and bn", torch_key((r"^(?:.*/)?conv/", "conv/"), (r"^(?:.*/)?norm/", "bn/"))))
+# The tail of RFBNet is plain ConvNormAct units, which are their own target of `weights.load`;
+# `layers` knows no checkpoints.
+register_model_layout(
+    Layout("conv and bn", torch_key((r"^(?:.*/)?conv/", "conv/"), (r"^(?:.*/)?norm/", "bn/")))
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class RFB(keras.layers.Layer):
-    """Receptive Field Block: branches with growing kernels and dilations, concatenated, projected, added to a shortcut.
+    """Receptive Field Block: branches with growing kernels and dilations, concatenated, projected,
+    added to a shortcut.
 
     Paper: https://arxiv.org/abs/1711.07767
 
     Args:
         filters: output channels.
-        branches: a preset's name, or the branches: a tuple of branches, each a tuple of convolutions, each the values of
-            `context.rfb.Unit`. Presets: `"rfb"` and `"rfb_s"` (RFBNet), `"rfb_paper"` (the paper's figure), `"rfb_e"`,
-            `"rfb_e_light"`, `"rfb_e_s"` (RFBNet-E), `"rfb_mobile"`, `"rfb_s_mobile"` (RFBNet mobile, depthwise),
-            `"rfb_light"` (3x3 branches, made for grouping), `"asff"` (ASFF's block: no normalisation, no projection, no shortcut).
-            The mobile ones' dilated depthwise convolutions are exported as grouped CONV_2Ds: as fast as DEPTHWISE_CONV_2D in TFLite
-            with XNNPACK, but 12 to 18 times slower with TFLite's builtin kernels (20 x 20 x 256).
+        branches: a preset's name, or the branches: a tuple of branches, each a tuple of
+            convolutions, each the values of `context.rfb.Unit`. Presets: `"rfb"` and `"rfb_s"`
+            (RFBNet), `"rfb_paper"` (the paper's figure), `"rfb_e"`, `"rfb_e_light"`, `"rfb_e_s"`
+            (RFBNet-E), `"rfb_mobile"`, `"rfb_s_mobile"` (RFBNet mobile, depthwise), `"rfb_light"`
+            (3x3 branches, made for grouping), `"asff"` (ASFF's block: no normalisation, no
+            projection, no shortcut). The mobile ones' dilated depthwise convolutions are exported
+            as grouped CONV_2Ds: as fast as DEPTHWISE_CONV_2D in TFLite with XNNPACK, but 12 to 18
+            times slower with TFLite's builtin kernels (20 x 20 x 256).
         strides: of the block; output sides are rounded up.
-        scale: of the main path before the shortcut is added. The code's default is 0.1, but every published network has 1.
-        visual: the shift of the dilations, of branches that have one (`"rfb"`, `"rfb_light"`); `None` for the preset's (RFBNet: 2,
-            and 1 in its last two blocks at 512).
-        reduction: input channels over the width of a branch; `None` for the preset's (8 or 4), `map_reduce` in the code.
+        scale: of the main path before the shortcut is added. The code's default is 0.1, but every
+            published network has 1.
+        visual: the shift of the dilations, of branches that have one (`"rfb"`, `"rfb_light"`);
+            `None` for the preset's (RFBNet: 2, and 1 in its last two blocks at 512).
+        reduction: input channels over the width of a branch; `None` for the preset's (8 or 4),
+            `map_reduce` in the code.
         groups: of the branches' convolutions.
         activation: a name.
 
-    Input shape `(B, H, W, C)`, output shape `(B, ceil(H / strides), ceil(W / strides), filters)`. `kdb.weights.load` knows the
-    authors' names, and `{conv,bn}` of the `ConvNormAct`s in RFBNet's tail.
+    Input shape `(B, H, W, C)`, output shape `(B, ceil(H / strides), ceil(W / strides), filters)`.
+    `kdb.weights.load` knows the authors' names, and `{conv,bn}` of the `ConvNormAct`s in RFBNet's
+    tail.
 
     Raises:
-        ValueError: on an unknown preset, branches that are not as described, strides, `visual` or a scale of a form that has none,
-            channels too few, or not divisible by the groups.
+        ValueError: on an unknown preset, branches that are not as described, strides, `visual` or a
+            scale of a form that has none, channels too few, or not divisible by the groups.
 
     >>> tuple(RFB(32, strides=2)(keras.ops.ones((1, 13, 10, 64))).shape)
     (1, 7, 5, 32)
@@ -80,34 +91,48 @@ class RFB(keras.layers.Layer):
 
     def _spec(self):
         spec = preset(self.branches) if isinstance(self.branches, str) else by_hand(self.branches)
-        if self.visual is not None and not any(unit.dilation[0] for branch in spec.branches for unit in branch):
+        if self.visual is not None and not any(
+            unit.dilation[0] for branch in spec.branches for unit in branch
+        ):
             raise ValueError(
-                f"The dilations of these branches do not depend on `visual`: leave it at None, or use branches='rfb'. Received: "
+                f"The dilations of these branches do not depend on `visual`: leave it at None, or "
+                f"use branches='rfb'. Received: "
                 f"branches={self.branches!r}, visual={self.visual}"
             )
         if spec.shortcut is None and self.scale != 1.0:
             raise ValueError(
-                f"`scale` is of the sum with the shortcut, which this form has not: expected 1.0. Received: "
+                f"`scale` is of the sum with the shortcut, which this form has not: expected 1.0. "
+                f"Received: "
                 f"branches={self.branches!r}, scale={self.scale}"
             )
         if self.strides > 1 and not spec.any_stride:
             raise ValueError(
-                f"These branches work at stride 1 only, as published; use branches='rfb', or mark one strided unit in every "
+                f"These branches work at stride 1 only, as published; use branches='rfb', or mark "
+                f"one strided unit in every "
                 f"branch. Received: branches={self.branches!r}, strides={self.strides}"
             )
-        return replace(spec, visual=self.visual or spec.visual, reduction=self.reduction or spec.reduction)
+        return replace(
+            spec, visual=self.visual or spec.visual, reduction=self.reduction or spec.reduction
+        )
 
     def build(self, input_shape):
         shape = check_map(input_shape, self)
-        self.units = [self._branch(i, branch, shape) for i, branch in enumerate(self.spec.branches, self.spec.first)]
+        self.units = [
+            self._branch(i, branch, shape)
+            for i, branch in enumerate(self.spec.branches, self.spec.first)
+        ]
         width = sum(branch[-1].filters for branch in self.units)
-        inside = (*self.units[0][-1].compute_output_shape(self._before_last(self.units[0], shape))[:3], width)
+        inside = (
+            *self.units[0][-1].compute_output_shape(self._before_last(self.units[0], shape))[:3],
+            width,
+        )
         if self.spec.linear:
             self.linear = self._unit("linear", self.filters, activation=None)
             self.linear.build(inside)
         elif width != self.filters:
             raise ValueError(
-                f"{who(self)} has no projection, so `filters` must be the width of its branches together, {width} for "
+                f"{who(self)} has no projection, so `filters` must be the width of its branches "
+                f"together, {width} for "
                 f"{shape[-1]} input channels. Received: filters={self.filters}"
             )
         self._build_shortcut(shape)
@@ -116,11 +141,14 @@ class RFB(keras.layers.Layer):
         fits = shape[-1] == self.filters and self.strides == 1
         if self.spec.shortcut == "identity" and not fits:
             raise ValueError(
-                f"{who(self)} adds its input unchanged: expected filters={shape[-1]}, the input's channels, and strides=1. "
+                f"{who(self)} adds its input unchanged: expected filters={shape[-1]}, the input's "
+                f"channels, and strides=1. "
                 f"Received: filters={self.filters}, strides={self.strides}"
             )
         if self.spec.shortcut == "conv" or (self.spec.shortcut == "identity if equal" and not fits):
-            self.shortcut = self._unit("shortcut", self.filters, strides=self.strides, activation=None)
+            self.shortcut = self._unit(
+                "shortcut", self.filters, strides=self.strides, activation=None
+            )
             self.shortcut.build(shape)
 
     def _branch(self, index, branch, shape):
@@ -146,13 +174,17 @@ class RFB(keras.layers.Layer):
     def _check_width(self, filters, channels, unit):
         if filters == 0:
             raise ValueError(
-                f"{who(self)} with reduction={self.spec.reduction} is too narrow: expected more input channels, or a smaller "
-                f"`reduction`, so that every branch has a channel. Received: {channels} channels before {unit}"
+                f"{who(self)} with reduction={self.spec.reduction} is too narrow: expected more "
+                f"input channels, or a smaller "
+                f"`reduction`, so that every branch has a channel. Received: {channels} channels "
+                f"before {unit}"
             )
         if not unit.depthwise and (channels % self.groups or filters % self.groups):
             raise ValueError(
-                f"{who(self)}: the groups must divide the channels of every convolution of the branches. Received: "
-                f"groups={self.groups} for {channels} -> {filters} channels; use groups=1 or another number of input channels"
+                f"{who(self)}: the groups must divide the channels of every convolution of the "
+                f"branches. Received: "
+                f"groups={self.groups} for {channels} -> {filters} channels; use groups=1 or "
+                f"another number of input channels"
             )
 
     @staticmethod
@@ -162,7 +194,11 @@ class RFB(keras.layers.Layer):
         return shape
 
     def _unit(self, name, filters, kernel_size=1, **options):
-        options = {"normalization": self.spec.normalization, "kernel_initializer": "he_normal", **options}
+        options = {
+            "normalization": self.spec.normalization,
+            "kernel_initializer": "he_normal",
+            **options,
+        }
         return ConvNormAct(filters, kernel_size, name=name, dtype=self.dtype_policy, **options)
 
     def call(self, x, training=None):
@@ -196,16 +232,24 @@ class RFB(keras.layers.Layer):
 
     def weight_layouts(self):
         if self.spec.normalization is None:
-            return [Layout("ASFF authors", torch_key((r"^branch(\d+)_(\d+)/conv/", r"branch_\1.\2/")))]
-        rules = (r"^branch(\d+)_(\d+)/", r"branch\1.\2/"), (r"^linear/", "ConvLinear/"), (r"/norm/", "/bn/")
+            return [
+                Layout("ASFF authors", torch_key((r"^branch(\d+)_(\d+)/conv/", r"branch_\1.\2/")))
+            ]
+        rules = (
+            (r"^branch(\d+)_(\d+)/", r"branch\1.\2/"),
+            (r"^linear/", "ConvLinear/"),
+            (r"/norm/", "/bn/"),
+        )
         return [Layout("RFBNet authors", torch_key(*rules))]
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class RFBs(RFB):
-    """RFB-s, the small block for shallow maps: four branches of 3x1, 1x3 and 3x3 kernels, at stride 1.
+    """RFB-s, the small block for shallow maps: four branches of 3x1, 1x3 and 3x3 kernels, at stride
+    1.
 
-    Paper: https://arxiv.org/abs/1711.07767. `RFB` with `branches="rfb_s"`; the arguments are described there.
+    Paper: https://arxiv.org/abs/1711.07767. `RFB` with `branches="rfb_s"`; the arguments are
+    described there.
 
     Input shape `(B, H, W, C)`, output shape `(B, H, W, filters)`.
 
@@ -213,12 +257,23 @@ class RFBs(RFB):
     (1, 13, 10, 32)
     """
 
-    def __init__(self, filters, branches="rfb_s", strides=1, scale=1.0, visual=None, reduction=None, groups=1, **kwargs):
+    def __init__(
+        self,
+        filters,
+        branches="rfb_s",
+        strides=1,
+        scale=1.0,
+        visual=None,
+        reduction=None,
+        groups=1,
+        **kwargs,
+    ):
         super().__init__(filters, branches, strides, scale, visual, reduction, groups, **kwargs)
 
 
 def _as_tuples(value):
-    """The value with tuples for lists, which JSON gives back, and Python's ints for NumPy's, which JSON does not take."""
+    """The value with tuples for lists, which JSON gives back, and Python's ints for NumPy's, which
+    JSON does not take."""
     if isinstance(value, (tuple, list)):
         return tuple(_as_tuples(v) for v in value)
     return int(value) if is_int(value, least=0) else value

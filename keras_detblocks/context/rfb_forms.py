@@ -1,4 +1,5 @@
-"""The forms of the Receptive Field Block as data: the published ones by name, and those that users write by hand."""
+"""The forms of the Receptive Field Block as data: the published ones by name, and those that users
+write by hand."""
 
 import difflib
 from dataclasses import dataclass
@@ -8,13 +9,13 @@ from .checks import is_int
 
 
 class Unit(NamedTuple):
-    """One convolution of a branch; as plain values, so that branches can be written by hand and stored in a config.
+    """One convolution of a branch; as plain values, so that branches can be written by hand and
+    stored in a config.
 
-    kernel: int or pair, odd, so that the branches' maps are of one size.
-    width: (a, b) for a * (q // b) filters, where q is the input channels over `reduction`.
-    dilation: (a, b) for a * visual + b.
-    strided: whether the block's strides are here: once in every branch.
-    activation: whether an activation follows. depthwise: one group per channel (the width is then the input's).
+    kernel: int or pair, odd, so that the branches' maps are of one size. width: (a, b) for a * (q
+    // b) filters, where q is the input channels over `reduction`. dilation: (a, b) for a * visual +
+    b. strided: whether the block's strides are here: once in every branch. activation: whether an
+    activation follows. depthwise: one group per channel (the width is then the input's).
     """
 
     kernel: int | tuple
@@ -27,7 +28,8 @@ class Unit(NamedTuple):
 
 @dataclass(frozen=True)
 class RFBSpec:
-    """A form of the block. `shortcut`: "conv", "identity", "identity if equal" (a convolution where channels differ) or None."""
+    """A form of the block. `shortcut`: "conv", "identity", "identity if equal" (a convolution where
+    channels differ) or None."""
 
     branches: tuple
     reduction: int = 8
@@ -39,12 +41,24 @@ class RFBSpec:
     any_stride: bool = True
 
 
-Q, Q2, Q3, HALF, THREE = (1, 1), (2, 1), (3, 2), (1, 2), (3, 4)  # q, 2q, 3(q // 2), q // 2, 3(q // 4)
+Q, Q2, Q3, HALF, THREE = (
+    (1, 1),
+    (2, 1),
+    (3, 2),
+    (1, 2),
+    (3, 4),
+)  # q, 2q, 3(q // 2), q // 2, 3(q // 4)
 
 
 def _last(width, dilation, depthwise=False):
     """The dilated 3x3, without activation, in which a branch ends."""
-    return Unit(3, width, dilation if isinstance(dilation, tuple) else (0, dilation), activation=False, depthwise=depthwise)
+    return Unit(
+        3,
+        width,
+        dilation if isinstance(dilation, tuple) else (0, dilation),
+        activation=False,
+        depthwise=depthwise,
+    )
 
 
 def _plain(dilation):
@@ -89,7 +103,11 @@ PRESETS = {
     "rfb_s": RFBSpec(_small_branches(False), reduction=4, any_stride=False),
     # Fig. 4 (a) of the paper, with the code's widths.
     "rfb_paper": RFBSpec(
-        ((Unit(1, Q2, strided=True), _last(Q2, 1)), _one(3), (Unit(1, Q), Unit(5, Q2, strided=True), _last(Q2, 5)))
+        (
+            (Unit(1, Q2, strided=True), _last(Q2, 1)),
+            _one(3),
+            (Unit(1, Q), Unit(5, Q2, strided=True), _last(Q2, 5)),
+        )
     ),
     # RFB_Net_E_vgg.py: BasicRFB, BasicRFB_c and BasicRFB_a, whose `map_reduce` is our `reduction`.
     "rfb_e": RFBSpec((_plain(1), _one(3), _two(5), _SEVEN)),
@@ -103,7 +121,8 @@ PRESETS = {
         ),
         any_stride=False,
     ),
-    # RFB_Net_mobile.py: the dilated convolutions are depthwise. They are exported as grouped CONV_2Ds.
+    # RFB_Net_mobile.py: the dilated convolutions are depthwise. They are exported as grouped
+    # CONV_2Ds.
     "rfb_mobile": RFBSpec(
         (
             (Unit(1, Q), Unit((1, 3), Q3), Unit((3, 1), Q3, strided=True), _last(Q3, 3, True)),
@@ -112,7 +131,9 @@ PRESETS = {
         shortcut="identity if equal",
         first=1,
     ),
-    "rfb_s_mobile": RFBSpec(_small_branches(True), reduction=4, shortcut="identity", any_stride=False),
+    "rfb_s_mobile": RFBSpec(
+        _small_branches(True), reduction=4, shortcut="identity", any_stride=False
+    ),
     # Ultra-Light-Fast-Generic-Face-Detector's: 3x3 branches only, `vision` is our `visual`.
     "rfb_light": RFBSpec(
         (
@@ -144,49 +165,64 @@ def preset(name):
         near = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.3)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(
-            f"`branches` must be one of {', '.join(PRESETS)}, or a tuple of branches. Received: branches={name!r}.{hint}"
+            f"`branches` must be one of {', '.join(PRESETS)}, or a tuple of branches. Received: "
+            f"branches={name!r}.{hint}"
         )
     return PRESETS[name]
 
 
 def by_hand(branches):
-    """The form of branches given as plain values: tuples of branches, each a tuple of convolutions, each the values of `Unit`."""
+    """The form of branches given as plain values: tuples of branches, each a tuple of convolutions,
+    each the values of `Unit`."""
     made = _as_branches(branches)
-    return RFBSpec(made, any_stride=all(sum(unit.strided for unit in branch) == 1 for branch in made))
+    return RFBSpec(
+        made, any_stride=all(sum(unit.strided for unit in branch) == 1 for branch in made)
+    )
 
 
 def _as_branches(branches):
     """Branches of `Unit`s from plain values."""
     if not isinstance(branches, tuple) or not all(isinstance(branch, tuple) for branch in branches):
         raise ValueError(
-            "`branches` must be a preset's name or a tuple of branches, each a tuple of convolutions such as (3, (2, 1), (0, 3)): "
+            "`branches` must be a preset's name or a tuple of branches, each a tuple of "
+            "convolutions such as (3, (2, 1), (0, 3)): "
             f"kernel, width, dilation. Received: branches={branches!r}"
         )
     if not branches or not all(branches):
         raise ValueError(
-            f"`branches` needs at least one branch, and each at least one convolution. Received: branches={branches!r}"
+            f"`branches` needs at least one branch, and each at least one convolution. Received: "
+            f"branches={branches!r}"
         )
-    return tuple(tuple(_as_unit(values, f"branches[{i}][{j}]") for j, values in enumerate(b)) for i, b in enumerate(branches))
+    return tuple(
+        tuple(_as_unit(values, f"branches[{i}][{j}]") for j, values in enumerate(b))
+        for i, b in enumerate(branches)
+    )
 
 
 def _as_unit(values, where):
     """The `Unit` of plain values."""
     if not isinstance(values, tuple) or not 1 <= len(values) <= len(Unit._fields):
         raise ValueError(
-            f"Each convolution of `branches` must be a tuple of 1 to {len(Unit._fields)} values, {', '.join(Unit._fields)}, such "
+            f"Each convolution of `branches` must be a tuple of 1 to {len(Unit._fields)} values, "
+            f"{', '.join(Unit._fields)}, such "
             f"as (3,) or (3, (2, 1), (0, 3)). Received: {where}={values!r}"
         )
     unit = Unit(*values)
     for name, (valid, expected) in _RULES.items():
         if not valid(getattr(unit, name)):
             raise ValueError(
-                f"`{name}` in `branches` must be {expected}. Received: {name}={getattr(unit, name)!r} in {where}={values!r}"
+                f"`{name}` in `branches` must be {expected}. Received: "
+                f"{name}={getattr(unit, name)!r} in {where}={values!r}"
             )
     return unit
 
 
 def _is_pair(value, *least):
-    return isinstance(value, tuple) and len(value) == 2 and all(is_int(v, low) for v, low in zip(value, least))
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(is_int(v, low) for v, low in zip(value, least))
+    )
 
 
 def _is_kernel(value):
@@ -201,10 +237,14 @@ def _is_bool(value):
 # What the values of a convolution must be, with the remedy.
 _RULES = {
     "kernel": (_is_kernel, "an odd int or a pair of them, such as 3 or (1, 3)"),
-    "width": (lambda v: _is_pair(v, 1, 1), "a pair (a, b) of ints of at least 1, for a * (q // b) filters: (2, 1) for twice q"),
+    "width": (
+        lambda v: _is_pair(v, 1, 1),
+        "a pair (a, b) of ints of at least 1, for a * (q // b) filters: (2, 1) for twice q",
+    ),
     "dilation": (
         lambda v: _is_pair(v, 0, 0) and any(v),
-        "a pair (a, b) of ints of at least 0, not both 0, for a * visual + b: (0, 3) for dilation 3",
+        "a pair (a, b) of ints of at least 0, not both 0, for a * visual + b: (0, 3) for dilation "
+        "3",
     ),
     "strided": (_is_bool, "True or False"),
     "activation": (_is_bool, "True or False"),

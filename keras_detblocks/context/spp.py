@@ -1,7 +1,9 @@
-"""Spatial pyramid pooling: SPP-net's fixed-length vector (https://arxiv.org/abs/1406.4729) and the same-size form of detectors.
+"""Spatial pyramid pooling: SPP-net's fixed-length vector (https://arxiv.org/abs/1406.4729) and the
+same-size form of detectors.
 
-YOLOv3-SPP and YOLOv4 (https://arxiv.org/abs/2004.10934) concatenate a map with its own max-pools; YOLOv5 computes the same
-numbers by a chain of small windows. Numbers agree with ultralytics/yolov3, ultralytics/yolov5 and GOATmessi8/ASFF.
+YOLOv3-SPP and YOLOv4 (https://arxiv.org/abs/2004.10934) concatenate a map with its own max-pools;
+YOLOv5 computes the same numbers by a chain of small windows. Numbers agree with ultralytics/yolov3,
+ultralytics/yolov5 and GOATmessi8/ASFF.
 """
 
 import keras
@@ -13,15 +15,28 @@ from .checks import check_count, check_map, check_number, positive_ints, who
 
 
 class _PooledConcat(keras.layers.Layer):
-    """A map and its max-pools, concatenated, between two optional 1x1 convolutions. Subclasses give `pooled(x)`. Not public."""
+    """A map and its max-pools, concatenated, between two optional 1x1 convolutions. Subclasses give
+    `pooled(x)`. Not public."""
 
-    def __init__(self, filters, hidden_filters, largest_first, activation, hidden_activation, epsilon, **kwargs):
+    def __init__(
+        self,
+        filters,
+        hidden_filters,
+        largest_first,
+        activation,
+        hidden_activation,
+        epsilon,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.filters = check_count(filters, "filters", optional=True)
         self.hidden_filters = check_count(hidden_filters, "hidden_filters", optional=True)
         self.epsilon = check_number(epsilon, "epsilon", positive=True)
         if filters is None and hidden_filters is not None:
-            raise ValueError(f"`hidden_filters` needs `filters`: without it there are no convolutions. Received: {hidden_filters}")
+            raise ValueError(
+                f"`hidden_filters` needs `filters`: without it there are no convolutions. "
+                f"Received: {hidden_filters}"
+            )
         self.largest_first = largest_first
         self.activation = activation
         self.hidden_activation = hidden_activation
@@ -33,8 +48,12 @@ class _PooledConcat(keras.layers.Layer):
             return
         hidden = self.hidden_filters or max(shape[-1] // 2, 1)
         options = {"epsilon": self.epsilon, "dtype": self.dtype_policy}
-        self.reduce = ConvNormAct(hidden, activation=self.hidden_activation, name="reduce", **options)
-        self.project = ConvNormAct(self.filters, activation=self.activation, name="project", **options)
+        self.reduce = ConvNormAct(
+            hidden, activation=self.hidden_activation, name="reduce", **options
+        )
+        self.project = ConvNormAct(
+            self.filters, activation=self.activation, name="project", **options
+        )
         self.reduce.build(shape)
         self.project.build((*shape[:3], self.num_maps * hidden))
 
@@ -64,29 +83,34 @@ class _PooledConcat(keras.layers.Layer):
 
 
 def conv_bn_key(names):
-    """The key function of blocks whose units are called `<name>.conv` and `<name>.bn` in PyTorch."""
+    """The key function of blocks whose units are called `<name>.conv` and `<name>.bn` in
+    PyTorch."""
     rules = [(f"^{ours}/conv/", f"{theirs}/conv/") for ours, theirs in names.items()]
-    return torch_key(*rules, *((f"^{ours}/norm/", f"{theirs}/bn/") for ours, theirs in names.items()))
+    return torch_key(
+        *rules, *((f"^{ours}/norm/", f"{theirs}/bn/") for ours, theirs in names.items())
+    )
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class SPP(_PooledConcat):
     """The SPP block of detectors: a map concatenated with its stride-1 max-pools of several sizes.
 
-    Papers: https://arxiv.org/abs/1406.4729, https://arxiv.org/abs/2004.10934 (YOLOv4). The same numbers in half the time or
-    less: `SPPF`.
+    Papers: https://arxiv.org/abs/1406.4729, https://arxiv.org/abs/2004.10934 (YOLOv4). The same
+    numbers in half the time or less: `SPPF`.
 
     Args:
         pool_sizes: odd window sizes. A window larger than the map is a global maximum.
-        filters: `None` for the pools alone (Darknet, ASFF's code); an int for a 1x1 convolution to `hidden_filters` before and
-            one to `filters` after them (YOLOv3 and YOLOv5 in PyTorch, YOLOX, mmdetection).
+        filters: `None` for the pools alone (Darknet, ASFF's code); an int for a 1x1 convolution to
+            `hidden_filters` before and one to `filters` after them (YOLOv3 and YOLOv5 in PyTorch,
+            YOLOX, mmdetection).
         hidden_filters: half the input channels by default.
-        largest_first: the order of the concatenation is the map, then the pools as given; in Darknet it is the reverse, and so are
-            the blocks of the following kernel's rows.
+        largest_first: the order of the concatenation is the map, then the pools as given; in
+            Darknet it is the reverse, and so are the blocks of the following kernel's rows.
         activation, hidden_activation: of the convolution after and before the pools.
         epsilon: of their batch normalisation. The YOLO models set 1e-3.
 
-    Input shape `(B, H, W, C)`. Output shape `(B, H, W, (1 + len(pool_sizes)) * C)`, or `(B, H, W, filters)`.
+    Input shape `(B, H, W, C)`. Output shape `(B, H, W, (1 + len(pool_sizes)) * C)`, or `(B, H, W,
+    filters)`.
 
     Raises:
         ValueError: on even or missing windows, or an input that is not one feature map.
@@ -106,9 +130,13 @@ class SPP(_PooledConcat):
         epsilon=1e-5,
         **kwargs,
     ):
-        super().__init__(filters, hidden_filters, largest_first, activation, hidden_activation, epsilon, **kwargs)
+        super().__init__(
+            filters, hidden_filters, largest_first, activation, hidden_activation, epsilon, **kwargs
+        )
         self.pool_sizes = positive_ints(pool_sizes, "pool_sizes", odd=True)
-        self.pools = [MaxPool2D(size, name=f"pool{size}", dtype=self.dtype_policy) for size in self.pool_sizes]
+        self.pools = [
+            MaxPool2D(size, name=f"pool{size}", dtype=self.dtype_policy) for size in self.pool_sizes
+        ]
 
     @property
     def num_maps(self):
@@ -123,20 +151,23 @@ class SPP(_PooledConcat):
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class SPPF(_PooledConcat):
-    """SPP by a chain of equal windows: three of 5 see what windows of 5, 9 and 13 see, bit for bit, in a fraction of the time.
+    """SPP by a chain of equal windows: three of 5 see what windows of 5, 9 and 13 see, bit for bit,
+    in a fraction of the time.
 
-    Paper: https://arxiv.org/abs/2004.10934 for the block; the chain is YOLOv5's. Checkpoints of `SPP` and `SPPF` are
-    interchangeable. n windows of k in a row equal one of n * (k - 1) + 1.
+    Paper: https://arxiv.org/abs/2004.10934 for the block; the chain is YOLOv5's. Checkpoints of
+    `SPP` and `SPPF` are interchangeable. n windows of k in a row equal one of n * (k - 1) + 1.
 
     Args:
         filters: as in `SPP`: `None` for the pools alone.
         pool_size: odd window. num_pools: length of the chain.
         hidden_filters: half the input channels by default.
-        activation, hidden_activation: of the convolution after and before the pools; YOLO26 has `hidden_activation=None`.
+        activation, hidden_activation: of the convolution after and before the pools; YOLO26 has
+            `hidden_activation=None`.
         epsilon: of their batch normalisation. The YOLO models set 1e-3.
         largest_first: as in `SPP`: the order of the concatenation in Darknet.
 
-    Input shape `(B, H, W, C)`. Output shape `(B, H, W, (1 + num_pools) * C)`, or `(B, H, W, filters)`.
+    Input shape `(B, H, W, C)`. Output shape `(B, H, W, (1 + num_pools) * C)`, or `(B, H, W,
+    filters)`.
 
     Raises:
         ValueError: on an even window, or an input that is not one feature map.
@@ -157,7 +188,9 @@ class SPPF(_PooledConcat):
         largest_first=False,
         **kwargs,
     ):
-        super().__init__(filters, hidden_filters, largest_first, activation, hidden_activation, epsilon, **kwargs)
+        super().__init__(
+            filters, hidden_filters, largest_first, activation, hidden_activation, epsilon, **kwargs
+        )
         self.pool_size = check_count(pool_size, "pool_size", odd=True)
         self.num_pools = check_count(num_pools, "num_pools")
         self.pool = MaxPool2D(self.pool_size, name="pool", dtype=self.dtype_policy)
@@ -178,17 +211,20 @@ class SPPF(_PooledConcat):
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class SPPCSP(keras.layers.Layer):
-    """SPP inside a cross-stage partial block: 1x1, 3x3, 1x1, SPP, 1x1, 3x3 on one path, a 1x1 on the other, joined by a 1x1.
+    """SPP inside a cross-stage partial block: 1x1, 3x3, 1x1, SPP, 1x1, 3x3 on one path, a 1x1 on
+    the other, joined by a 1x1.
 
-    Papers: https://arxiv.org/abs/2011.08036 (Scaled-YOLOv4), https://arxiv.org/abs/2207.02696 (YOLOv7, whose form this is, there
-    called SPPCSPC). The pools are a chain, as in `SPPF`: the same numbers as windows of 5, 9 and 13.
+    Papers: https://arxiv.org/abs/2011.08036 (Scaled-YOLOv4), https://arxiv.org/abs/2207.02696
+    (YOLOv7, whose form this is, there called SPPCSPC). The pools are a chain, as in `SPPF`: the
+    same numbers as windows of 5, 9 and 13.
 
     Args:
         filters: output width. hidden_filters: of both paths; `filters` by default, as published.
         pool_size, num_pools: as in `SPPF`.
         activation: of every convolution.
         epsilon: of the batch normalisation. The YOLO models set 1e-3.
-        largest_first: as in `SPP`: the order of the concatenation in Darknet's configurations of this block.
+        largest_first: as in `SPP`: the order of the concatenation in Darknet's configurations of
+            this block.
 
     Input shape `(B, H, W, C)`, output shape `(B, H, W, filters)`.
 
@@ -215,21 +251,34 @@ class SPPCSP(keras.layers.Layer):
         self.largest_first = largest_first
         width = self.hidden_filters or self.filters
         self.deep = [self._unit(f"deep{i}", width, kernel) for i, kernel in enumerate((1, 3, 1))]
-        self.spp = SPPF(None, pool_size, num_pools, largest_first=largest_first, name="spp", dtype=self.dtype_policy)
+        self.spp = SPPF(
+            None,
+            pool_size,
+            num_pools,
+            largest_first=largest_first,
+            name="spp",
+            dtype=self.dtype_policy,
+        )
         self.pool_size, self.num_pools = self.spp.pool_size, self.spp.num_pools
         self.after = [self._unit(f"after{i}", width, kernel) for i, kernel in enumerate((1, 3))]
         self.short = self._unit("short", width, 1)
         self.project = self._unit("project", self.filters, 1)
 
     def _unit(self, name, filters, kernel):
-        options = {"activation": self.activation, "epsilon": self.epsilon, "dtype": self.dtype_policy}
+        options = {
+            "activation": self.activation,
+            "epsilon": self.epsilon,
+            "dtype": self.dtype_policy,
+        }
         return ConvNormAct(filters, kernel, name=name, **options)
 
     def build(self, input_shape):
         shape = check_map(input_shape, self)
         width = self.hidden_filters or self.filters
         inner = [shape[-1], width, width]
-        for unit, channels in zip([*self.deep, *self.after], [*inner, (1 + self.num_pools) * width, width]):
+        for unit, channels in zip(
+            [*self.deep, *self.after], [*inner, (1 + self.num_pools) * width, width]
+        ):
             unit.build((*shape[:3], channels))
         self.short.build(shape)
         self.project.build((*shape[:3], 2 * width))
@@ -242,7 +291,9 @@ class SPPCSP(keras.layers.Layer):
         deep = self.spp(deep)
         for unit in self.after:
             deep = unit(deep, training=training)
-        return self.project(ops.concatenate([deep, self.short(x, training=training)], axis=-1), training=training)
+        return self.project(
+            ops.concatenate([deep, self.short(x, training=training)], axis=-1), training=training
+        )
 
     def get_config(self):
         return {
@@ -263,25 +314,31 @@ class SPPCSP(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class SpatialPyramidPooling(keras.layers.Layer):
-    """SPP-net's pooling: a vector of fixed length from a map of any size, one value per channel and bin of each pyramid level.
+    """SPP-net's pooling: a vector of fixed length from a map of any size, one value per channel and
+    bin of each pyramid level.
 
     Paper: https://arxiv.org/abs/1406.4729
 
     Args:
-        bins: per pyramid level, the number of bins along each side. The paper: (1, 2, 3, 6) or (1, 2, 3, 4).
+        bins: per pyramid level, the number of bins along each side. The paper: (1, 2, 3, 6) or (1,
+            2, 3, 4).
         mode: `"max"` (the paper's) or `"average"`.
-        form: `"adaptive"`: bin j of n spans floor(j * a / n) to ceil((j + 1) * a / n), the paper's rule for whole images and
-            that of PyTorch's adaptive pooling. `"window"`: windows of ceil(a / n) at every floor(a / n) pixels, the paper's rule
-            for training at one size; it may miss the last rows, and where it would give more than n windows the first n count,
-            so that the length holds. A dynamic side that turns out below n has no such windows: it is binned by the other rule.
+        form: `"adaptive"`: bin j of n spans floor(j * a / n) to ceil((j + 1) * a / n), the paper's
+            rule for whole images and that of PyTorch's adaptive pooling. `"window"`: windows of
+            ceil(a / n) at every floor(a / n) pixels, the paper's rule for training at one size; it
+            may miss the last rows, and where it would give more than n windows the first n count,
+            so that the length holds. A dynamic side that turns out below n has no such windows: it
+            is binned by the other rule.
         flatten: `False` for the output `(B, number of bins, C)`.
 
-    Input shape `(B, H, W, C)`, `H` and `W` dynamic or not. Output shape `(B, sum(n * n for n in bins) * C)`: levels in the given
-    order, in each its bins row by row, in each the channels. (PyTorch and Caffe flatten each level channels first: permute
-    the rows of a dense layer's kernel that was trained there.)
+    Input shape `(B, H, W, C)`, `H` and `W` dynamic or not. Output shape `(B, sum(n * n for n in
+    bins) * C)`: levels in the given order, in each its bins row by row, in each the channels.
+    (PyTorch and Caffe flatten each level channels first: permute the rows of a dense layer's kernel
+    that was trained there.)
 
     Raises:
-        ValueError: if a static side is smaller than the number of bins. (A dynamic one cannot be checked: its bins overlap.)
+        ValueError: if a static side is smaller than the number of bins. (A dynamic one cannot be
+            checked: its bins overlap.)
 
     >>> tuple(SpatialPyramidPooling((1, 2, 4))(keras.ops.ones((2, 13, 10, 8))).shape)
     (2, 168)
@@ -305,7 +362,8 @@ class SpatialPyramidPooling(keras.layers.Layer):
         shape = check_map(input_shape, self)
         if any(side is not None and side < max(self.bins) for side in shape[1:3]):
             raise ValueError(
-                f"{who(self)} with bins={self.bins} expects a map of at least {max(self.bins)} by {max(self.bins)}; use larger "
+                f"{who(self)} with bins={self.bins} expects a map of at least {max(self.bins)} by "
+                f"{max(self.bins)}; use larger "
                 f"images, an earlier level or fewer bins. Received: height and width {shape[1:3]}"
             )
 
@@ -319,16 +377,22 @@ class SpatialPyramidPooling(keras.layers.Layer):
     def _pool(self, x, n):
         height, width = x.shape[1:3]
         if self.mode == "average":
-            # Not AVERAGE_POOL_2D, even where it fits: int8 TFLite ties its output to the scale of its input, which is coarse for
-            # averages, and the converter then gets the ranges of a concatenation with it wrong (errors above one deviation).
-            return ops.mean(x, axis=(1, 2), keepdims=True) if n == 1 else self._reduce(self._reduce(x, 1, n), 2, n)
+            # Not AVERAGE_POOL_2D, even where it fits: int8 TFLite ties its output to the scale of
+            # its input, which is coarse for averages, and the converter then gets the ranges of a
+            # concatenation with it wrong (errors above one deviation).
+            return (
+                ops.mean(x, axis=(1, 2), keepdims=True)
+                if n == 1
+                else self._reduce(self._reduce(x, 1, n), 2, n)
+            )
         if height is not None and width is not None and not (height % n or width % n):
             window = (height // n, width // n)  # one operator
             return ops.max_pool(x, window, window, data_format="channels_last")
         return self._reduce(self._reduce(x, 1, n), 2, n)
 
     def _reduce(self, x, axis, n):
-        """Reduces the bins of one axis: a maximum or mean over a rectangle is one over rows, then columns."""
+        """Reduces the bins of one axis: a maximum or mean over a rectangle is one over rows, then
+        columns."""
         reduce = ops.max if self.mode == "max" else ops.mean
         if n == 1:
             return reduce(x, axis=axis, keepdims=True)

@@ -1,8 +1,10 @@
-"""Random flips, turns, scales, crops, colours, mosaic and mixup of a batch, the boxes with them, in few TensorFlow operations.
+"""Random flips, turns, scales, crops, colours, mosaic and mixup of a batch, the boxes with them, in
+few TensorFlow operations.
 
-Everything geometric is one resampling: a window of each image, mirrored or turned, is drawn into the canvas
-(`tf.image.crop_and_resize` over the whole batch). Everything about colour is one 3x3 matrix per image. Mosaic is YOLOv4's
-(https://arxiv.org/abs/2004.10934), mixup that of https://arxiv.org/abs/1902.04103: the objects of both images count in full.
+Everything geometric is one resampling: a window of each image, mirrored or turned, is drawn into
+the canvas (`tf.image.crop_and_resize` over the whole batch). Everything about colour is one 3x3
+matrix per image. Mosaic is YOLOv4's (https://arxiv.org/abs/2004.10934), mixup that of
+https://arxiv.org/abs/1902.04103: the objects of both images count in full.
 """
 
 import math
@@ -10,34 +12,43 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .letterbox import FILL
+from ..images.letterbox import FILL
 
 _LUMA = np.array([0.299, 0.587, 0.114], "float32")
 # RGB to YIQ: hue is a rotation of the last two coordinates (https://en.wikipedia.org/wiki/YIQ)
-_YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]], "float32")
+_YIQ = np.array(
+    [[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]], "float32"
+)
 
 
 @dataclass(frozen=True)
 class Augment:
     """A random change of each image of a batch, for `data.pipeline(..., augment=Augment())`.
 
-    The defaults suit photographs taken upright. For a microscope or a satellite: `Augment(vertical_flip=0.5, rotate90=True)`, all
-    eight symmetries. For digits or text, which mirror images are not: `Augment(horizontal_flip=0.0)`.
+    The defaults suit photographs taken upright. For a microscope or a satellite:
+    `Augment(vertical_flip=0.5, rotate90=True)`, all eight symmetries. For digits or text, which
+    mirror images are not: `Augment(horizontal_flip=0.0)`.
 
     Attributes:
         horizontal_flip, vertical_flip: probability of mirroring.
-        rotate90: turn half of the images by 90 degrees (transposed; with both flips all eight symmetries are equally likely).
-            Canvases need not be square: objects keep their size, and what does not fit is cut off.
-        scale: objects grow by a factor between these two, log-uniform; a larger image is cropped, a smaller one surrounded by grey.
+        rotate90: turn half of the images by 90 degrees (transposed; with both flips all eight
+            symmetries are equally likely). Canvases need not be square: objects keep their size,
+            and what does not fit is cut off.
+        scale: objects grow by a factor between these two, log-uniform; a larger image is cropped, a
+            smaller one surrounded by grey.
         translate: further shift, as a share of the canvas.
-        color: (brightness, contrast, saturation, hue): largest changes; brightness as a share of 255, contrast and saturation as
-            a share of their values, hue as a share of the colour circle.
-        mosaic: probability that a batch is made of mosaics: the canvas shows where four images meet.
+        color: (brightness, contrast, saturation, hue): largest changes; brightness as a share of
+            255, contrast and saturation as a share of their values, hue as a share of the colour
+            circle.
+        mosaic: probability that a batch is made of mosaics: the canvas shows where four images
+            meet.
         mixup: probability that a batch's images are blended in pairs, with the boxes of both.
-        min_visible: boxes of which less than this share of the area is left in the canvas are dropped.
+        min_visible: boxes of which less than this share of the area is left in the canvas are
+            dropped.
 
-    Called with `(images (B, H, W, 3) uint8 or float 0..255, boxes (B, M, 4), labels (B, M), seed (2,) integers)`; returns images
-    float32 of the same shape, boxes and labels. M doubles where mosaic or mixup may happen. The same seed does the same.
+    Called with `(images (B, H, W, 3) uint8 or float 0..255, boxes (B, M, 4), labels (B, M), seed
+    (2,) integers)`; returns images float32 of the same shape, boxes and labels. M doubles where
+    mosaic or mixup may happen. The same seed does the same.
     """
 
     horizontal_flip: float = 0.5
@@ -51,18 +62,27 @@ class Augment:
     min_visible: float = 0.3
 
     def __post_init__(self):
-        shares = (self.horizontal_flip, self.vertical_flip, self.mosaic, self.mixup, self.min_visible)
+        shares = (
+            self.horizontal_flip,
+            self.vertical_flip,
+            self.mosaic,
+            self.mixup,
+            self.min_visible,
+        )
         if not all(0 <= share <= 1 for share in shares):
             raise ValueError(
-                f"Augment: expected probabilities and min_visible from 0 to 1; received {self}. Give shares, not per cent."
+                f"Augment: expected probabilities and min_visible from 0 to 1; received {self}. "
+                f"Give shares, not per cent."
             )
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(
-                f"Augment: expected scale=(least, largest), both above 0; received {self.scale}. (1, 1) leaves sizes alone."
+                f"Augment: expected scale=(least, largest), both above 0; received {self.scale}. "
+                f"(1, 1) leaves sizes alone."
             )
         if len(self.color) != 4 or min(self.color) < 0 or self.translate < 0:
             raise ValueError(
-                f"Augment: expected color=(brightness, contrast, saturation, hue) and translate, none below 0; received "
+                f"Augment: expected color=(brightness, contrast, saturation, hue) and translate, "
+                f"none below 0; received "
                 f"{self.color}, {self.translate}. Zeros switch them off."
             )
 
@@ -80,16 +100,21 @@ class Augment:
                 lambda: self._crop(images, boxes, labels, draw, size, 2 * count),
             )
         else:
-            images, boxes, labels = self._crop(images, boxes, labels, draw, size, 2 * count if self.mixup else count)
+            images, boxes, labels = self._crop(
+                images, boxes, labels, draw, size, 2 * count if self.mixup else count
+            )
         if any(self.color):
             images = _recolour(images, *_colour_change(draw[:, 8:], self.color))
         if self.mixup:
             before = (images, boxes, labels)
-            images, boxes, labels = tf.cond(chance[1] < self.mixup, lambda: _mixup(*before, seed), lambda: before)
+            images, boxes, labels = tf.cond(
+                chance[1] < self.mixup, lambda: _mixup(*before, seed), lambda: before
+            )
         return images, boxes, labels
 
     def _crop(self, images, boxes, labels, draw, size, count):
-        """Draws a window of each image, mirrored, turned, scaled, into a canvas of the size; `count` boxes are kept at most."""
+        """Draws a window of each image, mirrored, turned, scaled, into a canvas of the size;
+        `count` boxes are kept at most."""
         import tensorflow as tf
 
         canvas = tf.constant(size, "float32")
@@ -99,7 +124,9 @@ class Augment:
         zoom = tf.exp(low + (high - low) * draw[:, 3:4])
         extent = tf.cast(tf.shape(images)[1:3], "float32")
         if self.rotate90:
-            extent = tf.where(turned[:, None], extent[::-1], extent)  # (B, 2) height, width of the turned image
+            extent = tf.where(
+                turned[:, None], extent[::-1], extent
+            )  # (B, 2) height, width of the turned image
             boxes = tf.where(turned[:, None, None], tf.gather(boxes, [1, 0, 3, 2], axis=2), boxes)
         window = canvas / zoom
         corner = draw[:, 4:6] * (extent - window) + self.translate * (2 * draw[:, 6:8] - 1) * window
@@ -109,29 +136,38 @@ class Augment:
 
 
 def _sample(images, corner, window, extent, turned, flipped, size):
-    """Resamples windows (corner and window (B, 2): y, x and height, width in pixels of the turned image) to the size.
+    """Resamples windows (corner and window (B, 2): y, x and height, width in pixels of the turned
+    image) to the size.
 
     `turned` (B,) says which images are transposed; None where none is.
     """
     import tensorflow as tf
 
-    # crop_and_resize takes the coordinates of the first and the last pixel's centre, as shares of the image's last index.
+    # crop_and_resize takes the coordinates of the first and the last pixel's centre, as shares of
+    # the image's last index.
     first = (corner + window / tf.constant(size, "float32") / 2 - 0.5) / (extent - 1)
     last = (corner + window - window / tf.constant(size, "float32") / 2 - 0.5) / (extent - 1)
     first, last = tf.where(flipped, last, first), tf.where(flipped, first, last)
     windows = tf.concat([first, last], 1)
     if turned is None:
-        return tf.image.crop_and_resize(images, windows, tf.range(tf.shape(images)[0]), size, extrapolation_value=FILL)
+        return tf.image.crop_and_resize(
+            images, windows, tf.range(tf.shape(images)[0]), size, extrapolation_value=FILL
+        )
     straight, across = (tf.cast(tf.where(mask)[:, 0], "int32") for mask in (~turned, turned))
-    upright = tf.image.crop_and_resize(images, tf.gather(windows, straight), straight, size, extrapolation_value=FILL)
-    lying = tf.gather(tf.gather(windows, across), [1, 0, 3, 2], axis=1)  # x and y change places: the result is transposed
+    upright = tf.image.crop_and_resize(
+        images, tf.gather(windows, straight), straight, size, extrapolation_value=FILL
+    )
+    lying = tf.gather(
+        tf.gather(windows, across), [1, 0, 3, 2], axis=1
+    )  # x and y change places: the result is transposed
     lying = tf.image.crop_and_resize(images, lying, across, size[::-1], extrapolation_value=FILL)
     result = tf.dynamic_stitch([straight, across], [upright, tf.transpose(lying, (0, 2, 1, 3))])
     return tf.ensure_shape(result, (images.shape[0], *size, 3))
 
 
 def _move(boxes, corner, zoom, flipped, canvas):
-    """Boxes (B, M, 4) of the turned image -> of the canvas; corner, flipped and canvas in the order x, y."""
+    """Boxes (B, M, 4) of the turned image -> of the canvas; corner, flipped and canvas in the order
+    x, y."""
     import tensorflow as tf
 
     low, high = ((boxes[..., k : k + 2] - corner[:, None]) * zoom[:, None] for k in (0, 2))
@@ -141,7 +177,8 @@ def _move(boxes, corner, zoom, flipped, canvas):
 
 
 def _keep_visible(boxes, labels, canvas, min_visible, count):
-    """Clips boxes to the canvas, drops those too little visible, and packs the rest to `count` places."""
+    """Clips boxes to the canvas, drops those too little visible, and packs the rest to `count`
+    places."""
     import tensorflow as tf
 
     clipped = tf.clip_by_value(boxes, 0.0, tf.tile(canvas, [2]))
@@ -158,7 +195,9 @@ def _pack(boxes, labels, count):
     order = tf.argsort(tf.cast(labels < 0, "int32"), stable=True, axis=1)[:, :count]
     boxes, labels = tf.gather(boxes, order, batch_dims=1), tf.gather(labels, order, batch_dims=1)
     more = max(0, count - labels.shape[1])
-    return tf.pad(boxes, ((0, 0), (0, more), (0, 0))), tf.pad(labels, ((0, 0), (0, more)), constant_values=-1)
+    return tf.pad(boxes, ((0, 0), (0, more), (0, 0))), tf.pad(
+        labels, ((0, 0), (0, more)), constant_values=-1
+    )
 
 
 def _mosaic(images, boxes, labels):
@@ -184,10 +223,13 @@ def _mixup(images, boxes, labels, seed):
 
 
 def _colour_change(draw, color):
-    """A matrix (B, 3, 3) and an offset (B, 1, 3) per image; pixels are rows: changed = pixel @ matrix + offset."""
+    """A matrix (B, 3, 3) and an offset (B, 1, 3) per image; pixels are rows: changed = pixel @
+    matrix + offset."""
     import tensorflow as tf
 
-    brightness, contrast, saturation, hue = tf.unstack((2 * draw - 1) * tf.constant(color, "float32"), axis=1)
+    brightness, contrast, saturation, hue = tf.unstack(
+        (2 * draw - 1) * tf.constant(color, "float32"), axis=1
+    )
     angle = 2 * np.pi * hue
     cos, sin, one, zero = tf.cos(angle), tf.sin(angle), tf.ones_like(angle), tf.zeros_like(angle)
     turn = tf.reshape(tf.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], 1), (-1, 3, 3))
@@ -203,9 +245,12 @@ def _colour_change(draw, color):
 def _recolour(images, matrix, offset):
     import tensorflow as tf
 
-    # A product with a 3x3 matrix is slow; with up to 16 neighbours as one row and a block-diagonal matrix it is 2.5 times faster.
+    # A product with a 3x3 matrix is slow; with up to 16 neighbours as one row and a block-diagonal
+    # matrix it is 2.5 times faster.
     group = math.gcd(images.shape[2], 16)
-    blocks = tf.reshape(tf.einsum("gh,bij->bgihj", tf.eye(group), matrix), (-1, 3 * group, 3 * group))
+    blocks = tf.reshape(
+        tf.einsum("gh,bij->bgihj", tf.eye(group), matrix), (-1, 3 * group, 3 * group)
+    )
     rows = tf.reshape(images, (tf.shape(images)[0], -1, 3 * group))
     changed = tf.clip_by_value(tf.matmul(rows, blocks) + tf.tile(offset, (1, 1, group)), 0.0, 255.0)
     return tf.ensure_shape(tf.reshape(changed, tf.shape(images)), images.shape)

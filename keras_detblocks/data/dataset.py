@@ -1,4 +1,5 @@
-"""A detection data set in memory: one `Record` per image, class names, and an account of what was skipped while reading it."""
+"""A detection data set in memory: one `Record` per image, class names, and an account of what was
+skipped while reading it."""
 
 import pathlib
 from collections import Counter
@@ -6,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from .images import ImageError, image_header
+from ..images.read import ImageError, image_header
 
 
 class DatasetError(ValueError):
@@ -22,8 +23,10 @@ class Record:
         width, height: of the upright image, in pixels.
         boxes: float32 (n, 4) xyxy in pixels, inside the image.
         labels: int32 (n,), 0 to C - 1.
-        crowd: bool (n,); crowds (and VOC's difficult objects) are left out of training and ignored in evaluation.
-        areas: float32 (n,) of the objects (of their outlines where the data set brings them), for COCO AP by size.
+        crowd: bool (n,); crowds (and VOC's difficult objects) are left out of training and ignored
+            in evaluation.
+        areas: float32 (n,) of the objects (of their outlines where the data set brings them), for
+            COCO AP by size.
         image_id: the data set's own name or number of the image.
     """
 
@@ -38,7 +41,8 @@ class Record:
 
 
 class Skipped:
-    """Counts of what was skipped or mended while reading, by reason, with the first few examples of each.
+    """Counts of what was skipped or mended while reading, by reason, with the first few examples of
+    each.
 
     >>> skipped = Skipped()
     >>> skipped.add("box without area", "image 7: [3, 4, 0, 5]")
@@ -86,7 +90,8 @@ class Dataset:
         category_ids: tuple of C ids, the data set's own numbers of the classes.
         skipped: `Skipped`, the account of what reading left out.
         source: where it was read from, for messages.
-        decoded: the pipeline's letterboxed images of one size, where they fit in memory; `take` and the like start without.
+        decoded: the pipeline's letterboxed images of one size, where they fit in memory; `take` and
+            the like start without.
     """
 
     records: list
@@ -109,7 +114,8 @@ class Dataset:
         return replace(self, records=self.records[:count])
 
     def with_classes(self, class_names):
-        """The same records with the labels of another order of classes, such as a detector's; names decide. Itself if it is this.
+        """The same records with the labels of another order of classes, such as a detector's; names
+        decide. Itself if it is this.
 
         Raises:
             DatasetError: an object here is of a class that is not among `class_names`.
@@ -121,9 +127,12 @@ class Dataset:
         if not used <= set(class_names):
             missing = ", ".join(sorted(used - set(class_names)))
             raise DatasetError(
-                f"{self.source}: expected the classes {', '.join(class_names)}; received objects of {missing} as well."
+                f"{self.source}: expected the classes {', '.join(class_names)}; received objects "
+                f"of {missing} as well."
             )
-        table = np.array([class_names.index(n) if n in class_names else -1 for n in self.class_names], "int32")
+        table = np.array(
+            [class_names.index(n) if n in class_names else -1 for n in self.class_names], "int32"
+        )
         ids = dict(zip(self.class_names, self.category_ids))
         free = max([-1, *(i for i in self.category_ids if isinstance(i, int))]) + 1
         category_ids = tuple(ids[n] if n in ids else free + k for k, n in enumerate(class_names))
@@ -136,14 +145,20 @@ class Dataset:
         labels = np.concatenate([r.labels for r in self.records] or [np.zeros(0, int)])
         empty = sum(len(r.boxes) == 0 for r in self.records)
         lines = [
-            f"{self.source}: {len(self)} images ({empty} without objects), {len(boxes)} objects, {len(self.class_names)} classes"
+            f"{self.source}: {len(self)} images ({empty} without objects), {len(boxes)} objects, "
+            f"{len(self.class_names)} classes"
         ]
         lines.append("images (width x height): " + _sizes_of_images(self.records))
         for label, name in enumerate(self.class_names):
             sizes = boxes[labels == label]
-            lines.append(f"  {name}: {len(sizes)} objects" + (f", {_sizes_of_boxes(sizes)}" if len(sizes) else ""))
+            lines.append(
+                f"  {name}: {len(sizes)} objects"
+                + (f", {_sizes_of_boxes(sizes)}" if len(sizes) else "")
+            )
         crowds = sum(int(r.crowd.sum()) for r in self.records)
-        lines.append(f"crowd or difficult objects (not trained on, ignored in evaluation): {crowds}")
+        lines.append(
+            f"crowd or difficult objects (not trained on, ignored in evaluation): {crowds}"
+        )
         lines.append(f"skipped or mended: {self.skipped.total}")
         lines += [f"  {line}" for line in str(self.skipped).splitlines()]
         return "\n".join(lines)
@@ -181,7 +196,10 @@ def make_record(path, stated_size, objects, image_id, skipped):
     stored = (width, height)
     if orientation >= 5:
         width, height = height, width
-        if stated_size == stored and stored != (width, height):  # annotated on the stored pixels: turn the boxes with the image
+        if stated_size == stored and stored != (
+            width,
+            height,
+        ):  # annotated on the stored pixels: turn the boxes with the image
             boxes, stated_size = _turn(boxes, orientation, stored), (width, height)
     if stated_size and tuple(stated_size) != (width, height):
         factors = np.array([width, height]) / np.maximum(stated_size, 1)
@@ -222,13 +240,16 @@ def _clean_boxes(boxes, width, height, where, skipped):
         elif inside[2] <= inside[0] or inside[3] <= inside[1]:
             skipped.add("box outside its image", example)
             keep[i] = False
-        elif np.abs(box - inside).max() > 1:  # up to a pixel is the usual rounding, clipped without a word
+        elif (
+            np.abs(box - inside).max() > 1
+        ):  # up to a pixel is the usual rounding, clipped without a word
             skipped.add("box reaching out of its image (clipped)", example)
     return keep, clipped[keep]
 
 
 def _turn(boxes, orientation, stored):
-    """Boxes on the stored (width, height) pixels -> on the upright image, for the EXIF orientations that swap the sides."""
+    """Boxes on the stored (width, height) pixels -> on the upright image, for the EXIF orientations
+    that swap the sides."""
     width, height = stored
     x0, y0, x1, y1 = boxes.T
     turned = {
@@ -245,8 +266,13 @@ def finish(records, class_names, category_ids, skipped, source):
     records = [r for r in records if r is not None]
     if not records:
         detail = f" Skipped: {str(skipped)}" if skipped.total else ""
-        raise DatasetError(f"{source}: expected at least one usable image; found none. Check the paths in the annotations.{detail}")
-    return Dataset(records, tuple(class_names), tuple(category_ids), skipped, str(pathlib.Path(source)))
+        raise DatasetError(
+            f"{source}: expected at least one usable image; found none. Check the paths in the "
+            f"annotations.{detail}"
+        )
+    return Dataset(
+        records, tuple(class_names), tuple(category_ids), skipped, str(pathlib.Path(source))
+    )
 
 
 def merge(datasets):
@@ -262,9 +288,13 @@ def merge(datasets):
     for dataset in datasets:
         if dataset.class_names != first.class_names:
             raise DatasetError(
-                f"expected the same classes in all splits; received {first.class_names} in {first.source} and "
-                f"{dataset.class_names} in {dataset.source}. Write the same list of classes into both."
+                f"expected the same classes in all splits; received {first.class_names} in "
+                f"{first.source} and "
+                f"{dataset.class_names} in {dataset.source}. Write the same list of classes into "
+                f"both."
             )
         skipped.update(dataset.skipped)
     records = [record for dataset in datasets for record in dataset.records]
-    return replace(first, records=records, skipped=skipped, source=" + ".join(d.source for d in datasets))
+    return replace(
+        first, records=records, skipped=skipped, source=" + ".join(d.source for d in datasets)
+    )

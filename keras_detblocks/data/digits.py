@@ -1,7 +1,9 @@
-"""The demo's data set: real handwritten digits, drawn on textured noisy canvases, as PNG files with COCO JSON.
+"""The demo's data set: real handwritten digits, drawn on textured noisy canvases, as PNG files with
+COCO JSON.
 
-The digits are the 1,797 scans (8x8 pixels) that ship inside scikit-learn (https://archive.ics.uci.edu/dataset/80), so nothing is
-downloaded. The scans used for training and for validation are disjoint.
+The digits are the 1,797 scans (8x8 pixels) that ship inside scikit-learn
+(https://archive.ics.uci.edu/dataset/80), so nothing is downloaded. The scans used for training and
+for validation are disjoint.
 """
 
 import json
@@ -21,17 +23,21 @@ _TEXTURE = (5.0, 20.0)
 _NOISE_SIGMA = (3.0, 12.0)
 _MAX_DIGITS = 6
 _GAP = 2  # pixels between boxes
-_HUFFMAN_ONLY = 2  # zlib's strategy: noise hardly compresses, and this is the fastest to write and to read
+_HUFFMAN_ONLY = (
+    2  # zlib's strategy: noise hardly compresses, and this is the fastest to write and to read
+)
 _INK = 0.3  # a pixel belongs to the box where the ink's alpha is over this
 
 
 def write_digits(out, train_images=4000, val_images=500, image_size=192, seed=0):
-    """Writes the digits data set, or leaves it alone where it is there already with the same settings.
+    """Writes the digits data set, or leaves it alone where it is there already with the same
+    settings.
 
     The folder appears whole or not at all: it is written beside its place and renamed when done.
 
     Args:
-        out: folder to make: `train/*.png`, `val/*.png`, `annotations/instances_train.json`, `annotations/instances_val.json`.
+        out: folder to make: `train/*.png`, `val/*.png`, `annotations/instances_train.json`,
+            `annotations/instances_val.json`.
         train_images, val_images: numbers of images.
         image_size: side of the square images in pixels, at least 96.
         seed: makes other drawings and another share of the scans.
@@ -46,7 +52,8 @@ def write_digits(out, train_images=4000, val_images=500, image_size=192, seed=0)
     out = pathlib.Path(out)
     if image_size < 96 or train_images < 1 or val_images < 1:
         raise ValueError(
-            f"write_digits: expected image_size >= 96 and at least one image in each split; received {image_size=}, "
+            f"write_digits: expected image_size >= 96 and at least one image in each split; "
+            f"received {image_size=}, "
             f"{train_images=}, {val_images=}. A canvas must hold the largest digit."
         )
     settings = {
@@ -61,7 +68,8 @@ def write_digits(out, train_images=4000, val_images=500, image_size=192, seed=0)
         return out
     if out.exists() and _made_with(out) is None and not (out.is_dir() and not any(out.iterdir())):
         raise ValueError(
-            f"write_digits: expected a new or empty folder; received {out}, which holds something else. Name another one."
+            f"write_digits: expected a new or empty folder; received {out}, which holds something "
+            f"else. Name another one."
         )
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -87,7 +95,9 @@ def _write_all(folder, settings):
         (folder / split).mkdir()
 
         def draw_and_save(i, seed=(settings["seed"], number), split=split, part=part):
-            rng = np.random.default_rng([*seed, i])  # each image has its own: the order of the threads is of no matter
+            rng = np.random.default_rng(
+                [*seed, i]
+            )  # each image has its own: the order of the threads is of no matter
             pixels, boxes, digits = _draw(rng, scans[part], labels[part], settings["image_size"])
             path = folder / split / f"{i + 1:06d}.png"
             Image.fromarray(pixels).save(path, compress_level=1, compress_type=_HUFFMAN_ONLY)
@@ -101,11 +111,14 @@ def _write_all(folder, settings):
 
 
 def _scans(seed):
-    """The scans (1797, 8, 8) as float32 alpha 0 to 1 and their digits (1797,), in an order drawn from the seed."""
+    """The scans (1797, 8, 8) as float32 alpha 0 to 1 and their digits (1797,), in an order drawn
+    from the seed."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise ImportError("write_digits needs scikit-learn: pip install 'keras_detblocks[demo]'") from error
+        raise ImportError(
+            "write_digits needs scikit-learn: pip install 'keras_detblocks[demo]'"
+        ) from error
     digits = load_digits()
     order = np.random.default_rng(seed).permutation(len(digits.target))
     return (digits.images[order] / 16.0).astype("float32"), digits.target[order]
@@ -136,7 +149,9 @@ def _annotation(id_, image_id, box, label):
 
 def _draw(rng, scans, labels, size):
     """One canvas uint8 (size, size, 3), its boxes (n, 4) xyxy and labels (n,)."""
-    canvas = _background(rng, size)  # colour planes first, (3, size, size): several times faster in NumPy than colours last
+    canvas = _background(
+        rng, size
+    )  # colour planes first, (3, size, size): several times faster in NumPy than colours last
     boxes, drawn = [], []
     for _ in range(rng.integers(1, _MAX_DIGITS + 1)):
         index = rng.integers(len(scans))
@@ -145,7 +160,9 @@ def _draw(rng, scans, labels, size):
         if box is None:
             continue
         colour = rng.choice([-1, 1]) * rng.uniform(*_CONTRAST) * rng.uniform(0.7, 1.0, 3)
-        canvas[:, box[1] : box[3], box[0] : box[2]] += colour.astype("float32")[:, None, None] * alpha
+        canvas[:, box[1] : box[3], box[0] : box[2]] += (
+            colour.astype("float32")[:, None, None] * alpha
+        )
         boxes.append(box)
         drawn.append(labels[index])
     canvas += rng.standard_normal((size, size), "float32") * np.float32(rng.uniform(*_NOISE_SIGMA))
@@ -175,6 +192,8 @@ def _place(rng, shape, boxes, size, tries=20):
     for _ in range(tries):
         x, y = rng.integers(size - width + 1), rng.integers(size - height + 1)
         near = (x - _GAP, y - _GAP, x + width + _GAP, y + height + _GAP)
-        if all(near[0] >= b[2] or near[2] <= b[0] or near[1] >= b[3] or near[3] <= b[1] for b in boxes):
+        if all(
+            near[0] >= b[2] or near[2] <= b[0] or near[1] >= b[3] or near[3] <= b[1] for b in boxes
+        ):
             return x, y, x + width, y + height
     return None

@@ -1,11 +1,12 @@
-"""The design-space toolkit: sample a family of nets, train the samples, compare families, choose a net.
+"""The design-space toolkit: sample a family of nets, train the samples, compare families, choose a
+net.
 
 The method of "Designing Network Design Spaces" (https://arxiv.org/abs/2003.13678).
 """
 
 from ..backbones.complexity import Architectures, Complexity, complexity, population_complexity
 from . import plots
-from .fit import Fit, fit_quantized_linear
+from .quantized_linear import Fit, fit_quantized_linear
 from .ranges import Choice, Range
 from .report import report
 from .results import SweepResult, load_sweep

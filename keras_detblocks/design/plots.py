@@ -1,13 +1,14 @@
-"""Figures of the design-space method: error distributions, error against a parameter, widths of the best nets.
+"""Figures of the design-space method: error distributions, error against a parameter, widths of the
+best nets.
 
-Every function returns a `matplotlib.figure.Figure` (extra `design`) that belongs to no global state: save it with
-`figure.savefig(path)`, or let a notebook show it.
+Every function returns a `matplotlib.figure.Figure` (extra `design`) that belongs to no global
+state: save it with `figure.savefig(path)`, or let a notebook show it.
 """
 
 import numpy as np
 
 from ..backbones.complexity import to_anynet
-from .fit import fit_quantized_linear
+from .quantized_linear import fit_quantized_linear
 from .statistics import bootstrap, edf, random_search_efficiency
 
 
@@ -15,25 +16,36 @@ def _figure(columns=1, rows=1, width=4.5, height=3.6):
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("Plots need matplotlib: pip install 'keras_detblocks[design]'.") from error
+        raise ImportError(
+            "Plots need matplotlib: pip install 'keras_detblocks[design]'."
+        ) from error
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
 def plot_edf(populations, weights=None, title=None):
-    """Error distributions of several populations in one frame, with n, least and mean error in the legend.
+    """Error distributions of several populations in one frame, with n, least and mean error in the
+    legend.
 
     Args:
         populations: errors `(n,)` by name, such as the spaces of a ladder.
-        weights: weights `(n,)` by name (`complexity_weights`) for a complexity-normalised distribution.
+        weights: weights `(n,)` by name (`complexity_weights`) for a complexity-normalised
+            distribution.
         title: of the frame.
     """
     figure, axes = _figure(width=6)
     axis = axes[0, 0]
     for name, errors in populations.items():
         distribution = edf(errors, (weights or {}).get(name))
-        label = f"{name}  n={distribution.n}  min {distribution.min:.3g}  mean {distribution.mean:.3g}"
-        axis.step([distribution.errors[0], *distribution.errors], [0, *distribution.fractions], where="post", label=label)
+        label = (
+            f"{name}  n={distribution.n}  min {distribution.min:.3g}  mean {distribution.mean:.3g}"
+        )
+        axis.step(
+            [distribution.errors[0], *distribution.errors],
+            [0, *distribution.fractions],
+            where="post",
+            label=label,
+        )
     axis.set(xlabel="error", ylabel="cumulative share of nets", title=title, ylim=(0, 1.02))
     axis.legend(fontsize="small")
     axis.grid(alpha=0.3)
@@ -41,10 +53,12 @@ def plot_edf(populations, weights=None, title=None):
 
 
 def plot_error_against(parameters, errors, log=(), rng=0, columns=3):
-    """Error against each parameter, with the bootstrap's 95 % band of the best value and its median.
+    """Error against each parameter, with the bootstrap's 95 % band of the best value and its
+    median.
 
     Args:
-        parameters: values `(n,)` by name: depth, widths, activations, learning rate, whatever was sampled or counted.
+        parameters: values `(n,)` by name: depth, widths, activations, learning rate, whatever was
+            sampled or counted.
         errors: `(n,)`.
         log: names of the parameters to draw on a log scale.
         rng: for the bootstrap.
@@ -59,7 +73,10 @@ def plot_error_against(parameters, errors, log=(), rng=0, columns=3):
         axis.axvspan(band.low, band.high, color="C0", alpha=0.15, linewidth=0)
         axis.axvline(band.median, color="C0", linewidth=1.5)
         axis.scatter(values, errors, s=12, color="0.25", alpha=0.7, linewidth=0)
-        axis.set(xlabel=f"{name}  (best {band.median:.4g}, 95 %: {band.low:.4g} to {band.high:.4g})", ylabel="error")
+        axis.set(
+            xlabel=f"{name}  (best {band.median:.4g}, 95 %: {band.low:.4g} to {band.high:.4g})",
+            ylabel="error",
+        )
         if name in log:
             axis.set_xscale("log")
     return figure
@@ -83,8 +100,16 @@ def plot_widths(specs, errors, best=6, columns=3):
         net, fit = to_anynet(specs[i]), fit_quantized_linear(specs[i])
         block = np.arange(sum(net.depths))
         axis.step(block, np.repeat(net.widths, net.depths), where="mid", label="net")
-        axis.step(block, fit.widths, where="mid", linestyle="--", label=f"fit, e_fit {fit.error:.3f}")
-        axis.plot(block, fit.w_0 + fit.w_a * block, color="0.6", linewidth=1, label=f"{fit.w_0:.0f} + {fit.w_a:.1f} j")
+        axis.step(
+            block, fit.widths, where="mid", linestyle="--", label=f"fit, e_fit {fit.error:.3f}"
+        )
+        axis.plot(
+            block,
+            fit.w_0 + fit.w_a * block,
+            color="0.6",
+            linewidth=1,
+            label=f"{fit.w_0:.0f} + {fit.w_a:.1f} j",
+        )
         axis.set(xlabel="block j", ylabel="width", title=f"error {errors[i]:.4g}")
         axis.legend(fontsize="small")
     return figure

@@ -1,4 +1,5 @@
-"""What one parameter of a design space may be: a quantised range or a list of choices, with the law it is drawn by."""
+"""What one parameter of a design space may be: a quantised range or a list of choices, with the law
+it is drawn by."""
 
 from dataclasses import dataclass
 
@@ -12,11 +13,14 @@ class Range:
     Args:
         low, high: the ends, multiples of the quantum.
         quantum: step between neighbouring values.
-        scale: `"log"`: probability inversely proportional to the value (log-uniform); `"uniform"`: all alike.
-        settings: how many distinguishable values a count of the space takes, where that is not the number of steps.
+        scale: `"log"`: probability inversely proportional to the value (log-uniform); `"uniform"`:
+            all alike.
+        settings: how many distinguishable values a count of the space takes, where that is not the
+            number of steps.
 
     Raises:
-        ValueError: an empty range, ends not divisible by the quantum, an unknown scale, zero or less on a log scale.
+        ValueError: an empty range, ends not divisible by the quantum, an unknown scale, zero or
+            less on a log scale.
 
     Example:
 
@@ -37,7 +41,10 @@ class Range:
             raise ValueError(f"Expected low <= high, else the range is empty. Received: {self}.")
         for end in (self.low, self.high):
             if abs(end / self.quantum - round(end / self.quantum)) > 1e-6:
-                raise ValueError(f"The ends of a range must be multiples of its quantum {self.quantum}. Received: {self}.")
+                raise ValueError(
+                    f"The ends of a range must be multiples of its quantum {self.quantum}. "
+                    f"Received: {self}."
+                )
         if self.scale not in ("log", "uniform"):
             raise ValueError(f"scale must be 'log' or 'uniform'. Received: {self}.")
         if self.scale == "log" and self.low <= 0:
@@ -59,7 +66,11 @@ class Range:
         if self.scale == "uniform":
             return self.values[rng.integers(len(self.values), size=n)]
         cumulative = np.cumsum(1 / self.values)
-        return self.values[np.searchsorted(cumulative, rng.uniform(0, cumulative[-1], n)).clip(max=len(cumulative) - 1)]
+        return self.values[
+            np.searchsorted(cumulative, rng.uniform(0, cumulative[-1], n)).clip(
+                max=len(cumulative) - 1
+            )
+        ]
 
 
 @dataclass(frozen=True)
@@ -75,7 +86,9 @@ class Choice:
     def __post_init__(self):
         object.__setattr__(self, "options", tuple(self.options))
         if not self.options or len(set(self.options)) < len(self.options):
-            raise ValueError(f"A choice needs at least one value, each once. Received: {self.options}.")
+            raise ValueError(
+                f"A choice needs at least one value, each once. Received: {self.options}."
+            )
 
     @property
     def values(self):

@@ -26,7 +26,8 @@ def report(results, path):
     """Writes the page.
 
     Args:
-        results: `SweepResult`s, such as the spaces of a ladder; the first is what the others are compared with.
+        results: `SweepResult`s, such as the spaces of a ladder; the first is what the others are
+            compared with.
         path: of the HTML file.
 
     Returns:
@@ -38,10 +39,16 @@ def report(results, path):
     """
     results = list(results)
     if not results:
-        raise ValueError("No sweep to report: the storage holds none. Run `detblocks design sweep` first, or check --storage.")
+        raise ValueError(
+            "No sweep to report: the storage holds none. Run `detblocks design sweep` first, or "
+            "check --storage."
+        )
     for result in results:
         if not len(result):
-            reasons = "; ".join(sorted({reason for _, reason in result.failures})[:3]) or "it has not finished any"
+            reasons = (
+                "; ".join(sorted({reason for _, reason in result.failures})[:3])
+                or "it has not finished any"
+            )
             raise ValueError(f"The sweep {result.name!r} has no trained net to report ({reasons}).")
     best = min(results, key=lambda result: result.errors[0])
     body = [
@@ -64,24 +71,48 @@ def python_of(spec):
     """Python source that builds a spec's net."""
     module = "regnet" if type(spec).__name__ == "RegNetSpec" else "anynet"
     argument = "spec.to_anynet()" if module == "regnet" else "spec"
-    imports = ["from keras_detblocks.backbones.anynet import AnyNet", "from keras_detblocks.backbones.regnet import RegNetSpec"]
+    imports = [
+        "from keras_detblocks.backbones.anynet import AnyNet",
+        "from keras_detblocks.backbones.regnet import RegNetSpec",
+    ]
     if module == "anynet":
         imports = ["from keras_detblocks.backbones.anynet import AnyNet, AnyNetSpec"]
-    return "\n".join([*imports, "", f"spec = {spec!r}", f"model = AnyNet({argument}, input_shape=(224, 224, 3))"])
+    return "\n".join(
+        [*imports, "", f"spec = {spec!r}", f"model = AnyNet({argument}, input_shape=(224, 224, 3))"]
+    )
 
 
 def _summary(results):
     """Numbers of each sweep, and whether it differs from the first."""
-    head = ["space", "nets", "failed", "least error", "mean error", "mean difference", "p (mean)", "p (KS)"]
+    head = [
+        "space",
+        "nets",
+        "failed",
+        "least error",
+        "mean error",
+        "mean difference",
+        "p (mean)",
+        "p (KS)",
+    ]
     rows = []
     for result in results:
         distribution = edf(result.errors)
-        row = [result.name, str(len(result)), str(len(result.failures)), f"{distribution.min:.4g}", f"{distribution.mean:.4g}"]
+        row = [
+            result.name,
+            str(len(result)),
+            str(len(result.failures)),
+            f"{distribution.min:.4g}",
+            f"{distribution.mean:.4g}",
+        ]
         if result is not results[0]:
             test = compare(result.errors, results[0].errors, rng=0)
             row += [f"{test.mean_difference:+.4g}", f"{test.mean_p:.2g}", f"{test.ks_p:.2g}"]
         rows.append(row + [""] * (len(head) - len(row)))
-    note = f"<p>Differences are to {html.escape(results[0].name)}, p-values by permutation.</p>" if len(results) > 1 else ""
+    note = (
+        f"<p>Differences are to {html.escape(results[0].name)}, p-values by permutation.</p>"
+        if len(results) > 1
+        else ""
+    )
     return _table(head, rows) + note
 
 
@@ -94,30 +125,62 @@ def _distributions(results):
     if bounds[0] < bounds[1]:
         for bins in (8, 4, 2):
             try:
-                weights = {result.name: complexity_weights(m, bins, bounds) for result, m in zip(results, macs)}
+                weights = {
+                    result.name: complexity_weights(m, bins, bounds)
+                    for result, m in zip(results, macs)
+                }
             except ValueError:
                 continue
-            yield _image(plots.plot_edf(errors, weights), f"The same with {bins} ranges of multiply-adds weighing alike.")
+            yield _image(
+                plots.plot_edf(errors, weights),
+                f"The same with {bins} ranges of multiply-adds weighing alike.",
+            )
             return
 
 
 def _section(result):
     """Trends, widths and tables of one sweep."""
-    parameters = {name: values for name, values in _parameters(result).items() if np.ptp(values) > 0}
+    parameters = {
+        name: values for name, values in _parameters(result).items() if np.ptp(values) > 0
+    }
     yield f"<h2>{html.escape(result.name)}</h2>"
     if parameters:
-        figure = plots.plot_error_against(parameters, result.errors, log=("macs", "params", "activations"))
-        yield _image(figure, "Error against each parameter; line and band: the best value by the bootstrap, 95 %.")
-    yield _image(plots.plot_widths(result.specs, result.errors), "Widths of the best nets, and the quantised line closest to them.")
-    yield _image(plots.plot_random_search(result.errors), "Expected best error of so many random nets, 95 %.")
+        figure = plots.plot_error_against(
+            parameters, result.errors, log=("macs", "params", "activations")
+        )
+        yield _image(
+            figure,
+            "Error against each parameter; line and band: the best value by the bootstrap, 95 %.",
+        )
+    yield _image(
+        plots.plot_widths(result.specs, result.errors),
+        "Widths of the best nets, and the quantised line closest to them.",
+    )
+    yield _image(
+        plots.plot_random_search(result.errors), "Expected best error of so many random nets, 95 %."
+    )
     rows = [
         [str(i + 1), f"{error:.4g}", *(f"{cost:,}" for cost in costs), *_shape(spec)]
-        for i, (spec, error, costs) in enumerate(zip(result.specs, result.errors, zip(*(c.tolist() for c in result.complexity))))
+        for i, (spec, error, costs) in enumerate(
+            zip(result.specs, result.errors, zip(*(c.tolist() for c in result.complexity)))
+        )
     ]
-    head = ["", "error", "multiply-adds", "parameters", "activations", "depths", "widths", "b", "group widths"]
+    head = [
+        "",
+        "error",
+        "multiply-adds",
+        "parameters",
+        "activations",
+        "depths",
+        "widths",
+        "b",
+        "group widths",
+    ]
     yield f'<h3>Nets, best first</h3><div class="scroll">{_table(head, rows)}</div>'
     if result.failures:
-        yield "<h3>Failures</h3>" + _table(["net", "reason"], [[repr(spec), reason] for spec, reason in result.failures])
+        yield "<h3>Failures</h3>" + _table(
+            ["net", "reason"], [[repr(spec), reason] for spec, reason in result.failures]
+        )
     settings = "\n".join(f"{key}: {value}" for key, value in result.settings.items())
     yield f"<h3>Settings</h3><pre>{html.escape(settings)}</pre>"
 
@@ -134,7 +197,9 @@ def _parameters(result):
         if len({len(net.depths) for net in nets}) == 1:
             for name in ("depths", "widths", "bottleneck_ratios", "group_widths"):
                 for stage in range(len(nets[0].depths)):
-                    numbers[f"{name}[{stage}]"] = np.array([getattr(net, name)[stage] for net in nets])
+                    numbers[f"{name}[{stage}]"] = np.array(
+                        [getattr(net, name)[stage] for net in nets]
+                    )
     return numbers | result.complexity._asdict()
 
 
@@ -146,7 +211,9 @@ def _shape(spec):
 
 def _table(head, rows):
     names = "".join(f"<th>{html.escape(name)}</th>" for name in head)
-    cells = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    cells = "".join(
+        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows
+    )
     return f"<table><thead><tr>{names}</tr></thead><tbody>{cells}</tbody></table>"
 
 

@@ -5,7 +5,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..backbones.complexity import Complexity
-from .study import ATTEMPTS, attempts, by_index, import_optuna, is_settled, open_storage, spec_from_dict
+from .study import (
+    ATTEMPTS,
+    attempts,
+    by_index,
+    import_optuna,
+    is_settled,
+    open_storage,
+    spec_from_dict,
+)
 
 _COSTS = Complexity._fields
 
@@ -41,7 +49,8 @@ def load_sweep(storage, name=None):
 
     Args:
         storage: URL of the database, or an open Optuna storage.
-        name: of the study; may be left out where the storage holds one. `"*"`, or a list of names, for several.
+        name: of the study; may be left out where the storage holds one. `"*"`, or a list of names,
+            for several.
 
     Returns:
         A `SweepResult`, or a list of them in the order of the names.
@@ -57,11 +66,17 @@ def load_sweep(storage, name=None):
     if name is None and len(names) == 1:
         name = names[0]
     if name not in names:
-        raise ValueError(f"Expected the name of a study of this storage, one of {names}. Received: {name!r}.")
+        raise ValueError(
+            f"Expected the name of a study of this storage, one of {names}. Received: {name!r}."
+        )
     study = optuna.load_study(storage=storage, study_name=name)
     trials = study.get_trials(deepcopy=False)
-    done = sorted((trial for trial in trials if trial.state.name == "COMPLETE"), key=lambda trial: trial.value)
-    details = [{k: v for k, v in trial.user_attrs.items() if k not in ("spec", "index")} for trial in done]
+    done = sorted(
+        (trial for trial in trials if trial.state.name == "COMPLETE"), key=lambda trial: trial.value
+    )
+    details = [
+        {k: v for k, v in trial.user_attrs.items() if k not in ("spec", "index")} for trial in done
+    ]
     return SweepResult(
         name,
         study.user_attrs.get("settings", {}),
@@ -74,10 +89,18 @@ def load_sweep(storage, name=None):
 
 
 def _failures(trials):
-    """`(spec, reason)` of the nets that failed, and of those whose every attempt was interrupted."""
+    """`(spec, reason)` of the nets that failed, and of those whose every attempt was
+    interrupted."""
     for trial in trials:
-        if trial.state.name == "FAIL" and "failure" in trial.user_attrs and "spec" in trial.user_attrs:
+        if (
+            trial.state.name == "FAIL"
+            and "failure" in trial.user_attrs
+            and "spec" in trial.user_attrs
+        ):
             yield spec_from_dict(trial.user_attrs["spec"]), trial.user_attrs["failure"]
     for tried in by_index(trials).values():
         if attempts(tried) >= ATTEMPTS and not any(is_settled(trial) for trial in tried):
-            yield spec_from_dict(tried[0].user_attrs["spec"]), f"its worker died in each of {attempts(tried)} attempts"
+            yield (
+                spec_from_dict(tried[0].user_attrs["spec"]),
+                f"its worker died in each of {attempts(tried)} attempts",
+            )

@@ -1,4 +1,5 @@
-"""Draws nets from a design space until enough of them meet complexity constraints; nothing is built."""
+"""Draws nets from a design space until enough of them meet complexity constraints; nothing is
+built."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -44,13 +45,16 @@ class Sample(Sequence):
         return self.accepted / self.draws
 
 
-def sample(space, n, constraints=None, rng=None, *, image_size=224, classes=1000, max_draws=3_000_000):
+def sample(
+    space, n, constraints=None, rng=None, *, image_size=224, classes=1000, max_draws=3_000_000
+):
     """Draws `n` distinct nets of a space within complexity constraints.
 
     Args:
         space: an `AnyNetSpace` or a `RegNetSpace`.
         n: how many.
-        constraints: `(low, high)` by name among `macs`, `params` and `activations`; `None` for an open end.
+        constraints: `(low, high)` by name among `macs`, `params` and `activations`; `None` for an
+            open end.
         rng: `numpy.random.Generator`, or a seed for one.
         image_size, classes: what the complexity is counted for.
         max_draws: after how many draws to give up.
@@ -59,8 +63,8 @@ def sample(space, n, constraints=None, rng=None, *, image_size=224, classes=1000
         A `Sample`, a sequence of specs that also knows their complexity and the acceptance rate.
 
     Raises:
-        ValueError: a constraint of an unknown name or an empty window, or not enough nets within `max_draws`: the message has the
-            acceptance rate seen.
+        ValueError: a constraint of an unknown name or an empty window, or not enough nets within
+            `max_draws`: the message has the acceptance rate seen.
 
     Example:
 
@@ -79,27 +83,40 @@ def sample(space, n, constraints=None, rng=None, *, image_size=224, classes=1000
                 break
             if row.tobytes() not in found:
                 drawn = {name: array[i].item() for name, array in values.items()}
-                found[row.tobytes()] = space.spec(values, nets, i), drawn, row, [array[i] for array in cost]
+                found[row.tobytes()] = (
+                    space.spec(values, nets, i),
+                    drawn,
+                    row,
+                    [array[i] for array in cost],
+                )
     if len(found) < n:
         raise ValueError(
-            f"Found {len(found)} of {n} distinct nets of {space.name} within {constraints} in {draws} draws, of which "
-            f"{accepted} ({accepted / max(draws, 1):.3%}) met the constraints. Widen the constraints or the ranges, ask for fewer "
+            f"Found {len(found)} of {n} distinct nets of {space.name} within {constraints} in "
+            f"{draws} draws, of which "
+            f"{accepted} ({accepted / max(draws, 1):.3%}) met the constraints. Widen the "
+            f"constraints or the ranges, ask for fewer "
             f"nets, or raise max_draws."
         )
-    specs, parameters, rows, costs = zip(*found.values()) if n else ((), (), np.zeros((0, 4 * space.stages)), np.zeros((0, 3)))
+    specs, parameters, rows, costs = (
+        zip(*found.values()) if n else ((), (), np.zeros((0, 4 * space.stages)), np.zeros((0, 3)))
+    )
     nets = Architectures(*np.split(np.array(rows), 4, axis=1))
     return Sample(space, specs, parameters, nets, Complexity(*np.array(costs).T), draws, accepted)
 
 
 def acceptance_rate(space, constraints, draws=20_000, rng=None, *, image_size=224, classes=1000):
-    """Share of a space's draws that meet constraints, from a given number of draws; the other arguments are those of `sample`."""
+    """Share of a space's draws that meet constraints, from a given number of draws; the other
+    arguments are those of `sample`."""
     windows, rng = _windows(constraints), np.random.default_rng(rng)
     sizes = [min(_CHUNK, draws - start) for start in range(0, draws, _CHUNK)]
-    return sum(len(_draw(space, size, windows, rng, image_size, classes)[1]) for size in sizes) / draws
+    return (
+        sum(len(_draw(space, size, windows, rng, image_size, classes)[1]) for size in sizes) / draws
+    )
 
 
 def _draw(space, size, windows, rng, image_size, classes):
-    """Drawn values, nets and costs of those among `size` draws that belong to the space and meet the constraints."""
+    """Drawn values, nets and costs of those among `size` draws that belong to the space and meet
+    the constraints."""
     values = {name: choices.draw(rng, size) for name, choices in space.parameters.items()}
     nets, mask = space.decode(values)
     values, nets = {name: array[mask] for name, array in values.items()}, nets.take(mask)
@@ -126,11 +143,23 @@ def _windows(constraints):
     windows = {}
     for name, window in (constraints or {}).items():
         if name not in Complexity._fields:
-            raise ValueError(f"Constraints are windows (low, high) on {list(Complexity._fields)}. Received: {name!r}.")
+            raise ValueError(
+                f"Constraints are windows (low, high) on {list(Complexity._fields)}. Received: "
+                f"{name!r}."
+            )
         if not isinstance(window, (tuple, list)) or len(window) != 2:
-            raise ValueError(f"A constraint is a window (low, high), with None for an open end. Received: {name}={window!r}.")
-        low, high = (-np.inf if window[0] is None else window[0]), (np.inf if window[1] is None else window[1])
+            raise ValueError(
+                f"A constraint is a window (low, high), with None for an open end. Received: "
+                f"{name}={window!r}."
+            )
+        low, high = (
+            (-np.inf if window[0] is None else window[0]),
+            (np.inf if window[1] is None else window[1]),
+        )
         if low > high:
-            raise ValueError(f"Expected low <= high, else nothing can meet the constraint. Received: {name}={tuple(window)}.")
+            raise ValueError(
+                f"Expected low <= high, else nothing can meet the constraint. Received: "
+                f"{name}={tuple(window)}."
+            )
         windows[name] = (low, high)
     return windows

@@ -1,8 +1,10 @@
-"""Design spaces as data: what may vary in a family of nets, in which range, and what must hold between the stages.
+"""Design spaces as data: what may vary in a family of nets, in which range, and what must hold
+between the stages.
 
 The ladder AnyNetX_A to E, RegNet and its refinements are those of "Designing Network Design Spaces"
-(https://arxiv.org/abs/2003.13678, sections 3 and 4); the Y forms add squeeze-and-excitation. Deviation: where the paper gives no
-number for its inverted bottleneck (b < 1) we take the mirror of its other ratios, 1/2 and 1/4.
+(https://arxiv.org/abs/2003.13678, sections 3 and 4); the Y forms add squeeze-and-excitation.
+Deviation: where the paper gives no number for its inverted bottleneck (b < 1) we take the mirror of
+its other ratios, 1/2 and 1/4.
 
 A space of one's own is a few changed fields of an existing one:
 
@@ -21,11 +23,17 @@ from keras_detblocks.backbones.regnet import RegNetSpec
 from ..backbones.complexity import Architectures
 from .ranges import Choice, Range
 
-_PER_STAGE = {"depths": "depth", "widths": "width", "bottleneck_ratios": "bottleneck_ratio", "group_widths": "group_width"}
+_PER_STAGE = {
+    "depths": "depth",
+    "widths": "width",
+    "bottleneck_ratios": "bottleneck_ratio",
+    "group_widths": "group_width",
+}
 
 
 def is_space(value):
-    """Whether it is a space to draw nets from, and not the nets themselves: a `Sample` has `parameters` too."""
+    """Whether it is a space to draw nets from, and not the nets themselves: a `Sample` has
+    `parameters` too."""
     return hasattr(value, "decode")
 
 
@@ -40,7 +48,8 @@ class AnyNetSpace:
         increasing: which of the four never fall from a stage to the next; drawn by sorting.
         stages: their number.
         se_ratio, stem_width: the same for every net of the space.
-        where: functions of `Architectures` that return a mask `(n,)` of the nets that belong to the space.
+        where: functions of `Architectures` that return a mask `(n,)` of the nets that belong to the
+            space.
 
     Raises:
         ValueError: `shared` or `increasing` names none of the four.
@@ -61,7 +70,10 @@ class AnyNetSpace:
     def __post_init__(self):
         unknown = {*self.shared, *self.increasing} - set(_PER_STAGE)
         if unknown:
-            raise ValueError(f"shared and increasing take names among {sorted(_PER_STAGE)}. Received: {sorted(unknown)}.")
+            raise ValueError(
+                f"shared and increasing take names among {sorted(_PER_STAGE)}. Received: "
+                f"{sorted(unknown)}."
+            )
 
     def derive(self, name, **changes):
         """The space with other fields, under a new name."""
@@ -69,21 +81,28 @@ class AnyNetSpace:
 
     @property
     def parameters(self):
-        """What is drawn: a range by name, `depth_1` where the stages differ and `depth` where they share."""
+        """What is drawn: a range by name, `depth_1` where the stages differ and `depth` where they
+        share."""
         drawn = {}
         for field, name in _PER_STAGE.items():
-            names = [name] if field in self.shared else [f"{name}_{stage + 1}" for stage in range(self.stages)]
+            names = (
+                [name]
+                if field in self.shared
+                else [f"{name}_{stage + 1}" for stage in range(self.stages)]
+            )
             drawn |= dict.fromkeys(names, getattr(self, field))
         return drawn
 
     @property
     def size(self):
-        """How many nets the space holds, counted as the paper does: an increasing field divides by `stages!`."""
+        """How many nets the space holds, counted as the paper does: an increasing field divides by
+        `stages!`."""
         total = math.prod(choices.count for choices in self.parameters.values())
         return total / math.factorial(self.stages) ** len(set(self.increasing) - set(self.shared))
 
     def decode(self, values):
-        """Nets from drawn values (arrays `(n,)` by parameter name), and which of them belong to the space."""
+        """Nets from drawn values (arrays `(n,)` by parameter name), and which of them belong to the
+        space."""
         stacked = [self._stack(values, field, name) for field, name in _PER_STAGE.items()]
         nets = fit_groups(*stacked)
         return nets, _holds(self.where, nets)
@@ -102,11 +121,13 @@ class AnyNetSpace:
 
 @dataclass(frozen=True)
 class RegNetSpace:
-    """Nets whose block widths follow a quantised line; only draws that give exactly `stages` stages belong to it.
+    """Nets whose block widths follow a quantised line; only draws that give exactly `stages` stages
+    belong to it.
 
     Args:
         name: shown in reports.
-        depth, w_0, w_a, w_m, group_width, bottleneck_ratio: `Range` or `Choice` of each parameter of `RegNetSpec`.
+        depth, w_0, w_a, w_m, group_width, bottleneck_ratio: `Range` or `Choice` of each parameter
+            of `RegNetSpec`.
         stages, se_ratio, stem_width, where: as in `AnyNetSpace`.
     """
 
@@ -133,13 +154,20 @@ class RegNetSpace:
 
     @property
     def size(self):
-        """How many settings the space holds; the paper counts 64 for each of depth, w_0, w_a and w_m."""
+        """How many settings the space holds; the paper counts 64 for each of depth, w_0, w_a and
+        w_m."""
         return float(math.prod(choices.count for choices in self.parameters.values()))
 
     def decode(self, values):
-        """Nets from drawn values (arrays `(n,)` by parameter name), and which of them have the right number of stages."""
-        depths, widths, valid = quantized_stages(values["depth"], values["w_0"], values["w_a"], values["w_m"], self.stages)
-        tied = (np.repeat(np.asarray(values[name])[:, None], self.stages, axis=1) for name in ("bottleneck_ratio", "group_width"))
+        """Nets from drawn values (arrays `(n,)` by parameter name), and which of them have the
+        right number of stages."""
+        depths, widths, valid = quantized_stages(
+            values["depth"], values["w_0"], values["w_a"], values["w_m"], self.stages
+        )
+        tied = (
+            np.repeat(np.asarray(values[name])[:, None], self.stages, axis=1)
+            for name in ("bottleneck_ratio", "group_width")
+        )
         nets = fit_groups(depths, widths, *tied)
         return nets, valid & _holds(self.where, nets)
 
@@ -150,15 +178,16 @@ class RegNetSpace:
 
 
 def quantized_stages(depth, w_0, w_a, w_m, stages=4):
-    """The generation rule of RegNet for many settings at once, in float64 with half-to-even rounding.
+    """The generation rule of RegNet for many settings at once, in float64 with half-to-even
+    rounding.
 
     Args:
         depth, w_0, w_a, w_m: arrays `(n,)`.
         stages: the number wanted.
 
     Returns:
-        Depths and widths `(n, stages)` before the group fix, and a mask `(n,)` of the settings that give exactly `stages` stages
-        without skipping an exponent; the rows of the others are ones.
+        Depths and widths `(n, stages)` before the group fix, and a mask `(n,)` of the settings that
+        give exactly `stages` stages without skipping an exponent; the rows of the others are ones.
     """
     depth, w_0, w_a, w_m = (np.asarray(x)[:, None] for x in (depth, w_0, w_a, w_m))
     block = np.arange(depth.max(initial=1))
@@ -166,7 +195,9 @@ def quantized_stages(depth, w_0, w_a, w_m, stages=4):
     widths = (8 * np.rint(w_0 * w_m**exponents / 8)).astype(np.int64)
     exists = block < depth
     first = exists & np.diff(widths, axis=1, prepend=0).astype(bool)
-    valid = (first.sum(axis=1) == stages) & (np.where(exists, exponents, 0).max(axis=1) == stages - 1)
+    valid = (first.sum(axis=1) == stages) & (
+        np.where(exists, exponents, 0).max(axis=1) == stages - 1
+    )
     out_depths, out_widths = (np.ones((len(depth), stages), np.int64) for _ in range(2))
     out_widths[valid] = widths[valid][first[valid]].reshape(-1, stages)
     starts = np.nonzero(first[valid])[1].reshape(-1, stages)
@@ -175,7 +206,8 @@ def quantized_stages(depth, w_0, w_a, w_m, stages=4):
 
 
 def fit_groups(depths, widths, bottleneck_ratios, group_widths):
-    """The group fix of RegNet and AnyNet: groups no wider than the inner width, which is rounded to a multiple of them.
+    """The group fix of RegNet and AnyNet: groups no wider than the inner width, which is rounded to
+    a multiple of them.
 
     Args:
         depths, widths, bottleneck_ratios, group_widths: arrays `(n, stages)` as drawn.
@@ -185,17 +217,28 @@ def fit_groups(depths, widths, bottleneck_ratios, group_widths):
     """
     inner = np.maximum(1, (widths / bottleneck_ratios).astype(np.int64))
     groups = np.minimum(group_widths, inner).astype(np.int64)
-    expansion = np.maximum(1, np.rint(1 / np.asarray(bottleneck_ratios, np.float64))).astype(np.int64)
+    expansion = np.maximum(1, np.rint(1 / np.asarray(bottleneck_ratios, np.float64))).astype(
+        np.int64
+    )
     quantum = np.lcm(groups, expansion)
     inner = np.maximum(quantum, (quantum * np.rint(inner / quantum)).astype(np.int64))
-    return Architectures(depths.astype(np.int64), np.rint(inner * bottleneck_ratios).astype(np.int64), bottleneck_ratios, groups)
+    return Architectures(
+        depths.astype(np.int64),
+        np.rint(inner * bottleneck_ratios).astype(np.int64),
+        bottleneck_ratios,
+        groups,
+    )
 
 
 def complexity_bounds(macs):
-    """The constrained RegNet's upper bounds for a compute budget: parameters below 3 + 5.5 F million and activations below
-    6.5 sqrt(F) million at F billion multiply-adds. To be merged into the `constraints` of `sample`."""
+    """The constrained RegNet's upper bounds for a compute budget: parameters below 3 + 5.5 F
+    million and activations below 6.5 sqrt(F) million at F billion multiply-adds. To be merged into
+    the `constraints` of `sample`."""
     billions = macs / 1e9
-    return {"params": (None, (3 + 5.5 * billions) * 1e6), "activations": (None, 6.5 * math.sqrt(billions) * 1e6)}
+    return {
+        "params": (None, (3 + 5.5 * billions) * 1e6),
+        "activations": (None, 6.5 * math.sqrt(billions) * 1e6),
+    }
 
 
 def _holds(where, nets):
@@ -217,7 +260,8 @@ AnyNetX_C = AnyNetX_B.derive("AnyNetX_C", shared=("bottleneck_ratios", "group_wi
 AnyNetX_D = AnyNetX_C.derive("AnyNetX_D", increasing=("widths",))
 AnyNetX_E = AnyNetX_D.derive("AnyNetX_E", increasing=("widths", "depths"))
 AnyNetY_A, AnyNetY_B, AnyNetY_C, AnyNetY_D, AnyNetY_E = (
-    space.derive(space.name.replace("X", "Y"), se_ratio=0.25) for space in (AnyNetX_A, AnyNetX_B, AnyNetX_C, AnyNetX_D, AnyNetX_E)
+    space.derive(space.name.replace("X", "Y"), se_ratio=0.25)
+    for space in (AnyNetX_A, AnyNetX_B, AnyNetX_C, AnyNetX_D, AnyNetX_E)
 )
 RegNetX = RegNetSpace("RegNetX")
 RegNetY = RegNetX.derive("RegNetY", se_ratio=0.25)
@@ -229,7 +273,13 @@ _REFINED = {
 }
 RegNetX_constrained = RegNetX.derive("RegNetX_constrained", **_REFINED)
 RegNetY_constrained = RegNetY.derive("RegNetY_constrained", **_REFINED)
-RegNetX_inverted = RegNetX_constrained.derive("RegNetX_inverted", bottleneck_ratio=Choice((0.5, 0.25)))
+RegNetX_inverted = RegNetX_constrained.derive(
+    "RegNetX_inverted", bottleneck_ratio=Choice((0.5, 0.25))
+)
 RegNetX_depthwise = RegNetX_constrained.derive("RegNetX_depthwise", group_width=Choice((1,)))
 
-SPACES = {value.name: value for value in list(vars().values()) if isinstance(value, (AnyNetSpace, RegNetSpace))}
+SPACES = {
+    value.name: value
+    for value in list(vars().values())
+    if isinstance(value, (AnyNetSpace, RegNetSpace))
+}

@@ -1,8 +1,10 @@
-"""Statistics over populations of trained nets: which space is better, and where in a space the good nets are.
+"""Statistics over populations of trained nets: which space is better, and where in a space the good
+nets are.
 
-Error distributions and the bootstrap follow "Designing Network Design Spaces" (https://arxiv.org/abs/2003.13678, sections 3.1
-to 3.3), complexity-normalised weights "On Network Design Spaces for Visual Recognition" (https://arxiv.org/abs/1905.13214).
-Errors are numbers of any unit, smaller is better; nothing here knows a net, except through its numbers.
+Error distributions and the bootstrap follow "Designing Network Design Spaces"
+(https://arxiv.org/abs/2003.13678, sections 3.1 to 3.3), complexity-normalised weights "On Network
+Design Spaces for Visual Recognition" (https://arxiv.org/abs/1905.13214). Errors are numbers of any
+unit, smaller is better; nothing here knows a net, except through its numbers.
 """
 
 import math
@@ -12,7 +14,8 @@ import numpy as np
 
 
 class EDF(NamedTuple):
-    """An error distribution: `fractions[i]` of the nets have an error of at most `errors[i]` (ascending)."""
+    """An error distribution: `fractions[i]` of the nets have an error of at most `errors[i]`
+    (ascending)."""
 
     errors: np.ndarray
     fractions: np.ndarray
@@ -22,7 +25,9 @@ class EDF(NamedTuple):
 
     def __call__(self, error):
         """Share of the nets whose error is below `error` (strictly, as in the paper)."""
-        return np.concatenate([[0.0], self.fractions])[np.searchsorted(self.errors, error, side="left")]
+        return np.concatenate([[0.0], self.fractions])[
+            np.searchsorted(self.errors, error, side="left")
+        ]
 
 
 def edf(errors, weights=None):
@@ -45,21 +50,36 @@ def edf(errors, weights=None):
     (0.5, 0.2)
     """
     errors = _errors(errors)
-    weights = np.full(len(errors), 1 / len(errors)) if weights is None else np.asarray(weights, np.float64)
+    weights = (
+        np.full(len(errors), 1 / len(errors))
+        if weights is None
+        else np.asarray(weights, np.float64)
+    )
     if weights.shape != errors.shape:
-        raise ValueError(f"Expected one weight for each of {len(errors)} errors. Received: shape {weights.shape}.")
+        raise ValueError(
+            f"Expected one weight for each of {len(errors)} errors. Received: shape "
+            f"{weights.shape}."
+        )
     order, used = np.argsort(errors, kind="stable"), weights > 0
     fractions = np.cumsum(weights[order])
-    return EDF(errors[order], fractions, int(used.sum()), float(errors[used].min()), float(weights @ errors / weights.sum()))
+    return EDF(
+        errors[order],
+        fractions,
+        int(used.sum()),
+        float(errors[used].min()),
+        float(weights @ errors / weights.sum()),
+    )
 
 
 def complexity_weights(metric, bins=10, bounds=None):
-    """Weights under which every bin of a complexity metric counts the same, so that spaces of different sizes compare fairly.
+    """Weights under which every bin of a complexity metric counts the same, so that spaces of
+    different sizes compare fairly.
 
     Args:
         metric: `(n,)`, such as multiply-adds.
         bins: their number, of equal width.
-        bounds: `(low, high)`, the same for all spaces of a comparison; the metric's own by default. Nets outside weigh 0.
+        bounds: `(low, high)`, the same for all spaces of a comparison; the metric's own by default.
+            Nets outside weigh 0.
 
     Returns:
         `(n,)`: 1 / (nets in the bin x number of bins).
@@ -75,7 +95,8 @@ def complexity_weights(metric, bins=10, bounds=None):
     if (counts == 0).any():
         empty = int(np.argmin(counts))
         raise ValueError(
-            f"Every bin needs a net. Received: none from {edges[empty]:g} to {edges[empty + 1]:g}. Use fewer bins, narrower bounds "
+            f"Every bin needs a net. Received: none from {edges[empty]:g} to "
+            f"{edges[empty + 1]:g}. Use fewer bins, narrower bounds "
             f"or more nets."
         )
     return np.where(inside, 1 / (counts[index].clip(min=1) * bins), 0.0)
@@ -95,7 +116,8 @@ def bootstrap(values, errors, share=0.25, repetitions=10_000, rng=None):
     Args:
         values: `(n,)` of the parameter, one a net.
         errors: `(n,)`.
-        share: of the nets drawn each time, with replacement; the value of the best one drawn is kept.
+        share: of the nets drawn each time, with replacement; the value of the best one drawn is
+            kept.
         repetitions: how often.
         rng: `numpy.random.Generator`, or a seed for one.
 
@@ -109,8 +131,12 @@ def bootstrap(values, errors, share=0.25, repetitions=10_000, rng=None):
     """
     values, errors = np.asarray(values, np.float64), _errors(errors)
     if values.shape != errors.shape:
-        raise ValueError(f"Expected one value for each of {len(errors)} errors. Received: shape {values.shape}.")
-    drawn = np.random.default_rng(rng).integers(len(errors), size=(repetitions, max(1, round(share * len(errors)))))
+        raise ValueError(
+            f"Expected one value for each of {len(errors)} errors. Received: shape {values.shape}."
+        )
+    drawn = np.random.default_rng(rng).integers(
+        len(errors), size=(repetitions, max(1, round(share * len(errors))))
+    )
     best = drawn[np.arange(repetitions), np.argmin(errors[drawn], axis=1)]
     return Band(*(float(q) for q in np.percentile(values[best], [2.5, 50, 97.5])))
 
@@ -125,7 +151,8 @@ class SearchEfficiency(NamedTuple):
 
 
 def random_search_efficiency(errors, tries=None):
-    """How good the best of m random nets of a population is: exact, over all draws without replacement.
+    """How good the best of m random nets of a population is: exact, over all draws without
+    replacement.
 
     Args:
         errors: `(n,)` of the population.
@@ -138,17 +165,25 @@ def random_search_efficiency(errors, tries=None):
     n = len(errors)
     tries = np.arange(1, n + 1) if tries is None else np.asarray(tries)
     if tries.min() < 1 or tries.max() > n:
-        raise ValueError(f"A population of {n} nets allows 1 to {n} tries. Received: {tries.min()} to {tries.max()}.")
+        raise ValueError(
+            f"A population of {n} nets allows 1 to {n} tries. Received: {tries.min()} to "
+            f"{tries.max()}."
+        )
     rank = np.arange(n)
-    above = np.array([[math.comb(n - i, m) / math.comb(n, m) for i in range(n + 1)] for m in tries.tolist()])
+    above = np.array(
+        [[math.comb(n - i, m) / math.comb(n, m) for i in range(n + 1)] for m in tries.tolist()]
+    )
     chance = above[:, :-1] - above[:, 1:]  # that the best of m is the net of this rank
     at_most = 1 - above[:, 1:]
-    low, high = (errors[np.minimum((at_most < q - 1e-12).sum(axis=1), rank[-1])] for q in (0.025, 0.975))
+    low, high = (
+        errors[np.minimum((at_most < q - 1e-12).sum(axis=1), rank[-1])] for q in (0.025, 0.975)
+    )
     return SearchEfficiency(tries, chance @ errors, low, high)
 
 
 class Comparison(NamedTuple):
-    """Two populations: the difference of mean errors (first less second), the Kolmogorov-Smirnov distance, their p-values."""
+    """Two populations: the difference of mean errors (first less second), the Kolmogorov-Smirnov
+    distance, their p-values."""
 
     mean_difference: float
     mean_p: float
@@ -170,7 +205,9 @@ def compare(errors, others, repetitions=10_000, rng=None):
     errors, others = _errors(errors), _errors(others)
     n, pooled = len(errors), np.concatenate([errors, others])
     values, position = np.unique(pooled, return_inverse=True)
-    seen = np.array(_statistics(np.arange(len(pooled))[None] < n, pooled, position, len(values)))[:, 0]
+    seen = np.array(_statistics(np.arange(len(pooled))[None] < n, pooled, position, len(values)))[
+        :, 0
+    ]
     rng, beyond = np.random.default_rng(rng), np.zeros(2)
     for start in range(0, repetitions, 1000):
         size = min(1000, repetitions - start)
@@ -182,7 +219,8 @@ def compare(errors, others, repetitions=10_000, rng=None):
 
 
 def _statistics(labels, pooled, position, count):
-    """Difference of means and Kolmogorov-Smirnov distance for each row of labels (true: first population)."""
+    """Difference of means and Kolmogorov-Smirnov distance for each row of labels (true: first
+    population)."""
     n = labels[0].sum()
     weight = np.where(labels, 1 / n, -1 / (labels.shape[1] - n))
     order = np.argsort(position, kind="stable")
@@ -194,5 +232,8 @@ def _statistics(labels, pooled, position, count):
 def _errors(errors):
     errors = np.asarray(errors, np.float64).ravel()
     if not len(errors) or not np.isfinite(errors).all():
-        raise ValueError(f"Expected at least one error, all finite (drop failed trials first). Received: {errors[:5]} ...")
+        raise ValueError(
+            f"Expected at least one error, all finite (drop failed trials first). Received: "
+            f"{errors[:5]} ..."
+        )
     return errors

@@ -1,8 +1,10 @@
-"""The Optuna study behind a sweep: where it is stored, the settings it was made with, and what its trials became.
+"""The Optuna study behind a sweep: where it is stored, the settings it was made with, and what its
+trials became.
 
-A trial carries the spec it trains, its index in the sample and, where it failed for a reason of its own, that reason. A trial that
-failed without a reason was interrupted (its worker died) and its spec is tried again, so that the state of a sweep is a function of
-the trials alone and any process can be killed at any moment.
+A trial carries the spec it trains, its index in the sample and, where it failed for a reason of its
+own, that reason. A trial that failed without a reason was interrupted (its worker died) and its
+spec is tried again, so that the state of a sweep is a function of the trials alone and any process
+can be killed at any moment.
 """
 
 import json
@@ -17,7 +19,9 @@ import numpy as np
 from keras_detblocks.backbones.anynet import AnyNetSpec
 from keras_detblocks.backbones.regnet import RegNetSpec
 
-ATTEMPTS = 3  # a spec that kills its worker this often (the system's memory, most likely) is given up
+ATTEMPTS = (
+    3  # a spec that kills its worker this often (the system's memory, most likely) is given up
+)
 _TRIES = 8  # to create tables that several processes find missing at once
 _SPECS = {cls.__name__: cls for cls in (AnyNetSpec, RegNetSpec)}
 
@@ -37,7 +41,8 @@ def open_storage(url, heartbeat_interval=30, grace_period=None):
     Args:
         url: `sqlite:///file.db`, `postgresql://user@host/database`, or what else SQLAlchemy knows.
         heartbeat_interval: seconds between signs of life of a running trial.
-        grace_period: seconds without one after which the trial counts as interrupted; three intervals by default.
+        grace_period: seconds without one after which the trial counts as interrupted; three
+            intervals by default.
 
     Raises:
         ValueError: the database cannot be reached, with its reason (the password is not shown).
@@ -50,38 +55,56 @@ def open_storage(url, heartbeat_interval=30, grace_period=None):
     try:
         parsed = make_url(url)
         if parsed.drivername in ("postgresql", "postgres"):
-            parsed = parsed.set(drivername="postgresql+pg8000")  # pure Python, BSD; SQLAlchemy would take psycopg2
+            parsed = parsed.set(
+                drivername="postgresql+pg8000"
+            )  # pure Python, BSD; SQLAlchemy would take psycopg2
         return _connect(optuna, parsed, heartbeat_interval, grace_period or 3 * heartbeat_interval)
     except ArgumentError as error:
         raise ValueError(
-            f"Expected a storage URL such as sqlite:///sweep.db or postgresql://user@host/db. Received: {url!r}."
+            f"Expected a storage URL such as sqlite:///sweep.db or postgresql://user@host/db. "
+            f"Received: {url!r}."
         ) from error
     except ImportError as error:
         raise ImportError(
-            f"The driver of {parsed.drivername} is missing ({error}). For PostgreSQL: pip install 'keras_detblocks[postgres]'."
+            f"The driver of {parsed.drivername} is missing ({error}). For PostgreSQL: pip install "
+            f"'keras_detblocks[postgres]'."
         ) from error
     except SQLAlchemyError as error:
         driver = getattr(error, "orig", error)
-        reason = str(driver.__cause__ or driver).splitlines()[0]  # the system's words where the driver only has its own
+        reason = str(driver.__cause__ or driver).splitlines()[
+            0
+        ]  # the system's words where the driver only has its own
         raise ValueError(
-            f"The storage {parsed.render_as_string()} cannot be reached: {reason}. Check that the server runs, that the "
+            f"The storage {parsed.render_as_string()} cannot be reached: {reason}. Check that the "
+            f"server runs, that the "
             f"database or the folder exists, and that the user may write to it."
         ) from error
 
 
 def _connect(optuna, url, heartbeat_interval, grace_period):
-    """The storage of a parsed URL; tries again where another process is creating the same tables."""
+    """The storage of a parsed URL; tries again where another process is creating the same
+    tables."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    wait = {"sqlite": {"timeout": 60}, "postgresql": {"timeout": 60}}.get(url.get_backend_name(), {})
-    options = {"heartbeat_interval": heartbeat_interval, "grace_period": grace_period, "engine_kwargs": {"connect_args": wait}}
+    wait = {"sqlite": {"timeout": 60}, "postgresql": {"timeout": 60}}.get(
+        url.get_backend_name(), {}
+    )
+    options = {
+        "heartbeat_interval": heartbeat_interval,
+        "grace_period": grace_period,
+        "engine_kwargs": {"connect_args": wait},
+    }
     for left in reversed(range(_TRIES)):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                return optuna.storages.RDBStorage(url.render_as_string(hide_password=False), **options)
+                return optuna.storages.RDBStorage(
+                    url.render_as_string(hide_password=False), **options
+                )
         except SQLAlchemyError as error:
-            created_elsewhere = any(sign in str(error).lower() for sign in ("already exists", "unique constraint"))
+            created_elsewhere = any(
+                sign in str(error).lower() for sign in ("already exists", "unique constraint")
+            )
             if not created_elsewhere or not left:
                 raise
             time.sleep(random.uniform(0.2, 1.0))
@@ -98,7 +121,12 @@ def open_study(storage, name, settings, sampler=None):
     """
     optuna = import_optuna()
     try:
-        study, created = optuna.create_study(storage=storage, study_name=name, direction="minimize", sampler=sampler), True
+        study, created = (
+            optuna.create_study(
+                storage=storage, study_name=name, direction="minimize", sampler=sampler
+            ),
+            True,
+        )
     except optuna.exceptions.DuplicatedStudyError:
         study, created = optuna.load_study(storage=storage, study_name=name, sampler=sampler), False
     settings = json.loads(json.dumps(settings))
@@ -114,7 +142,9 @@ def open_study(storage, name, settings, sampler=None):
 def _stored_settings(study, patience=3.0):
     """The study's settings; waits a moment for the process that is just creating it."""
     deadline = time.monotonic() + patience
-    while (stored := study.user_attrs.get("settings")) is None and not study.get_trials(deepcopy=False):
+    while (stored := study.user_attrs.get("settings")) is None and not study.get_trials(
+        deepcopy=False
+    ):
         if time.monotonic() > deadline:
             return None
         time.sleep(0.1)
@@ -124,23 +154,35 @@ def _stored_settings(study, patience=3.0):
 def _check_settings(name, stored, settings):
     different = {key for key in {*stored, *settings} if stored.get(key) != settings.get(key)}
     if different:
-        listed = "; ".join(f"{key}: stored {stored.get(key)!r}, received {settings.get(key)!r}" for key in sorted(different))
+        listed = "; ".join(
+            f"{key}: stored {stored.get(key)!r}, received {settings.get(key)!r}"
+            for key in sorted(different)
+        )
         raise ValueError(
-            f"The study {name!r} was made with other settings ({listed}). Use the same settings to continue it, or another name or "
+            f"The study {name!r} was made with other settings ({listed}). Use the same settings "
+            f"to continue it, or another name or "
             f"storage for a new sweep; nothing was changed."
         )
 
 
 def spec_to_dict(spec):
     """A spec as JSON holds it."""
-    return {"type": type(spec).__name__} | {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(spec).items()}
+    return {"type": type(spec).__name__} | {
+        key: list(v) if isinstance(v, tuple) else v for key, v in asdict(spec).items()
+    }
 
 
 def spec_from_dict(entries):
     """The spec again."""
     cls = _SPECS[entries["type"]]
     known = {field.name for field in fields(cls)}
-    return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in entries.items() if key in known})
+    return cls(
+        **{
+            key: tuple(v) if isinstance(v, list) else v
+            for key, v in entries.items()
+            if key in known
+        }
+    )
 
 
 def describe(space):
@@ -149,13 +191,16 @@ def describe(space):
     for field in fields(space):
         value = getattr(space, field.name)
         if field.name == "where":
-            value = [getattr(condition, "__qualname__", type(condition).__name__) for condition in value]
+            value = [
+                getattr(condition, "__qualname__", type(condition).__name__) for condition in value
+            ]
         described[field.name] = value if isinstance(value, (int, float, str, list)) else repr(value)
     return described
 
 
 def fail_stale(study, storage, optuna):
-    """Fails the trials whose worker is gone: no heartbeat for the grace period, or killed before its first one."""
+    """Fails the trials whose worker is gone: no heartbeat for the grace period, or killed before
+    its first one."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         optuna.storages.fail_stale_trials(study)
@@ -177,7 +222,9 @@ def by_index(trials):
 
 def is_settled(trial):
     """Whether a trial answers for its spec: finished, or failed for a reason of its own."""
-    return trial.state.name == "COMPLETE" or (trial.state.name == "FAIL" and "failure" in trial.user_attrs)
+    return trial.state.name == "COMPLETE" or (
+        trial.state.name == "FAIL" and "failure" in trial.user_attrs
+    )
 
 
 def is_open(trial):
@@ -186,8 +233,12 @@ def is_open(trial):
 
 
 def attempts(trials):
-    """How many of a spec's trials ended because their worker died; those that the user stopped do not count."""
-    return sum(trial.state.name == "FAIL" and not {"failure", "stopped"} & set(trial.user_attrs) for trial in trials)
+    """How many of a spec's trials ended because their worker died; those that the user stopped do
+    not count."""
+    return sum(
+        trial.state.name == "FAIL" and not {"failure", "stopped"} & set(trial.user_attrs)
+        for trial in trials
+    )
 
 
 def plain(value):

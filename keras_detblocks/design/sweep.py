@@ -1,7 +1,9 @@
-"""Trains a population of nets, in one process or many on many machines, through an Optuna study (https://optuna.org).
+"""Trains a population of nets, in one process or many on many machines, through an Optuna study
+(https://optuna.org).
 
-Every sampled spec is a queued trial. Run the same call again, in a second shell or on another machine with the same storage, and it
-takes trials from the same queue; kill any of them at any moment and the spec it was training is queued again.
+Every sampled spec is a queued trial. Run the same call again, in a second shell or on another
+machine with the same storage, and it takes trials from the same queue; kill any of them at any
+moment and the spec it was training is queued again.
 """
 
 import os
@@ -53,31 +55,36 @@ def sweep(
     heartbeat_interval=30,
     progress=True,
 ):
-    """Trains `n` nets of a space and records their errors; continues or joins the sweep that the storage holds already.
+    """Trains `n` nets of a space and records their errors; continues or joins the sweep that the
+    storage holds already.
 
     Args:
         space: an `AnyNetSpace` or a `RegNetSpace`, or a sequence of specs (`n` may then be `None`).
         n: how many nets.
-        build_and_train: function of a spec that returns its error (smaller is better), or a dict with `"error"` and more numbers
-            or strings to record. An exception, or an error that is not finite, makes a failed trial with its reason.
-        storage: URL of a database that all workers reach, such as `postgresql://user@host/db`; the file `sweep.db` in `out` by
-            default (SQLite: any number of processes of one machine).
+        build_and_train: function of a spec that returns its error (smaller is better), or a dict
+            with `"error"` and more numbers or strings to record. An exception, or an error that is
+            not finite, makes a failed trial with its reason.
+        storage: URL of a database that all workers reach, such as `postgresql://user@host/db`; the
+            file `sweep.db` in `out` by default (SQLite: any number of processes of one machine).
         out: folder of that file, made if missing.
         name: of the study; the space's name by default.
         constraints, image_size, classes: as in `sample`.
         seed: of the sample, the same in every worker.
-        search: `"random"`, or `"tpe"` to let Optuna's TPE sampler propose nets from what it has seen. A search starts from a random
-            sample of 10 and proposes at most 200 n nets, most of which the constraints may reject untrained.
-        settings: what else the results depend on (data, epochs), as JSON holds it; `build_and_train.settings` by default.
-        heartbeat_interval: seconds between a worker's signs of life; after three without one, its net is queued again.
+        search: `"random"`, or `"tpe"` to let Optuna's TPE sampler propose nets from what it has
+            seen. A search starts from a random sample of 10 and proposes at most 200 n nets, most
+            of which the constraints may reject untrained.
+        settings: what else the results depend on (data, epochs), as JSON holds it;
+            `build_and_train.settings` by default.
+        heartbeat_interval: seconds between a worker's signs of life; after three without one, its
+            net is queued again.
         progress: whether to show a progress bar, with the time left.
 
     Returns:
         A `SweepResult`: specs, errors and costs of the trained nets, and the failures.
 
     Raises:
-        ValueError: constraints that nothing meets, a storage that cannot be reached, a study made with other settings, an unknown
-            search; before anything is trained.
+        ValueError: constraints that nothing meets, a storage that cannot be reached, a study made
+            with other settings, an unknown search; before anything is trained.
 
     Example:
 
@@ -102,15 +109,26 @@ def sweep(
     made_with = {"space": described, "n": n or len(queue), "seed": seed, "search": search} | counted
     # Conditions of a space are known by name only, so the nets themselves tell two samples apart.
     made_with["nets"] = f"{zlib.crc32(repr([spec for spec, _ in queue]).encode()):08x}"
-    made_with |= {"constraints": {key: list(window) for key, window in (constraints or {}).items()}, "task": settings}
+    made_with |= {
+        "constraints": {key: list(window) for key, window in (constraints or {}).items()},
+        "task": settings,
+    }
     if storage is None:
         pathlib.Path(out).mkdir(parents=True, exist_ok=True)
         storage = f"sqlite:///{pathlib.Path(out) / 'sweep.db'}"
     with _quiet(optuna):
         database = open_storage(storage, heartbeat_interval)
-        sampler = optuna.samplers.TPESampler(seed=None) if search == "tpe" else optuna.samplers.RandomSampler()
-        study, created = open_study(database, name or getattr(space, "name", "specs"), made_with, sampler)
-        worker = _Worker(optuna, study, database, space, queue, build_and_train, counted, constraints)
+        sampler = (
+            optuna.samplers.TPESampler(seed=None)
+            if search == "tpe"
+            else optuna.samplers.RandomSampler()
+        )
+        study, created = open_study(
+            database, name or getattr(space, "name", "specs"), made_with, sampler
+        )
+        worker = _Worker(
+            optuna, study, database, space, queue, build_and_train, counted, constraints
+        )
         worker.fill(created)
         with _bar(progress, study.study_name, n or len(queue)) as show:
             worker.run(n or len(queue), search == "tpe", show)
@@ -121,7 +139,14 @@ def _queue(space, n, constraints, seed, search, image_size, classes):
     """`(spec, parameters)` of every net to queue."""
     if not is_space(space):
         return [(spec, {}) for spec in list(space)[:n]]
-    sampled = sample(space, n if search == "random" else min(n, 10), constraints, seed, image_size=image_size, classes=classes)
+    sampled = sample(
+        space,
+        n if search == "random" else min(n, 10),
+        constraints,
+        seed,
+        image_size=image_size,
+        classes=classes,
+    )
     return list(zip(sampled.specs, sampled.parameters))
 
 
@@ -129,11 +154,18 @@ class _Worker:
     """One process of a sweep."""
 
     def __init__(self, optuna, study, storage, space, queue, build_and_train, counted, constraints):
-        self.optuna, self.study, self.storage, self.space, self.queue = optuna, study, storage, space, queue
+        self.optuna, self.study, self.storage, self.space, self.queue = (
+            optuna,
+            study,
+            storage,
+            space,
+            queue,
+        )
         self.build_and_train, self.counted, self.constraints = build_and_train, counted, constraints
 
     def fill(self, created):
-        """Queues what no trial stands for; a process that did not create the study first lets the one that did."""
+        """Queues what no trial stands for; a process that did not create the study first lets the
+        one that did."""
         seen, since = -1, time.monotonic()
         while not created and time.monotonic() - since < self.storage.grace_period:
             count = len(by_index(self.study.get_trials(deepcopy=False)))
@@ -149,15 +181,21 @@ class _Worker:
         grouped = by_index(self.study.get_trials(deepcopy=False))
         for index, (spec, parameters) in enumerate(self.queue):
             trials = grouped.get(index, [])
-            if not any(is_settled(trial) or is_open(trial) for trial in trials) and attempts(trials) < ATTEMPTS:
-                self.study.enqueue_trial(parameters, user_attrs={"index": index} | self.record(spec))
+            if (
+                not any(is_settled(trial) or is_open(trial) for trial in trials)
+                and attempts(trials) < ATTEMPTS
+            ):
+                self.study.enqueue_trial(
+                    parameters, user_attrs={"index": index} | self.record(spec)
+                )
 
     def record(self, spec):
         """What a trial knows of its net before the training."""
         return {"spec": spec_to_dict(spec)} | complexity(spec, **self.counted)._asdict()
 
     def run(self, n, searching, show):
-        """Trains until every queued spec (or, searching, `n` nets) has its answer, waiting for other workers' at the end."""
+        """Trains until every queued spec (or, searching, `n` nets) has its answer, waiting for
+        other workers' at the end."""
         while True:
             fail_stale(self.study, self.storage, self.optuna)
             self.requeue()
@@ -177,11 +215,14 @@ class _Worker:
         try:
             self.study.optimize(self.objective, n_trials=1, catch=(Exception,))
         except ValueError as error:
-            if "Cannot tell a" not in str(error):  # else: held up past the grace period, and another worker took the net over
+            if "Cannot tell a" not in str(
+                error
+            ):  # else: held up past the grace period, and another worker took the net over
                 raise
 
     def objective(self, trial):
-        """Trains one trial's spec; the record precedes the training, so that a dead worker's trial is recognised."""
+        """Trains one trial's spec; the record precedes the training, so that a dead worker's trial
+        is recognised."""
         self.storage.record_heartbeat(trial._trial_id)
         trial.set_user_attr("worker", f"{socket.gethostname()}:{os.getpid()}")
         spec = self.claim(trial)
@@ -205,14 +246,17 @@ class _Worker:
         return error
 
     def claim(self, trial):
-        """The trial's spec, or the end of the trial where another answers for that spec or there is none."""
+        """The trial's spec, or the end of the trial where another answers for that spec or there is
+        none."""
         index, entries = trial.user_attrs.get("index"), trial.user_attrs.get("spec")
         if entries is None:
             if not is_space(self.space) or self.study.user_attrs["settings"]["search"] == "random":
                 raise self.optuna.TrialPruned("another worker took the last net")
             return self.propose(trial)
         for other in by_index(self.study.get_trials(deepcopy=False)).get(index, []):
-            if other.number != trial.number and (is_settled(other) or (is_open(other) and other.number < trial.number)):
+            if other.number != trial.number and (
+                is_settled(other) or (is_open(other) and other.number < trial.number)
+            ):
                 raise self.optuna.TrialPruned(f"trial {other.number} answers for this net")
         if self.queue[index][1]:
             suggest(trial, self.space)
@@ -244,9 +288,14 @@ def _suggest(trial, name, choices):
 
 
 def _reason(failure):
-    """One line on why a net could not be trained; out of memory is said first, whatever raised it."""
+    """One line on why a net could not be trained; out of memory is said first, whatever raised
+    it."""
     text = f"{type(failure).__name__}: {failure}".splitlines()[0][:400]
-    memory = isinstance(failure, MemoryError) or "ResourceExhausted" in text or "out of memory" in text.lower()
+    memory = (
+        isinstance(failure, MemoryError)
+        or "ResourceExhausted" in text
+        or "out of memory" in text.lower()
+    )
     return f"out of memory ({text})" if memory else text
 
 
@@ -264,9 +313,24 @@ def _quiet(optuna):
 @contextmanager
 def _bar(visible, name, total):
     """A progress bar over all workers' trials; yields the function that moves it."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"))
-    with Progress(*columns, TimeRemainingColumn(elapsed_when_finished=False), disable=not visible) as bar:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+    )
+    with Progress(
+        *columns, TimeRemainingColumn(elapsed_when_finished=False), disable=not visible
+    ) as bar:
         task = bar.add_task(name, total=total)
         yield lambda done: bar.update(task, completed=done)

@@ -18,13 +18,14 @@ _VALIDATION_SCANS = 397  # of the 1,797
 class Classification:
     """Trains a spec as an image classifier and returns its error: a function for `sweep`.
 
-    SGD with momentum 0.9 and a half-cosine schedule, as in https://arxiv.org/abs/2003.13678, appendix C, and one seed for all
-    nets.
+    SGD with momentum 0.9 and a half-cosine schedule, as in https://arxiv.org/abs/2003.13678,
+    appendix C, and one seed for all nets.
 
     Args:
-        dataset: `"digits"` (the 1,797 scans of scikit-learn, nothing is downloaded), the name of a set of `keras.datasets`
-            (`mnist`, `fashion_mnist`, `cifar10`, `cifar100`), or arrays `((images, labels), (validation_images, labels))`
-            with images `(n, H, W)` or `(n, H, W, C)` from 0 to 255.
+        dataset: `"digits"` (the 1,797 scans of scikit-learn, nothing is downloaded), the name of a
+            set of `keras.datasets` (`mnist`, `fashion_mnist`, `cifar10`, `cifar100`), or arrays
+            `((images, labels), (validation_images, labels))` with images `(n, H, W)` or `(n, H, W,
+            C)` from 0 to 255.
         epochs: for each net.
         image_size: side in pixels that the images are resized to.
         batch_size: images a step.
@@ -54,13 +55,18 @@ class Classification:
 
     def __post_init__(self):
         if isinstance(self.dataset, str) and self.dataset not in ("digits", *KERAS_DATASETS):
-            raise ValueError(f"Expected arrays or a data set among {('digits', *KERAS_DATASETS)}. Received: {self.dataset!r}.")
+            raise ValueError(
+                f"Expected arrays or a data set among {('digits', *KERAS_DATASETS)}. Received: "
+                f"{self.dataset!r}."
+            )
 
     @property
     def settings(self):
         """What the errors depend on, as a study stores it."""
         names = ("epochs", "image_size", "batch_size", "learning_rate", "weight_decay", "seed")
-        name = self.dataset if isinstance(self.dataset, str) else f"arrays {_checksum(self.dataset)}"
+        name = (
+            self.dataset if isinstance(self.dataset, str) else f"arrays {_checksum(self.dataset)}"
+        )
         return {"dataset": name} | {key: getattr(self, key) for key in names}
 
     @property
@@ -70,10 +76,13 @@ class Classification:
 
     @property
     def arrays(self):
-        """Training and validation `(images (n, image_size, image_size, C), labels (n,))`; loaded once."""
+        """Training and validation `(images (n, image_size, image_size, C), labels (n,))`; loaded
+        once."""
         if not self._arrays:
             splits = _load(self.dataset) if isinstance(self.dataset, str) else self.dataset
-            self._arrays.extend(_prepare(images, labels, self.image_size) for images, labels in splits)
+            self._arrays.extend(
+                _prepare(images, labels, self.image_size) for images, labels in splits
+            )
         return tuple(self._arrays)
 
     def __call__(self, spec):
@@ -86,9 +95,15 @@ class Classification:
         schedule = keras.optimizers.schedules.CosineDecay(self.learning_rate, steps)
         optimizer = keras.optimizers.SGD(schedule, momentum=0.9, weight_decay=self.weight_decay)
         model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
-        history = model.fit(images, labels, batch_size=self.batch_size, epochs=self.epochs, verbose=0)
+        history = model.fit(
+            images, labels, batch_size=self.batch_size, epochs=self.epochs, verbose=0
+        )
         loss, accuracy = model.evaluate(*validation, batch_size=256, verbose=0)
-        return {"error": 1 - accuracy if np.isfinite(loss) else loss, "loss": loss, "training_loss": history.history["loss"][-1]}
+        return {
+            "error": 1 - accuracy if np.isfinite(loss) else loss,
+            "loss": loss,
+            "training_loss": history.history["loss"][-1],
+        }
 
 
 def _load(name):
@@ -98,7 +113,9 @@ def _load(name):
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise ImportError("The digit scans come with scikit-learn: pip install 'keras_detblocks[demo]'.") from error
+        raise ImportError(
+            "The digit scans come with scikit-learn: pip install 'keras_detblocks[demo]'."
+        ) from error
     scans, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(labels))
     images, labels = scans[order].reshape(-1, 8, 8) * (255 / 16), labels[order]
@@ -111,7 +128,9 @@ def _prepare(images, labels, size):
     images = np.asarray(images, np.float32)
     images = images[..., None] if images.ndim == 3 else images
     if images.shape[1:3] != (size, size):
-        images = keras.ops.convert_to_numpy(keras.ops.image.resize(images, (size, size), data_format="channels_last"))
+        images = keras.ops.convert_to_numpy(
+            keras.ops.image.resize(images, (size, size), data_format="channels_last")
+        )
     return images, np.asarray(labels).ravel().astype(np.int64)
 
 
@@ -119,5 +138,7 @@ def _checksum(splits):
     """Short name of a data set's contents, the same in every process."""
     value = 0
     for array in (np.ascontiguousarray(array) for split in splits for array in split):
-        value = zlib.crc32(array.tobytes(), zlib.crc32(repr((array.shape, array.dtype.str)).encode(), value))
+        value = zlib.crc32(
+            array.tobytes(), zlib.crc32(repr((array.shape, array.dtype.str)).encode(), value)
+        )
     return f"{value:08x}"

@@ -5,12 +5,24 @@ from keras import ops
 from .boxes import iou_and_union
 
 
-def task_aligned(scores, boxes, points, strides, truth_boxes, truth_labels, top=10, alpha=1.0, beta=6.0, radius=0.75):
+def task_aligned(
+    scores,
+    boxes,
+    points,
+    strides,
+    truth_boxes,
+    truth_labels,
+    top=10,
+    alpha=1.0,
+    beta=6.0,
+    radius=0.75,
+):
     """Chooses, for every point, the object that it should predict, and how good that prediction is.
 
-    A point is a candidate for an object if it lies inside its box or within `radius` strides of its centre (a box smaller than
-    a cell would otherwise have none). Of the candidates the `top` with the best alignment `score ** alpha * IoU ** beta` are
-    taken; a point that several objects want goes to the one with the largest IoU.
+    A point is a candidate for an object if it lies inside its box or within `radius` strides of its
+    centre (a box smaller than a cell would otherwise have none). Of the candidates the `top` with
+    the best alignment `score ** alpha * IoU ** beta` are taken; a point that several objects want
+    goes to the one with the largest IoU.
 
     Args:
         scores: class probabilities `(B, N, C)`.
@@ -19,19 +31,32 @@ def task_aligned(scores, boxes, points, strides, truth_boxes, truth_labels, top=
         truth_boxes: `(B, M, 4)`. truth_labels: `(B, M)`, -1 where padded.
 
     Returns:
-        A dict: `labels` `(B, N)` (-1: background), `boxes` `(B, N, 4)`, `quality` `(B, N)`: the alignment, scaled so that each
+        A dict: `labels` `(B, N)` (-1: background), `boxes` `(B, N, 4)`, `quality` `(B, N)`: the
+            alignment, scaled so that each
         object's best point has the largest IoU among its points; 0 for background.
     """
     count = truth_labels.shape[1]
     valid = truth_labels >= 0
-    overlap = ops.maximum(iou_and_union(ops.expand_dims(boxes, 1), ops.expand_dims(truth_boxes, 2))[0], 0.0)  # (B, M, N)
+    overlap = ops.maximum(
+        iou_and_union(ops.expand_dims(boxes, 1), ops.expand_dims(truth_boxes, 2))[0], 0.0
+    )  # (B, M, N)
     classes = ops.maximum(truth_labels, 0)
-    score = ops.take_along_axis(ops.transpose(scores, (0, 2, 1)), ops.expand_dims(classes, -1), axis=1)  # (B, M, N)
-    candidate = ops.logical_and(_near(points, strides, truth_boxes, radius), ops.expand_dims(valid, -1))
+    score = ops.take_along_axis(
+        ops.transpose(scores, (0, 2, 1)), ops.expand_dims(classes, -1), axis=1
+    )  # (B, M, N)
+    candidate = ops.logical_and(
+        _near(points, strides, truth_boxes, radius), ops.expand_dims(valid, -1)
+    )
     alignment = ops.where(candidate, score**alpha * overlap**beta, 0.0)
     chosen = ops.logical_and(candidate, _among_top(alignment, min(top, points.shape[0])))
-    owner = ops.argmax(ops.where(chosen, overlap + 1.0, 0.0), axis=1)  # (B, N); chosen before not chosen, then by IoU
-    mine = ops.logical_and(chosen, ops.expand_dims(owner, 1) == ops.reshape(ops.arange(count, dtype=owner.dtype), (1, count, 1)))
+    owner = ops.argmax(
+        ops.where(chosen, overlap + 1.0, 0.0), axis=1
+    )  # (B, N); chosen before not chosen, then by IoU
+    mine = ops.logical_and(
+        chosen,
+        ops.expand_dims(owner, 1)
+        == ops.reshape(ops.arange(count, dtype=owner.dtype), (1, count, 1)),
+    )
     best_overlap = ops.max(ops.where(mine, overlap, 0.0), axis=-1, keepdims=True)
     best_alignment = ops.max(ops.where(mine, alignment, 0.0), axis=-1, keepdims=True)
     quality = ops.where(mine, alignment * best_overlap / ops.maximum(best_alignment, 1e-9), 0.0)
@@ -45,9 +70,12 @@ def task_aligned(scores, boxes, points, strides, truth_boxes, truth_labels, top=
 
 
 def _near(points, strides, truth_boxes, radius):
-    """`(B, M, N)`: whether a point is inside a box, or within `radius` strides of its centre on both axes."""
+    """`(B, M, N)`: whether a point is inside a box, or within `radius` strides of its centre on
+    both axes."""
     boxes = ops.expand_dims(truth_boxes, 2)  # (B, M, 1, 4)
-    inside = ops.logical_and(ops.all(points >= boxes[..., :2], axis=-1), ops.all(points <= boxes[..., 2:], axis=-1))
+    inside = ops.logical_and(
+        ops.all(points >= boxes[..., :2], axis=-1), ops.all(points <= boxes[..., 2:], axis=-1)
+    )
     centre = (boxes[..., :2] + boxes[..., 2:]) / 2.0
     central = ops.all(ops.abs(points - centre) <= radius * strides, axis=-1)
     return ops.logical_or(inside, central)

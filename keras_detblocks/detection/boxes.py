@@ -1,4 +1,5 @@
-"""Boxes `(..., 4)` as x_min, y_min, x_max, y_max in pixels: areas, overlaps, and the points that a head predicts from."""
+"""Boxes `(..., 4)` as x_min, y_min, x_max, y_max in pixels: areas, overlaps, and the points that a
+head predicts from."""
 
 import math
 
@@ -15,7 +16,8 @@ def box_area(boxes):
 
 
 def iou_and_union(a, b):
-    """Intersection over union, and union, of boxes `(..., 4)` that broadcast against each other: two tensors `(...)`."""
+    """Intersection over union, and union, of boxes `(..., 4)` that broadcast against each other:
+    two tensors `(...)`."""
     low = ops.maximum(a[..., :2], b[..., :2])
     high = ops.minimum(a[..., 2:], b[..., 2:])
     sides = ops.maximum(high - low, 0.0)
@@ -35,7 +37,8 @@ def iou_matrix(a, b):
 
 
 def giou(a, b):
-    """Generalised IoU (https://arxiv.org/abs/1902.09630) of boxes `(..., 4)`: `(...)`, from -1 to 1."""
+    """Generalised IoU (https://arxiv.org/abs/1902.09630) of boxes `(..., 4)`: `(...)`, from -1 to
+    1."""
     iou, union = iou_and_union(a, b)
     sides = ops.maximum(a[..., 2:], b[..., 2:]) - ops.minimum(a[..., :2], b[..., :2])
     hull = ops.maximum(sides[..., 0] * sides[..., 1], _EPSILON)
@@ -43,14 +46,17 @@ def giou(a, b):
 
 
 def ciou(a, b):
-    """Complete IoU (https://arxiv.org/abs/1911.08287) of boxes `(..., 4)`: `(...)`; less than `iou` by the distance of the
-    centres over the hull's diagonal and by a term of the aspect ratios."""
+    """Complete IoU (https://arxiv.org/abs/1911.08287) of boxes `(..., 4)`: `(...)`; less than `iou`
+    by the distance of the centres over the hull's diagonal and by a term of the aspect ratios."""
     iou, _ = iou_and_union(a, b)
     sides = ops.maximum(a[..., 2:], b[..., 2:]) - ops.minimum(a[..., :2], b[..., :2])
     diagonal = ops.maximum(ops.sum(sides * sides, axis=-1), _EPSILON)
     offset = (a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]) / 2.0
     angles = [
-        ops.arctan2(ops.maximum(box[..., 2] - box[..., 0], _EPSILON), ops.maximum(box[..., 3] - box[..., 1], _EPSILON))
+        ops.arctan2(
+            ops.maximum(box[..., 2] - box[..., 0], _EPSILON),
+            ops.maximum(box[..., 3] - box[..., 1], _EPSILON),
+        )
         for box in (a, b)
     ]
     v = 4.0 / math.pi**2 * (angles[0] - angles[1]) ** 2
@@ -65,8 +71,9 @@ def level_points(map_sizes, image_size, levels):
     Args:
         map_sizes: `(height, width)` of each level's map, static ints.
         image_size: `(height, width)` of the image in pixels.
-        levels: the levels' numbers. A map of `ceil(size / 2 ** level)` cells has stride `2 ** level`; of any other size (the
-            smallest maps of MLFPN) the spacing is the image's side over the map's.
+        levels: the levels' numbers. A map of `ceil(size / 2 ** level)` cells has stride `2 **
+            level`; of any other size (the smallest maps of MLFPN) the spacing is the image's side
+            over the map's.
 
     Returns:
         NumPy arrays: points `(N, 2)` as x, y in pixels and strides `(N, 2)` as x, y.
@@ -75,7 +82,9 @@ def level_points(map_sizes, image_size, levels):
     for (height, width), level in zip(map_sizes, levels):
         step_y = _spacing(height, image_size[0], level)
         step_x = _spacing(width, image_size[1], level)
-        y, x = np.meshgrid((np.arange(height) + 0.5) * step_y, (np.arange(width) + 0.5) * step_x, indexing="ij")
+        y, x = np.meshgrid(
+            (np.arange(height) + 0.5) * step_y, (np.arange(width) + 0.5) * step_x, indexing="ij"
+        )
         points.append(np.stack([x.ravel(), y.ravel()], axis=-1))
         strides.append(np.tile([[step_x, step_y]], (height * width, 1)))
     return np.concatenate(points).astype("float32"), np.concatenate(strides).astype("float32")
@@ -86,6 +95,7 @@ def _spacing(cells, side, level):
 
 
 def distances_to_boxes(distances, points, strides):
-    """Boxes `(..., N, 4)` from distances `(..., N, 4)` (left, top, right, bottom, in strides) at points `(N, 2)`."""
+    """Boxes `(..., N, 4)` from distances `(..., N, 4)` (left, top, right, bottom, in strides) at
+    points `(N, 2)`."""
     scaled = distances * ops.concatenate([strides, strides], axis=-1)
     return ops.concatenate([points - scaled[..., :2], points + scaled[..., 2:]], axis=-1)

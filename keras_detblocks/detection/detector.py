@@ -11,27 +11,33 @@ from .losses import BOX_LOSSES, CLASSIFICATION_LOSSES, PerImageLoss, detection_l
 
 
 def candidate_count(max_detections):
-    """How many pairs of box and class enter the suppression of one image: several for each object that may come out."""
+    """How many pairs of box and class enter the suppression of one image: several for each object
+    that may come out."""
     return max(512, 5 * max_detections)
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class Detector(keras.Model):
-    """An object detector assembled from parts; a functional model, so `summary`, `save` and freezing are Keras' own.
+    """An object detector assembled from parts; a functional model, so `summary`, `save` and
+    freezing are Keras' own.
 
-    `model(images)` returns the raw outputs of the head, `predict` detections of fixed size, `detect` boxes in the pixels of
-    each picture. `fit` takes batches `(images, {"boxes": (B, M, 4), "labels": (B, M)})`: boxes as x_min, y_min, x_max, y_max
-    in pixels of the input, labels from 0, padded with -1; assignment happens inside the loss.
+    `model(images)` returns the raw outputs of the head, `predict` detections of fixed size,
+    `detect` boxes in the pixels of each picture. `fit` takes batches `(images, {"boxes": (B, M, 4),
+    "labels": (B, M)})`: boxes as x_min, y_min, x_max, y_max in pixels of the input, labels from 0,
+    padded with -1; assignment happens inside the loss.
 
     Args:
-        backbone: functional model, image in, dict of levels out (`levels=` of our constructors, `feature_pyramid` for others).
-        neck: a layer from dict of levels to dict of levels, a list of such layers run in turn, or `None`.
+        backbone: functional model, image in, dict of levels out (`levels=` of our constructors,
+            `feature_pyramid` for others).
+        neck: a layer from dict of levels to dict of levels, a list of such layers run in turn, or
+            `None`.
         num_classes: number of classes; `None` with `class_names`.
         class_names: one name per class; by default `"0"`, `"1"`, ...
         context: a layer for the backbone's deepest level, or a dict such as `{"P3": RFBs(512)}`.
         head: a layer such as `AnchorFreeHead`, which is the default.
-        score_threshold, iou_threshold, max_detections, class_agnostic: of the non-maximum suppression in `predict`, `detect`
-            and exports. Attributes of the same names; they can be changed at any time.
+        score_threshold, iou_threshold, max_detections, class_agnostic: of the non-maximum
+            suppression in `predict`, `detect` and exports. Attributes of the same names; they can
+            be changed at any time.
 
     Raises:
         ValueError: if the parts do not fit together.
@@ -61,10 +67,15 @@ class Detector(keras.Model):
         **kwargs,
     ):
         num_classes, class_names = _classes(num_classes, class_names)
-        necks = list(neck) if isinstance(neck, (list, tuple)) else [neck] if neck is not None else []
+        necks = (
+            list(neck) if isinstance(neck, (list, tuple)) else [neck] if neck is not None else []
+        )
         head = AnchorFreeHead(num_classes, name="head") if head is None else head
         if getattr(head, "num_classes", num_classes) != num_classes:
-            raise ValueError(f"The head has {head.num_classes} classes, the detector {num_classes}; give both the same.")
+            raise ValueError(
+                f"The head has {head.num_classes} classes, the detector {num_classes}; give both "
+                f"the same."
+            )
         image = keras.Input(backbone.input_shape[1:], name="image")
         features = _with_context(_backbone_features(backbone, image), context)
         for layer in necks:
@@ -72,8 +83,11 @@ class Detector(keras.Model):
         super().__init__(image, head(features), name=name, **kwargs)
         self.num_classes = num_classes
         self.class_names = class_names
-        # In a namespace, which Keras does not track: the parts are in the graph already, and would be saved twice.
-        self._parts = types.SimpleNamespace(backbone=backbone, neck=neck, context=context, head=head)
+        # In a namespace, which Keras does not track: the parts are in the graph already, and would
+        # be saved twice.
+        self._parts = types.SimpleNamespace(
+            backbone=backbone, neck=neck, context=context, head=head
+        )
         self._thresholds = {}
         self.score_threshold = score_threshold
         self.iou_threshold = iou_threshold
@@ -81,7 +95,9 @@ class Detector(keras.Model):
         self.class_agnostic = class_agnostic
         self._loss_settings = {}
         self._per_image = PerImageLoss()
-        self._loss_means = {kind: keras.metrics.Mean(name=f"{kind}_loss") for kind in ("classification", "box")}
+        self._loss_means = {
+            kind: keras.metrics.Mean(name=f"{kind}_loss") for kind in ("classification", "box")
+        }
 
     @property
     def image_size(self):
@@ -121,7 +137,8 @@ class Detector(keras.Model):
         return cls(**config)
 
     def with_classes(self, class_names):
-        """A detector of the same parts, weights and settings for other classes, to train on other data.
+        """A detector of the same parts, weights and settings for other classes, to train on other
+        data.
 
         Classes of a name that is known here keep their outputs; others start as in a new head.
 
@@ -132,14 +149,18 @@ class Detector(keras.Model):
             A new `Detector`, not compiled.
 
         Raises:
-            ValueError: if the head is not one whose classes can be told apart (a `classifier` layer, as `AnchorFreeHead` has).
+            ValueError: if the head is not one whose classes can be told apart (a `classifier`
+                layer, as `AnchorFreeHead` has).
 
         >>> backbone = RegNetY("200mf", include_top=False, levels=(4, 5), input_shape=(64, 64, 3))
         >>> Detector(backbone, FPN(16, levels=(4, 5)), class_names=["cat", "dog"]).with_classes(["dog", "owl", "hen"]).num_classes
         3
         """
         if not hasattr(self.head, "classifier"):
-            raise ValueError(f"The head {type(self.head).__name__} has no `classifier`, the layer of class logits.")
+            raise ValueError(
+                f"The head {type(self.head).__name__} has no `classifier`, the layer of class "
+                f"logits."
+            )
         config = self.get_config()
         count, names = _classes(None, class_names)
         config["head"]["config"]["num_classes"] = count
@@ -155,12 +176,22 @@ class Detector(keras.Model):
             variable.assign(values)
         return other
 
-    # Training ------------------------------------------------------------------------------------------------------------
+    # Training
+    # ------------------------------------------------------------------------------------------------------------
 
-    def compile(self, optimizer="adamw", box_loss="giou", classification_loss="quality_focal", box_loss_weight=2.0, **kwargs):
-        """Configures training: as `keras.Model.compile`, without `loss`, which is the detector's own.
+    def compile(
+        self,
+        optimizer="adamw",
+        box_loss="giou",
+        classification_loss="quality_focal",
+        box_loss_weight=2.0,
+        **kwargs,
+    ):
+        """Configures training: as `keras.Model.compile`, without `loss`, which is the detector's
+        own.
 
-        Normalisation and biases are kept out of the optimizer's weight decay, in a model loaded from a file too.
+        Normalisation and biases are kept out of the optimizer's weight decay, in a model loaded
+        from a file too.
 
         Args:
             optimizer: as in Keras.
@@ -176,7 +207,10 @@ class Detector(keras.Model):
             if value not in known:
                 raise ValueError(f"`{key}` must be one of {known}. Received: {key}={value!r}")
         if "loss" in kwargs:
-            raise ValueError("The detector has its own loss: choose it by `box_loss` and `classification_loss`, not by `loss`.")
+            raise ValueError(
+                "The detector has its own loss: choose it by `box_loss` and "
+                "`classification_loss`, not by `loss`."
+            )
         self._loss_settings = {
             "box_loss": box_loss,
             "classification_loss": classification_loss,
@@ -185,12 +219,17 @@ class Detector(keras.Model):
         super().compile(optimizer=optimizer, **kwargs)
         optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         if getattr(optimizer, "weight_decay", None) and not optimizer.built:
-            optimizer.exclude_from_weight_decay(var_list=[v for v in self.trainable_variables if len(v.shape) <= 1])
+            optimizer.exclude_from_weight_decay(
+                var_list=[v for v in self.trainable_variables if len(v.shape) <= 1]
+            )
 
     def get_compile_config(self):
         if not self.compiled:
             return None
-        return {"optimizer": keras.saving.serialize_keras_object(self.optimizer), **self._loss_settings}
+        return {
+            "optimizer": keras.saving.serialize_keras_object(self.optimizer),
+            **self._loss_settings,
+        }
 
     def compile_from_config(self, config):
         config = dict(config)
@@ -200,17 +239,28 @@ class Detector(keras.Model):
 
     @property
     def metrics(self):
-        return [*super().metrics, *(m for m in self._loss_means.values() if m not in super(Detector, self).metrics)]
+        return [
+            *super().metrics,
+            *(m for m in self._loss_means.values() if m not in super(Detector, self).metrics),
+        ]
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The batch's loss, a scalar, from raw outputs `y_pred` and padded ground truth `y` (see the class)."""
+        """The batch's loss, a scalar, from raw outputs `y_pred` and padded ground truth `y` (see
+        the class)."""
         settings = self._loss_settings
         logits, distances, points, strides = flatten(y_pred, tuple(x.shape[1:3]))
         classification, box, weight = detection_losses(
-            logits, distances, points, strides, y, settings["box_loss"], settings["classification_loss"]
+            logits,
+            distances,
+            points,
+            strides,
+            y,
+            settings["box_loss"],
+            settings["classification_loss"],
         )
-        # Every image counts by its objects, over the global batch: Keras averages per-image values over the global batch, so
-        # they are multiplied by its size and divided by the objects of all replicas.
+        # Every image counts by its objects, over the global batch: Keras averages per-image values
+        # over the global batch, so they are multiplied by its size and divided by the objects of
+        # all replicas.
         images = over_replicas(ops.cast(ops.shape(weight)[0], "float32"))
         scale = images / ops.maximum(over_replicas(ops.sum(weight)), 1.0)
         classification, box = classification * scale, box * scale * settings["box_loss_weight"]
@@ -221,7 +271,8 @@ class Detector(keras.Model):
             loss = loss + self._aggregate_additional_loss(ops.cast(extra, loss.dtype))
         return loss
 
-    # Inference -----------------------------------------------------------------------------------------------------------
+    # Inference
+    # -----------------------------------------------------------------------------------------------------------
 
     def predict_step(self, data, *args):
         # On JAX the first argument is the state, and the result carries it.
@@ -236,10 +287,16 @@ class Detector(keras.Model):
         return found if state is None else (found, state)
 
     def postprocess(self, outputs, image_size):
-        """Raw outputs to detections: `boxes` `(B, max_detections, 4)` in pixels, `scores`, `labels` (-1: none) and `count`."""
+        """Raw outputs to detections: `boxes` `(B, max_detections, 4)` in pixels, `scores`, `labels`
+        (-1: none) and `count`."""
         boxes, scores = decode(outputs, image_size)
         found = candidates(
-            boxes, scores, candidate_count(self.max_detections), image_size, self.class_agnostic, self.score_threshold
+            boxes,
+            scores,
+            candidate_count(self.max_detections),
+            image_size,
+            self.class_agnostic,
+            self.score_threshold,
         )
         return non_max_suppression(found, self.iou_threshold, self.max_detections)
 
@@ -247,15 +304,18 @@ class Detector(keras.Model):
         """Finds objects in pictures of any size.
 
         Args:
-            images: one picture or a list: paths, NumPy arrays `(H, W)`, `(H, W, 3 or 4)` or PIL images.
-            score_threshold: least score of what is returned (at least the detector's own threshold).
+            images: one picture or a list: paths, NumPy arrays `(H, W)`, `(H, W, 3 or 4)` or PIL
+                images.
+            score_threshold: least score of what is returned (at least the detector's own
+                threshold).
             batch_size: pictures per step.
 
         Returns:
-            One dict per picture (a single dict for a single picture): `boxes` `(n, 4)` as x_min, y_min, x_max, y_max in the
-            picture's own pixels, `scores` `(n,)` in falling order, `labels` `(n,)` and `class_names`, a list of n.
+            One dict per picture (a single dict for a single picture): `boxes` `(n, 4)` as x_min,
+            y_min, x_max, y_max in the picture's own pixels, `scores` `(n,)` in falling order,
+            `labels` `(n,)` and `class_names`, a list of n.
         """
-        from .detect import detect
+        from .inference import detect
 
         return detect(self, images, score_threshold, batch_size)
 
@@ -273,9 +333,15 @@ def _threshold(name, check, wanted):
     return property(get, put)
 
 
-Detector.score_threshold = _threshold("score_threshold", lambda v: 0.0 <= v < 1.0, "from 0 to below 1")
-Detector.iou_threshold = _threshold("iou_threshold", lambda v: 0.0 < v <= 1.0, "above 0 and at most 1")
-Detector.max_detections = _threshold("max_detections", lambda v: isinstance(v, int) and v > 0, "a positive int")
+Detector.score_threshold = _threshold(
+    "score_threshold", lambda v: 0.0 <= v < 1.0, "from 0 to below 1"
+)
+Detector.iou_threshold = _threshold(
+    "iou_threshold", lambda v: 0.0 < v <= 1.0, "above 0 and at most 1"
+)
+Detector.max_detections = _threshold(
+    "max_detections", lambda v: isinstance(v, int) and v > 0, "a positive int"
+)
 Detector.class_agnostic = _threshold("class_agnostic", lambda v: isinstance(v, bool), "a bool")
 
 
@@ -284,10 +350,13 @@ def _classes(num_classes, class_names):
         raise ValueError("Give `num_classes` or `class_names`.")
     if isinstance(class_names, str) or not isinstance(num_classes, (int, type(None))):
         raise ValueError(
-            f"`num_classes` is a number, `class_names` a list of names. Received: num_classes={num_classes!r}, "
+            f"`num_classes` is a number, `class_names` a list of names. Received: "
+            f"num_classes={num_classes!r}, "
             f"class_names={class_names!r}"
         )
-    names = tuple(class_names) if class_names is not None else tuple(str(i) for i in range(num_classes))
+    names = (
+        tuple(class_names) if class_names is not None else tuple(str(i) for i in range(num_classes))
+    )
     if num_classes not in (None, len(names)):
         raise ValueError(f"{num_classes} classes, but {len(names)} class names: {names}")
     if len(set(names)) != len(names) or not names:
@@ -299,7 +368,8 @@ def _backbone_features(backbone, image):
     features = backbone(image)
     if not isinstance(features, dict):
         raise ValueError(
-            "The backbone must return a dict of levels: build it with include_top=False, levels=(3, 4, 5), or wrap it in "
+            "The backbone must return a dict of levels: build it with include_top=False, "
+            "levels=(3, 4, 5), or wrap it in "
             f"feature_pyramid. Received an output of type {type(features).__name__}."
         )
     return features
@@ -312,17 +382,24 @@ def _with_context(features, context):
         context = {max(features, key=level_number): context}
     unknown = set(context) - set(features)
     if unknown:
-        raise ValueError(f"`context` names levels {sorted(unknown)}; the backbone has {sorted(features)}.")
+        raise ValueError(
+            f"`context` names levels {sorted(unknown)}; the backbone has {sorted(features)}."
+        )
     others = [block for block in context.values() if not isinstance(block, keras.layers.Layer)]
     if others:
         raise ValueError(
-            "`context` must be a layer such as SPPF(256), or a dict of layers by level; `build_detector` takes names. "
+            "`context` must be a layer such as SPPF(256), or a dict of layers by level; "
+            "`build_detector` takes names. "
             f"Received: {others[0]!r}"
         )
-    features = {level: context[level](x) if level in context else x for level, x in features.items()}
+    features = {
+        level: context[level](x) if level in context else x for level, x in features.items()
+    }
     vectors = {level: tuple(x.shape) for level, x in features.items() if len(x.shape) != 4}
     if vectors:
-        raise ValueError(f"A context block must return a feature map (B, H, W, C). Received: {vectors}")
+        raise ValueError(
+            f"A context block must return a feature map (B, H, W, C). Received: {vectors}"
+        )
     return features
 
 
@@ -339,4 +416,8 @@ def _deserialize(config, custom_objects):
         return [_deserialize(each, custom_objects) for each in config]
     if isinstance(config, dict) and "class_name" not in config:
         return {key: _deserialize(each, custom_objects) for key, each in config.items()}
-    return None if config is None else keras.saving.deserialize_keras_object(config, custom_objects=custom_objects)
+    return (
+        None
+        if config is None
+        else keras.saving.deserialize_keras_object(config, custom_objects=custom_objects)
+    )

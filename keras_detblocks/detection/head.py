@@ -1,4 +1,5 @@
-"""Anchor-free detection head: class and box branches shared by all levels (FCOS, https://arxiv.org/abs/1904.01355)."""
+"""Anchor-free detection head: class and box branches shared by all levels (FCOS,
+https://arxiv.org/abs/1904.01355)."""
 
 import math
 
@@ -11,10 +12,11 @@ from .decode import DISTANCES, LOGITS, level_number
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class AnchorFreeHead(keras.layers.Layer):
-    """Predicts, at every cell of every level, class logits and the distances to the four sides of the box around it.
+    """Predicts, at every cell of every level, class logits and the distances to the four sides of
+    the box around it.
 
-    The convolutions are shared by the levels; each level has batch normalisations of its own, which keep its statistics and
-    fold away in an exported file, and a learned scale of its distances.
+    The convolutions are shared by the levels; each level has batch normalisations of its own, which
+    keep its statistics and fold away in an exported file, and a learned scale of its distances.
 
     Args:
         num_classes: number of classes.
@@ -22,13 +24,15 @@ class AnchorFreeHead(keras.layers.Layer):
         num_convs: 3x3 convolutions per branch.
         normalization: `"batch"` (per level), `"group"` or `None`.
         activation: name of an activation.
-        prior: the probability that every class starts with (https://arxiv.org/abs/1708.02002, section 4.1).
+        prior: the probability that every class starts with (https://arxiv.org/abs/1708.02002,
+            section 4.1).
         momentum: of the batch normalisations.
-        output_kernel_size: of the last convolutions. FCOS has 3; with 1 a step moves the outputs less, so that higher learning
-            rates pay.
+        output_kernel_size: of the last convolutions. FCOS has 3; with 1 a step moves the outputs
+            less, so that higher learning rates pay.
 
-    Input: dict of levels `{"P3": (B, h, w, C), ...}`, equally wide. Output: `{"P3_logits": (B, h, w, num_classes),
-    "P3_distances": (B, h, w, 4), ...}` in float32: left, top, right, bottom, in units of the level's stride.
+    Input: dict of levels `{"P3": (B, h, w, C), ...}`, equally wide. Output: `{"P3_logits": (B, h,
+    w, num_classes), "P3_distances": (B, h, w, 4), ...}` in float32: left, top, right, bottom, in
+    units of the level's stride.
 
     Example:
 
@@ -64,14 +68,16 @@ class AnchorFreeHead(keras.layers.Layer):
         self.momentum = momentum
         self.output_kernel_size = output_kernel_size
         self.act = activation_layer(activation, name="act", dtype=self.dtype_policy)
-        # Flat dicts: Keras saves the layers of a list or dict, but not those of a list inside a dict.
+        # Flat dicts: Keras saves the layers of a list or dict, but not those of a list inside a
+        # dict.
         self.convs, self.norms, self.scales = {}, {}, {}
 
     def build(self, input_shape):
         widths = {shape[-1] for shape in input_shape.values()}
         if len(widths) != 1:
             raise ValueError(
-                f"The head's convolutions are shared, so all levels need one width; put a neck before it. Received: {input_shape}"
+                f"The head's convolutions are shared, so all levels need one width; put a neck "
+                f"before it. Received: {input_shape}"
             )
         width = widths.pop()
         filters = self.filters or width
@@ -85,7 +91,9 @@ class AnchorFreeHead(keras.layers.Layer):
             self.convs[branch] = self._predictor(branch)
             self.convs[branch].build((None, None, None, filters if self.num_convs else width))
         for level in levels:
-            self.scales[level] = self.add_weight(shape=(), initializer="ones", name=f"{level}_scale", dtype="float32")
+            self.scales[level] = self.add_weight(
+                shape=(), initializer="ones", name=f"{level}_scale", dtype="float32"
+            )
 
     def _conv(self, branch, i, filters):
         return Conv2D(
@@ -99,7 +107,10 @@ class AnchorFreeHead(keras.layers.Layer):
 
     def _norm(self, branch, level, i, filters):
         norm = normalization_layer(
-            self.normalization, momentum=self.momentum, name=f"{branch}_{level}_norm{i + 1}", dtype=self.dtype_policy
+            self.normalization,
+            momentum=self.momentum,
+            name=f"{branch}_{level}_norm{i + 1}",
+            dtype=self.dtype_policy,
         )
         norm.build((None, None, None, filters))
         return norm

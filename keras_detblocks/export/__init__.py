@@ -1,11 +1,19 @@
-"""Exports that were opened, run and compared with Keras before they count: SavedModel, ONNX, TFLite."""
+"""Exports that were opened, run and compared with Keras before they count: SavedModel, ONNX,
+TFLite."""
 
-from .onnx import to_onnx
-from .runner import ExportedDetector, benchmark, export_all, exported_path, file_size, open_exported
-from .saved_model import to_saved_model
-from .session import Session, SessionError
-from .tflite import to_tflite
-from .verify import ExportError, ExportReport
+from .check.outputs import ExportError, ExportReport
+from .formats.onnx import to_onnx
+from .formats.saved_model import to_saved_model
+from .formats.tflite import to_tflite
+from .runtime.exported import (
+    ExportedDetector,
+    benchmark,
+    export_all,
+    exported_path,
+    file_size,
+    open_exported,
+)
+from .runtime.session import Session, SessionError
 
 __all__ = [
     "ExportError",

@@ -1,4 +1,5 @@
-"""From a Keras model to one frozen TensorFlow function of static shape with named inputs and outputs: the start of every format."""
+"""From a Keras model to one frozen TensorFlow function of static shape with named inputs and
+outputs: the start of every format."""
 
 import math
 import re
@@ -18,7 +19,8 @@ _LOW_PRECISION = re.compile(r"(mixed_)?b?float16|float64")
 
 @dataclass(frozen=True)
 class Signature:
-    """Names, static shapes and dtypes of a model's inputs and outputs, in the order of the traced function.
+    """Names, static shapes and dtypes of a model's inputs and outputs, in the order of the traced
+    function.
 
     `call` takes the inputs in that order and returns the outputs as a dict by name.
     """
@@ -29,7 +31,8 @@ class Signature:
 
 
 def as_float32(model):
-    """The model itself if it computes in float32 throughout, else a copy of the same weights that does."""
+    """The model itself if it computes in float32 throughout, else a copy of the same weights that
+    does."""
     policies = {layer.dtype_policy.name for layer in model._flatten_layers()}
     if not any(_LOW_PRECISION.fullmatch(name) for name in policies):
         return model
@@ -48,35 +51,48 @@ def _in_float32(node):
         if node.get("class_name") in ("DTypePolicy", "FloatDTypePolicy"):
             return "float32"
         is_low = isinstance(node.get("dtype"), str) and _LOW_PRECISION.fullmatch(node["dtype"])
-        return {key: "float32" if key == "dtype" and is_low else _in_float32(value) for key, value in node.items()}
+        return {
+            key: "float32" if key == "dtype" and is_low else _in_float32(value)
+            for key, value in node.items()
+        }
     return [_in_float32(value) for value in node] if isinstance(node, (list, tuple)) else node
 
 
 def signature_of(model, image_size=None, batch_size=1):
-    """The `Signature` of a model in which every size but the batch is a number, unless `image_size` leaves it open.
+    """The `Signature` of a model in which every size but the batch is a number, unless `image_size`
+    leaves it open.
 
     Args:
         model: a built Keras model.
-        image_size: `(height, width)` for inputs of dynamic size (maps named `P3` get `ceil(size / 8)`, and so on), or a dict
-            from input name to `(height, width)`; `None` in it leaves that side dynamic.
+        image_size: `(height, width)` for inputs of dynamic size (maps named `P3` get `ceil(size /
+            8)`, and so on), or a dict from input name to `(height, width)`; `None` in it leaves
+            that side dynamic.
         batch_size: an int, or `None` for any.
     """
     structure = getattr(model, "_inputs_struct", None)
     if structure is None:
         raise ValueError(
-            f"{model.name!r} has no inputs to read shapes from: export a functional or Sequential model; a layer becomes one by "
+            f"{model.name!r} has no inputs to read shapes from: export a functional or Sequential "
+            f"model; a layer becomes one by "
             f"`keras_detblocks.as_model(layer, input_shape)`. Received: {type(model).__name__}"
         )
     names = _input_names(structure)
     tensors = keras.tree.flatten(structure)
-    inputs = {n: (_static(t, n, image_size, batch_size), keras.backend.standardize_dtype(t.dtype)) for n, t in zip(names, tensors)}
+    inputs = {
+        n: (_static(t, n, image_size, batch_size), keras.backend.standardize_dtype(t.dtype))
+        for n, t in zip(names, tensors)
+    }
 
     def call(*values):
         packed = keras.tree.pack_sequence_as(structure, list(values))
         return dict(zip(outputs, keras.tree.flatten(model(packed, training=False)), strict=True))
 
-    # In ONNX one name is one tensor: the P3 that leaves a neck cannot be called as the P3 that enters it.
-    outputs = tuple(f"{name}_out" if name in inputs else name for name in _names(model._outputs_struct, "output"))
+    # In ONNX one name is one tensor: the P3 that leaves a neck cannot be called as the P3 that
+    # enters it.
+    outputs = tuple(
+        f"{name}_out" if name in inputs else name
+        for name in _names(model._outputs_struct, "output")
+    )
     return Signature(inputs, outputs, call)
 
 
@@ -92,13 +108,16 @@ def _input_names(structure):
 
 
 def _names(structure, stem):
-    """One name per tensor: dict keys joined by `_`, positions elsewhere, `stem` for a single tensor."""
+    """One name per tensor: dict keys joined by `_`, positions elsewhere, `stem` for a single
+    tensor."""
     paths = [path for path, _ in keras.tree.flatten_with_path(structure)]
     if len(paths) == 1 and not paths[0]:
         return (stem,)
     if len(paths) == 1 and paths[0] == (0,):
         return (stem,)
-    return tuple("_".join(str(k) if isinstance(k, str) else f"{stem}_{k}" for k in path) for path in paths)
+    return tuple(
+        "_".join(str(k) if isinstance(k, str) else f"{stem}_{k}" for k in path) for path in paths
+    )
 
 
 def _static(tensor, name, image_size, batch_size):
@@ -109,28 +128,37 @@ def _static(tensor, name, image_size, batch_size):
         return (batch_size, *(w if s is None else s for s, w in zip(shape, wanted)), shape[2])
     if None in shape:
         raise ValueError(
-            f"Input {name!r} has dynamic sides {tuple(tensor.shape)}: give `image_size=(height, width)`, or a dict from input name "
-            f"to it; SavedModel and ONNX files keep them dynamic with (None, None). Received: image_size={image_size}"
+            f"Input {name!r} has dynamic sides {tuple(tensor.shape)}: give `image_size=(height, "
+            f"width)`, or a dict from input name "
+            f"to it; SavedModel and ONNX files keep them dynamic with (None, None). Received: "
+            f"image_size={image_size}"
         )
     return (batch_size, *shape)
 
 
 def _of_level(name, size):
-    """The size of the map named so, for an image of this size: that of level l if it is called `Pl`, else the image's."""
+    """The size of the map named so, for an image of this size: that of level l if it is called
+    `Pl`, else the image's."""
     level = re.fullmatch(r"P(\d+)", name)
-    return tuple(side if side is None else math.ceil(side / 2 ** int(level[1] if level else 0)) for side in size)
+    return tuple(
+        side if side is None else math.ceil(side / 2 ** int(level[1] if level else 0))
+        for side in size
+    )
 
 
 def freeze(signature, unfused=False):
     """The signature as a concrete TensorFlow function whose variables are constants.
 
     Returns:
-        `(function, graph_def)`: a `tf.function` with the signature's input names that returns a dict, and its graph.
+        `(function, graph_def)`: a `tf.function` with the signature's input names that returns a
+        dict, and its graph.
     """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    specs = [tf.TensorSpec(shape, dtype, name=name) for name, (shape, dtype) in signature.inputs.items()]
+    specs = [
+        tf.TensorSpec(shape, dtype, name=name) for name, (shape, dtype) in signature.inputs.items()
+    ]
 
     def as_list(*values):  # flattening would sort a dict by key
         outputs = signature.call(*values)
@@ -147,20 +175,26 @@ def freeze(signature, unfused=False):
 
 
 def nodes_of(graph_def, operators):
-    """Names of the nodes, function bodies included, that are one of `operators`: which layer an error is about."""
+    """Names of the nodes, function bodies included, that are one of `operators`: which layer an
+    error is about."""
     nodes = [*graph_def.node, *(n for f in graph_def.library.function for n in f.node_def)]
     return [f"{node.name} ({node.op})" for node in nodes if node.op in operators]
 
 
 def sample_inputs(signature, seed=0):
-    """Inputs to compare two implementations on: pictures from 0 to 255 for `image`, normal numbers for others.
+    """Inputs to compare two implementations on: pictures from 0 to 255 for `image`, normal numbers
+    for others.
 
     Dynamic sides get other numbers for each seed.
     """
     rng = np.random.default_rng(seed)
-    shapes = {name: _sample_shape(name, shape, seed) for name, (shape, _) in signature.inputs.items()}
+    shapes = {
+        name: _sample_shape(name, shape, seed) for name, (shape, _) in signature.inputs.items()
+    }
     return {
-        name: (picture_like(shape, seed) if name == "image" else rng.normal(size=shape)).astype(signature.inputs[name][1])
+        name: (picture_like(shape, seed) if name == "image" else rng.normal(size=shape)).astype(
+            signature.inputs[name][1]
+        )
         for name, shape in shapes.items()
     }
 
@@ -171,15 +205,29 @@ def is_dynamic(signature):
 
 
 def _sample_shape(name, shape, seed):
-    """The shape with numbers for what is open: the sides of an image, of its level for a map called `Pl`, of P3 for others."""
+    """The shape with numbers for what is open: the sides of an image, of its level for a map called
+    `Pl`, of P3 for others."""
     size = _SAMPLE_SIZES[seed % len(_SAMPLE_SIZES)]
-    sides = _of_level("P0" if name == "image" else name if re.fullmatch(r"P\d+", name) else "P3", size)
-    return tuple(2 if n is None and i == 0 else sides[i - 1] if n is None else n for i, n in enumerate(shape))
+    sides = _of_level(
+        "P0" if name == "image" else name if re.fullmatch(r"P\d+", name) else "P3", size
+    )
+    return tuple(
+        2 if n is None and i == 0 else sides[i - 1] if n is None else n for i, n in enumerate(shape)
+    )
 
 
 def picture_like(shape, seed=0):
-    """Soft random shapes and noise: nearer to a photograph than noise alone, so that activations are ordinary."""
+    """Soft random shapes and noise: nearer to a photograph than noise alone, so that activations
+    are ordinary."""
     rng = np.random.default_rng(seed)
     batch, height, width, channels = (s or 2 for s in shape)
-    coarse = rng.uniform(0, 255, (batch, -(-height // 8), -(-width // 8), channels)).repeat(8, 1).repeat(8, 2)
-    return np.clip(np.rint(coarse[:, :height, :width] + rng.normal(0, 10, (batch, height, width, channels))), 0, 255)
+    coarse = (
+        rng.uniform(0, 255, (batch, -(-height // 8), -(-width // 8), channels))
+        .repeat(8, 1)
+        .repeat(8, 2)
+    )
+    return np.clip(
+        np.rint(coarse[:, :height, :width] + rng.normal(0, 10, (batch, height, width, channels))),
+        0,
+        255,
+    )

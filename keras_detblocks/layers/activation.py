@@ -2,7 +2,8 @@
 
 import keras
 
-# PyTorch's default slope (timm's CSPNets) and Darknet's; Keras' own "leaky_relu" means 0.2, which no reference uses.
+# PyTorch's default slope (timm's CSPNets) and Darknet's; Keras' own "leaky_relu" means 0.2, which
+# no reference uses.
 LEAKY_SLOPES = {"leaky_relu": 0.01, "darknet_leaky_relu": 0.1}
 
 
@@ -10,8 +11,9 @@ def activation_layer(activation, name=None, dtype=None):
     """Returns the Keras layer for an activation name.
 
     Args:
-        activation: `"leaky_relu"` (slope 0.01), `"darknet_leaky_relu"` (slope 0.1) or a name of `keras.activations`
-            (`"relu"`, `"relu6"`, `"silu"`, `"hard_silu"`, ...; relu6 and hard_silu quantise well).
+        activation: `"leaky_relu"` (slope 0.01), `"darknet_leaky_relu"` (slope 0.1) or a name of
+            `keras.activations` (`"relu"`, `"relu6"`, `"silu"`, `"hard_silu"`, ...; relu6 and
+            hard_silu quantise well).
         name, dtype: of the layer.
 
     Raises:
@@ -21,5 +23,7 @@ def activation_layer(activation, name=None, dtype=None):
     0.1
     """
     if activation in LEAKY_SLOPES:
-        return keras.layers.LeakyReLU(negative_slope=LEAKY_SLOPES[activation], name=name, dtype=dtype)
+        return keras.layers.LeakyReLU(
+            negative_slope=LEAKY_SLOPES[activation], name=name, dtype=dtype
+        )
     return keras.layers.Activation(activation, name=name, dtype=dtype)

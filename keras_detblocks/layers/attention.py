@@ -1,4 +1,5 @@
-"""Squeeze-and-excitation (https://arxiv.org/abs/1709.01507), as in RegNetY and the SE forms of CSPNet."""
+"""Squeeze-and-excitation (https://arxiv.org/abs/1709.01507), as in RegNetY and the SE forms of
+CSPNet."""
 
 import keras
 from keras import ops
@@ -10,10 +11,12 @@ from .initializer import fan_out_normal
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class SqueezeExcite(keras.layers.Layer):
-    """Scales each channel by a gate computed from the global average: 1x1, activation, 1x1, sigmoid, multiply.
+    """Scales each channel by a gate computed from the global average: 1x1, activation, 1x1,
+    sigmoid, multiply.
 
     Args:
-        filters: width of the squeezed vector (RegNetY: a quarter of the block's *input* width, rounded).
+        filters: width of the squeezed vector (RegNetY: a quarter of the block's *input* width,
+            rounded).
         activation: between the two 1x1 convolutions.
         gate_activation: `"sigmoid"` or `"hard_sigmoid"`.
 
@@ -26,18 +29,25 @@ class SqueezeExcite(keras.layers.Layer):
     def __init__(self, filters, activation="relu", gate_activation="sigmoid", **kwargs):
         super().__init__(**kwargs)
         if filters < 1:
-            raise ValueError(f"`filters` of a squeeze-and-excitation must be at least 1. Received: filters={filters}")
+            raise ValueError(
+                f"`filters` of a squeeze-and-excitation must be at least 1. Received: "
+                f"filters={filters}"
+            )
         self.filters = filters
         self.activation = activation
         self.gate_activation = gate_activation
-        self.fc1 = Conv2D(filters, 1, kernel_initializer=fan_out_normal(), name="fc1", dtype=self.dtype_policy)
+        self.fc1 = Conv2D(
+            filters, 1, kernel_initializer=fan_out_normal(), name="fc1", dtype=self.dtype_policy
+        )
         self.act = activation_layer(activation, name="act", dtype=self.dtype_policy)
         self.gate = activation_layer(gate_activation, name="gate", dtype=self.dtype_policy)
         self.fc2 = None
 
     def build(self, input_shape):
         channels = input_shape[-1]
-        self.fc2 = Conv2D(channels, 1, kernel_initializer=fan_out_normal(), name="fc2", dtype=self.dtype_policy)
+        self.fc2 = Conv2D(
+            channels, 1, kernel_initializer=fan_out_normal(), name="fc2", dtype=self.dtype_policy
+        )
         self.fc1.build((input_shape[0], 1, 1, channels))
         self.fc2.build((input_shape[0], 1, 1, self.filters))
 

@@ -1,8 +1,9 @@
 """The one convolution of the package, and the conv -> normalisation -> activation unit built on it.
 
-Keras 3 sends every grouped convolution on TensorFlow through its own XLA function: the gradient is two orders of magnitude
-slower on CPU, and the graph exports to neither ONNX nor TFLite. `Conv2D` calls `tf.nn.conv2d` itself and keeps the variables,
-so weights are those of `keras.layers.Conv2D`. On the JAX and PyTorch backends it goes through `keras.ops.conv`.
+Keras 3 sends every grouped convolution on TensorFlow through its own XLA function: the gradient is
+two orders of magnitude slower on CPU, and the graph exports to neither ONNX nor TFLite. `Conv2D`
+calls `tf.nn.conv2d` itself and keeps the variables, so weights are those of `keras.layers.Conv2D`.
+On the JAX and PyTorch backends it goes through `keras.ops.conv`.
 """
 
 import contextlib
@@ -16,19 +17,24 @@ from .activation import activation_layer
 from .initializer import fan_out_normal
 from .normalization import normalization_layer
 
-# TensorFlow's CPU kernel corrupts the heap when a strided 1x1 convolution with 8 or 12 input channels is trained (16 passed).
+# TensorFlow's CPU kernel corrupts the heap when a strided 1x1 convolution with 8 or 12 input
+# channels is trained (16 passed).
 _SAFE_STRIDED_1X1_CHANNELS = 16
 
-_TRACE = contextvars.ContextVar("trace", default=None)  # None, "native" or "unfused": see `native_convolutions`
+_TRACE = contextvars.ContextVar(
+    "trace", default=None
+)  # None, "native" or "unfused": see `native_convolutions`
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class Conv2D(keras.layers.Conv2D):
-    """2D convolution: groups, dilation and symmetric padding that train, and export as one operator.
+    """2D convolution: groups, dilation and symmetric padding that train, and export as one
+    operator.
 
-    Equal to `keras.layers.Conv2D` with the same weights where that layer accepts the arguments. Beyond it: `padding="symmetric"`
-    pads `dilation * (kernel - 1) // 2` on both sides, as PyTorch does (Keras' `"same"` pads only after at stride 2 on even
-    sizes, which shifts pretrained features by one pixel); strides and dilation may be combined.
+    Equal to `keras.layers.Conv2D` with the same weights where that layer accepts the arguments.
+    Beyond it: `padding="symmetric"` pads `dilation * (kernel - 1) // 2` on both sides, as PyTorch
+    does (Keras' `"same"` pads only after at stride 2 on even sizes, which shifts pretrained
+    features by one pixel); strides and dilation may be combined.
 
     Args:
         filters: number of output channels.
@@ -38,12 +44,15 @@ class Conv2D(keras.layers.Conv2D):
         data_format: `None` or `"channels_last"`.
         dilation_rate: int or pair.
         groups: number of groups; input channels and `filters` must be divisible by it.
-        **kwargs: the other arguments of `keras.layers.Conv2D` (activation, use_bias, initializers, regularizers, ...).
+        **kwargs: the other arguments of `keras.layers.Conv2D` (activation, use_bias, initializers,
+            regularizers, ...).
 
-    Input shape: `(B, H, W, C)`. Output shape: `(B, H', W', filters)`, with `"symmetric"` and an odd kernel `ceil(H / stride)`.
+    Input shape: `(B, H, W, C)`. Output shape: `(B, H', W', filters)`, with `"symmetric"` and an odd
+    kernel `ceil(H / stride)`.
 
     Raises:
-        ValueError: on another `data_format`, an unknown padding, or channels that the groups do not divide.
+        ValueError: on another `data_format`, an unknown padding, or channels that the groups do not
+            divide.
 
     Example:
 
@@ -64,18 +73,31 @@ class Conv2D(keras.layers.Conv2D):
         **kwargs,
     ):
         if padding not in ("symmetric", "same", "valid"):
-            raise ValueError(f"`padding` must be 'symmetric', 'same' or 'valid'. Received: padding={padding!r}")
+            raise ValueError(
+                f"`padding` must be 'symmetric', 'same' or 'valid'. Received: padding={padding!r}"
+            )
         if data_format not in (None, "channels_last"):
             raise ValueError(
-                "keras_detblocks is channels-last only: leave `data_format` at None or 'channels_last' and transpose the "
+                "keras_detblocks is channels-last only: leave `data_format` at None or "
+                "'channels_last' and transpose the "
                 f"images once. Received: data_format={data_format!r}"
             )
-        # The base class refuses our padding name and strides with dilation, so it is given values that it accepts first.
-        super().__init__(filters, kernel_size, strides=1, padding="valid", data_format="channels_last", groups=groups, **kwargs)
+        # The base class refuses our padding name and strides with dilation, so it is given values
+        # that it accepts first.
+        super().__init__(
+            filters,
+            kernel_size,
+            strides=1,
+            padding="valid",
+            data_format="channels_last",
+            groups=groups,
+            **kwargs,
+        )
         self.strides = _positive_pair(strides, "strides")
         self.dilation_rate = _positive_pair(dilation_rate, "dilation_rate")
         self.padding = padding
-        # Under XLA on CPU a grouped gradient is 100 times slower, so a model with this layer resolves jit_compile="auto" to False.
+        # Under XLA on CPU a grouped gradient is 100 times slower, so a model with this layer
+        # resolves jit_compile="auto" to False.
         self.supports_jit = keras.backend.backend() != "tensorflow" or _has_accelerator()
 
     def convolution_op(self, inputs, kernel):
@@ -83,9 +105,18 @@ class Conv2D(keras.layers.Conv2D):
         if keras.backend.backend() == "tensorflow":
             return _tensorflow_conv(x, kernel, strides, self.dilation_rate, padding, self.groups)
         if max(strides) > 1 and max(self.dilation_rate) > 1 and keras.backend.backend() != "torch":
-            y = ops.conv(x, kernel, 1, padding, dilation_rate=self.dilation_rate, data_format="channels_last")
+            y = ops.conv(
+                x, kernel, 1, padding, dilation_rate=self.dilation_rate, data_format="channels_last"
+            )
             return y[:, :: strides[0], :: strides[1]]
-        return ops.conv(x, kernel, strides, padding, dilation_rate=self.dilation_rate, data_format="channels_last")
+        return ops.conv(
+            x,
+            kernel,
+            strides,
+            padding,
+            dilation_rate=self.dilation_rate,
+            data_format="channels_last",
+        )
 
     def _padded(self, x):
         """The input, strides and Keras padding name that together mean `self.padding`."""
@@ -96,7 +127,8 @@ class Conv2D(keras.layers.Conv2D):
         if self.padding != "symmetric":
             return x, self.strides, self.padding
         total = [d * (k - 1) for d, k in zip(self.dilation_rate, self.kernel_size)]
-        # ONNX Runtime knows no dilated SAME, and only for known sizes does the converter write numbers in its place.
+        # ONNX Runtime knows no dilated SAME, and only for known sizes does the converter write
+        # numbers in its place.
         writable = max(self.dilation_rate) == 1 or None not in x.shape[1:3]
         if self.strides == (1, 1) and writable and not any(t % 2 for t in total):
             return x, self.strides, "same"  # the same numbers, and one operator less in TFLite
@@ -114,8 +146,10 @@ class Conv2D(keras.layers.Conv2D):
         padded = n + {"symmetric": reach // 2 * 2, "same": reach, "valid": 0}[self.padding]
         if padded <= reach:
             raise ValueError(
-                f"Layer {self.name!r}: a side of {n} is too small for kernel {self.kernel_size}, dilation "
-                f"{self.dilation_rate} and padding {self.padding!r}; use at least {n + reach + 1 - padded}."
+                f"Layer {self.name!r}: a side of {n} is too small for kernel {self.kernel_size}, "
+                f"dilation "
+                f"{self.dilation_rate} and padding {self.padding!r}; use at least "
+                f"{n + reach + 1 - padded}."
             )
         return (padded - reach - 1) // self.strides[axis] + 1
 
@@ -123,7 +157,9 @@ class Conv2D(keras.layers.Conv2D):
 def _positive_pair(value, name):
     pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(pair) != 2 or any(not isinstance(v, int) or v < 1 for v in pair):
-        raise ValueError(f"`{name}` must be a positive int or a pair of them. Received: {name}={value!r}")
+        raise ValueError(
+            f"`{name}` must be a positive int or a pair of them. Received: {name}={value!r}"
+        )
     return pair
 
 
@@ -141,10 +177,13 @@ def _tensorflow_conv(x, kernel, strides, dilation, padding, groups):
         y = tf.nn.conv2d(x, kernel, strides, padding.upper(), dilations=dilation)
         return tf.ensure_shape(y, y.shape) if groups > 1 and _TRACE.get() == "unfused" else y
     if x.dtype in (tf.float16, tf.bfloat16) and _native_gradients(tf.float32):
-        y = _tensorflow_conv(tf.cast(x, tf.float32), tf.cast(kernel, tf.float32), strides, dilation, padding, groups)
+        y = _tensorflow_conv(
+            tf.cast(x, tf.float32), tf.cast(kernel, tf.float32), strides, dilation, padding, groups
+        )
         return tf.cast(y, x.dtype)
-    # Without oneDNN, and in float64, the CPU kernel has no gradient of grouped and dilated convolutions: one plain convolution per
-    # group, dilation through space-to-batch, and the stride (which that route refuses) by slicing.
+    # Without oneDNN, and in float64, the CPU kernel has no gradient of grouped and dilated
+    # convolutions: one plain convolution per group, dilation through space-to-batch, and the stride
+    # (which that route refuses) by slicing.
     step = (1, 1) if not plain else strides
     parts = [
         tf.nn.convolution(part, weights, step, padding.upper(), dilations=dilation)
@@ -156,16 +195,23 @@ def _tensorflow_conv(x, kernel, strides, dilation, padding, groups):
 
 @functools.cache
 def _native_gradients(dtype):
-    """Whether this TensorFlow can differentiate a grouped, dilated convolution on its default device (tried once per dtype).
+    """Whether this TensorFlow can differentiate a grouped, dilated convolution on its default
+    device (tried once per dtype).
 
-    On CPU it can in float32 and with oneDNN only, which importing this package turns on unless the user has chosen
-    (`TF_ENABLE_ONEDNN_OPTS`).
+    On CPU it can in float32 and with oneDNN only, which importing this package turns on unless the
+    user has chosen (`TF_ENABLE_ONEDNN_OPTS`).
     """
     import tensorflow as tf
 
-    with tf.init_scope():  # leaves the graph under construction; it also pauses tapes, hence the gradients' own operators
+    # leaves the graph under construction; it also pauses tapes, hence the gradients' own operators
+    with tf.init_scope():
         x, kernel = tf.ones((1, 5, 5, 4), dtype), tf.ones((3, 3, 2, 4), dtype)
-        settings = {"out_backprop": x, "strides": (1, 1, 1, 1), "padding": "SAME", "dilations": (1, 2, 2, 1)}
+        settings = {
+            "out_backprop": x,
+            "strides": (1, 1, 1, 1),
+            "padding": "SAME",
+            "dilations": (1, 2, 2, 1),
+        }
         try:
             tf.raw_ops.Conv2DBackpropInput(input_sizes=x.shape, filter=kernel, **settings)
             tf.raw_ops.Conv2DBackpropFilter(input=x, filter_sizes=kernel.shape, **settings)
@@ -176,11 +222,13 @@ def _native_gradients(dtype):
 
 @contextlib.contextmanager
 def native_convolutions(unfused=False):
-    """Within it, graphs are traced with one operator per convolution, whatever this machine can differentiate.
+    """Within it, graphs are traced with one operator per convolution, whatever this machine can
+    differentiate.
 
-    For exports: TFLite and ONNX runtimes execute grouped and dilated convolutions themselves. With `unfused` (SavedModel), a
-    grouped convolution is kept apart from the operator behind it: TensorFlow's graph optimiser fuses the bias into it, and
-    where oneDNN is off the fused kernel refuses groups ("Fused conv implementation does not support grouped convolutions").
+    For exports: TFLite and ONNX runtimes execute grouped and dilated convolutions themselves. With
+    `unfused` (SavedModel), a grouped convolution is kept apart from the operator behind it:
+    TensorFlow's graph optimiser fuses the bias into it, and where oneDNN is off the fused kernel
+    refuses groups ("Fused conv implementation does not support grouped convolutions").
     """
     token = _TRACE.set("unfused" if unfused else "native")
     try:
@@ -211,9 +259,10 @@ def conv_norm_act(
 ):
     """Adds convolution, normalisation and activation to a functional graph, as three stock layers.
 
-    The layers are named `<name>_conv`, `<name>_bn` and `<name>_act`, by Keras where `name` is `None`; the convolution has a
-    bias only without normalisation. `activation` and `normalization` are the names that `activation_layer` and
-    `normalization_layer` know, or `None`; further keyword arguments go to `normalization_layer`.
+    The layers are named `<name>_conv`, `<name>_bn` and `<name>_act`, by Keras where `name` is
+    `None`; the convolution has a bias only without normalisation. `activation` and `normalization`
+    are the names that `activation_layer` and `normalization_layer` know, or `None`; further keyword
+    arguments go to `normalization_layer`.
     """
     x = Conv2D(
         filters,
@@ -232,17 +281,20 @@ def conv_norm_act(
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class ConvNormAct(keras.layers.Layer):
-    """Convolution, normalisation, activation as one layer: the unit that necks, context blocks and heads are made of.
+    """Convolution, normalisation, activation as one layer: the unit that necks, context blocks and
+    heads are made of.
 
     Args:
-        filters, kernel_size, strides, groups, dilation_rate: as in `Conv2D`, with symmetric padding.
+        filters, kernel_size, strides, groups, dilation_rate: as in `Conv2D`, with symmetric
+            padding.
         normalization: `"batch"`, `"group"` or `None` (`normalization_layer`).
         activation: a name that `activation_layer` knows, or `None`.
         use_bias: whether the convolution has a bias; `None` means: only without normalisation.
         epsilon, momentum: of the batch normalisation.
         kernel_initializer: of the convolution.
 
-    Input shape `(B, H, W, C)`, output shape `(B, ceil(H / strides), ceil(W / strides), filters)` for an odd kernel.
+    Input shape `(B, H, W, C)`, output shape `(B, ceil(H / strides), ceil(W / strides), filters)`
+    for an odd kernel.
 
     Example:
 
@@ -293,7 +345,13 @@ class ConvNormAct(keras.layers.Layer):
         )
         self.norm = self.act = None
         if normalization is not None:
-            self.norm = normalization_layer(normalization, epsilon=epsilon, momentum=momentum, name="norm", dtype=self.dtype_policy)
+            self.norm = normalization_layer(
+                normalization,
+                epsilon=epsilon,
+                momentum=momentum,
+                name="norm",
+                dtype=self.dtype_policy,
+            )
         if activation is not None:
             self.act = activation_layer(activation, name="act", dtype=self.dtype_policy)
 

@@ -1,11 +1,11 @@
 """Cross-stage partial connections (https://arxiv.org/abs/1911.11929) around any block.
 
-The paper's figure 3: with `x = [bypass, worked]` along the channels and T a transition (1x1 convolution, normalisation,
-activation),
+The paper's figure 3: with `x = [bypass, worked]` along the channels and T a transition (1x1
+convolution, normalisation, activation),
 
-    full   T2([bypass, T1(block(worked))])      the partial dense block and the partial transition layer
-    first  T2([bypass, block(worked)])          fusion first
-    last   [bypass, T1(block(worked))]          fusion last
+    full   T2([bypass, T1(block(worked))])      the partial dense block and the partial transition
+    layer first  T2([bypass, block(worked)])          fusion first last   [bypass,
+    T1(block(worked))]          fusion last
 """
 
 import numbers
@@ -23,20 +23,25 @@ class CrossStage(keras.layers.Layer):
     """Lets a share of the channels bypass a block, and fuses both parts after it.
 
     Args:
-        block: the layer or model that works on the other channels, `(B, H, W, C)` to `(B, H, W, C')`.
-        filters: channels of the output's transition T2 (`fusion="last"` has none and ignores it); `None` keeps the input's.
+        block: the layer or model that works on the other channels, `(B, H, W, C)` to `(B, H, W,
+            C')`.
+        filters: channels of the output's transition T2 (`fusion="last"` has none and ignores it);
+            `None` keeps the input's.
         fusion: `"full"`, `"first"` or `"last"`.
-        part_ratio: share of the channels that bypasses the block (the paper's gamma: less bypass, less saving).
+        part_ratio: share of the channels that bypasses the block (the paper's gamma: less bypass,
+            less saving).
         part_filters: channels of T1; `None` keeps those that enter the block.
         activation: of the transitions.
-        pre_activation: whether a transition is normalisation, activation, convolution, as in DenseNet.
+        pre_activation: whether a transition is normalisation, activation, convolution, as in
+            DenseNet.
         worked_part: `"last"` or `"first"`: which end of the channels goes through the block.
 
     Input shape `(B, H, W, C)`, output shape `(B, H, W, filters)`.
 
     Raises:
-        ValueError: on an unknown fusion, a block that is no layer or does not keep height and width, an input that is not one map
-            with a known number of channels, or a ratio that leaves one part empty.
+        ValueError: on an unknown fusion, a block that is no layer or does not keep height and
+            width, an input that is not one map with a known number of channels, or a ratio that
+            leaves one part empty.
 
     >>> stage = CrossStage(keras.layers.Conv2D(24, 3, padding="same"), filters=48, part_ratio=0.25)
     >>> tuple(stage(keras.ops.ones((1, 7, 5, 32))).shape)
@@ -58,15 +63,23 @@ class CrossStage(keras.layers.Layer):
         super().__init__(**kwargs)
         if not isinstance(block, keras.layers.Layer):
             raise ValueError(
-                "`block` must be one keras.layers.Layer: put several into a keras.Sequential and a function into a "
+                "`block` must be one keras.layers.Layer: put several into a keras.Sequential and "
+                "a function into a "
                 f"keras.layers.Lambda or a layer of your own. Received: block={block!r}"
             )
         if fusion not in ("full", "first", "last"):
-            raise ValueError(f"`fusion` must be 'full', 'first' or 'last'. Received: fusion={fusion!r}")
+            raise ValueError(
+                f"`fusion` must be 'full', 'first' or 'last'. Received: fusion={fusion!r}"
+            )
         if worked_part not in ("last", "first"):
-            raise ValueError(f"`worked_part` must be 'last' or 'first'. Received: worked_part={worked_part!r}")
+            raise ValueError(
+                f"`worked_part` must be 'last' or 'first'. Received: worked_part={worked_part!r}"
+            )
         if not 0.0 < part_ratio < 1.0:
-            raise ValueError(f"`part_ratio` must be between 0 and 1, both excluded. Received: part_ratio={part_ratio}")
+            raise ValueError(
+                f"`part_ratio` must be between 0 and 1, both excluded. Received: "
+                f"part_ratio={part_ratio}"
+            )
         self.block = block
         self.filters = filters
         self.fusion = fusion
@@ -81,26 +94,37 @@ class CrossStage(keras.layers.Layer):
         bypass, channels = self._bypass(input_shape), input_shape[-1]
         shape = self._worked_shape((*input_shape[:-1], channels - bypass))
         if self.fusion != "first":
-            self.part_transition = self._transition("part_transition", self.part_filters or channels - bypass, shape)
+            self.part_transition = self._transition(
+                "part_transition", self.part_filters or channels - bypass, shape
+            )
             shape = self.part_transition.compute_output_shape(shape)
         if self.fusion != "last":
-            self.transition = self._transition("transition", self.filters or channels, (*shape[:-1], bypass + shape[-1]))
+            self.transition = self._transition(
+                "transition", self.filters or channels, (*shape[:-1], bypass + shape[-1])
+            )
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
 
     def _transition(self, name, filters, input_shape):
-        layer = Transition(filters, self.activation, self.pre_activation, name=name, dtype=self.dtype_policy)
+        layer = Transition(
+            filters, self.activation, self.pre_activation, name=name, dtype=self.dtype_policy
+        )
         layer.build(input_shape)
         return layer
 
     def _worked_shape(self, shape):
         """Builds the block; returns the shape of its output."""
         entering = keras.KerasTensor(shape, dtype=self.compute_dtype)
-        # A symbolic call builds any layer and tells its shape, whichever of `build` and `compute_output_shape` it has.
+        # A symbolic call builds any layer and tells its shape, whichever of `build` and
+        # `compute_output_shape` it has.
         worked = self.block(entering)
         self._check_worked(entering, worked)
         if None in shape[1:3]:
-            # Unknown sides stay unknown whatever the strides are, so the block is tried with 64 pixels.
-            entering = keras.KerasTensor((shape[0], *(side or 64 for side in shape[1:3]), shape[-1]), dtype=self.compute_dtype)
+            # Unknown sides stay unknown whatever the strides are, so the block is tried with 64
+            # pixels.
+            entering = keras.KerasTensor(
+                (shape[0], *(side or 64 for side in shape[1:3]), shape[-1]),
+                dtype=self.compute_dtype,
+            )
             try:
                 at_size = self.block.compute_output_spec(entering)
             except (ValueError, TypeError):  # made for another size: `call` checks it there
@@ -109,11 +133,17 @@ class CrossStage(keras.layers.Layer):
         return tuple(worked.shape)
 
     def _check_worked(self, entering, worked):
-        before, after = tuple(entering.shape), keras.tree.map_structure(lambda x: tuple(x.shape), worked)
+        before, after = (
+            tuple(entering.shape),
+            keras.tree.map_structure(lambda x: tuple(x.shape), worked),
+        )
         one_map = not keras.tree.is_nested(worked) and len(after) == 4
-        if not one_map or any(None not in sides and sides[0] != sides[1] for sides in zip(before[1:3], after[1:3])):
+        if not one_map or any(
+            None not in sides and sides[0] != sides[1] for sides in zip(before[1:3], after[1:3])
+        ):
             raise ValueError(
-                f"Layer {self.name!r}: `block` must map (B, H, W, C) to one (B, H, W, any C), with height and width kept: give it "
+                f"Layer {self.name!r}: `block` must map (B, H, W, C) to one (B, H, W, any C), "
+                f"with height and width kept: give it "
                 'strides=1 and padding="same", and reduce the size before or after this layer. Received: '
                 f"{self.block.name!r} ({type(self.block).__name__}), which maps {before} to {after}"
             )
@@ -121,21 +151,27 @@ class CrossStage(keras.layers.Layer):
     def _bypass(self, input_shape):
         if len(input_shape) != 4 or not isinstance(input_shape[-1], numbers.Integral):
             raise ValueError(
-                f"Layer {self.name!r}: the input must be one map (B, H, W, C) with a known number of channels; give the "
+                f"Layer {self.name!r}: the input must be one map (B, H, W, C) with a known number "
+                f"of channels; give the "
                 f"`keras.Input` before it such a shape. Received: shape {input_shape}"
             )
         channels = input_shape[-1]
         bypass = round(channels * self.part_ratio)
         if not 0 < bypass < channels:
             raise ValueError(
-                f"Layer {self.name!r}: part_ratio={self.part_ratio} of {channels} channels leaves one part empty; use at least "
+                f"Layer {self.name!r}: part_ratio={self.part_ratio} of {channels} channels leaves "
+                f"one part empty; use at least "
                 "2 channels and a ratio nearer to 0.5."
             )
         return bypass
 
     def call(self, x, training=None):
         bypass, entering = self._parts(x)
-        worked = self.block(entering, training=training) if _takes_training(self.block) else self.block(entering)
+        worked = (
+            self.block(entering, training=training)
+            if _takes_training(self.block)
+            else self.block(entering)
+        )
         self._check_worked(entering, worked)
         if self.part_transition is not None:
             worked = self.part_transition(worked, training=training)
@@ -180,7 +216,8 @@ def _takes_training(layer):
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class Transition(keras.layers.Layer):
-    """1x1 convolution, normalisation, activation; or normalisation, activation, convolution (`pre_activation`).
+    """1x1 convolution, normalisation, activation; or normalisation, activation, convolution
+    (`pre_activation`).
 
     Args:
         filters, activation, pre_activation: see `CrossStage`.
@@ -193,13 +230,22 @@ class Transition(keras.layers.Layer):
         self.filters = filters
         self.activation = activation
         self.pre_activation = pre_activation
-        self.conv = Conv2D(filters, 1, use_bias=False, kernel_initializer="he_normal", name="conv", dtype=self.dtype_policy)
+        self.conv = Conv2D(
+            filters,
+            1,
+            use_bias=False,
+            kernel_initializer="he_normal",
+            name="conv",
+            dtype=self.dtype_policy,
+        )
         self.norm = normalization_layer("batch", name="norm", dtype=self.dtype_policy)
         self.act = activation_layer(activation, name="act", dtype=self.dtype_policy)
 
     def build(self, input_shape):
         self.conv.build(input_shape)
-        self.norm.build(input_shape if self.pre_activation else self.conv.compute_output_shape(input_shape))
+        self.norm.build(
+            input_shape if self.pre_activation else self.conv.compute_output_shape(input_shape)
+        )
 
     def call(self, x, training=None):
         if self.pre_activation:

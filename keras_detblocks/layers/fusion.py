@@ -1,4 +1,5 @@
-"""Fusing maps of one size: weighted sums (BiFPN), maxima over channels (CSPNet's maxout), concatenations that delegates accept."""
+"""Fusing maps of one size: weighted sums (BiFPN), maxima over channels (CSPNet's maxout),
+concatenations that delegates accept."""
 
 import keras
 from keras import ops
@@ -8,7 +9,8 @@ _CONCATENATION_INPUTS = 5  # of XNNPACK's concatenation, at most
 
 
 def concatenate(maps):
-    """Concatenates maps along the channels, at most five at a time: what XNNPACK's concatenation takes.
+    """Concatenates maps along the channels, at most five at a time: what XNNPACK's concatenation
+    takes.
 
     Args:
         maps: list of `(B, H, W, C_i)`.
@@ -18,20 +20,26 @@ def concatenate(maps):
     """
     maps = list(maps)
     while len(maps) > 1:
-        maps = [ops.concatenate(maps[:_CONCATENATION_INPUTS], axis=-1), *maps[_CONCATENATION_INPUTS:]]
+        maps = [
+            ops.concatenate(maps[:_CONCATENATION_INPUTS], axis=-1),
+            *maps[_CONCATENATION_INPUTS:],
+        ]
     return maps[0]
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class WeightedFusion(keras.layers.Layer):
-    """Weighted sum of maps with one learned scalar each (EfficientDet, https://arxiv.org/abs/1911.09070, section 3.3).
+    """Weighted sum of maps with one learned scalar each (EfficientDet,
+    https://arxiv.org/abs/1911.09070, section 3.3).
 
     Args:
-        method: `"fast"`: relu(w_i) / (sum of relu(w_j) + epsilon). `"softmax"`: softmax of the weights. `"sum"`: no weights.
-            All three cost the same once exported, where the weights are constants; `"sum"` quantises best.
+        method: `"fast"`: relu(w_i) / (sum of relu(w_j) + epsilon). `"softmax"`: softmax of the
+            weights. `"sum"`: no weights. All three cost the same once exported, where the weights
+            are constants; `"sum"` quantises best.
         epsilon: keeps the fast form finite when no weight is positive.
 
-    Input: list of `(B, H, W, C)`. Output: `(B, H, W, C)`. The weights start at 1 and are normalised in float32.
+    Input: list of `(B, H, W, C)`. Output: `(B, H, W, C)`. The weights start at 1 and are normalised
+    in float32.
 
     Raises:
         ValueError: on an unknown method, or maps of different shapes.
@@ -44,19 +52,26 @@ class WeightedFusion(keras.layers.Layer):
     def __init__(self, method="fast", epsilon=1e-4, **kwargs):
         super().__init__(**kwargs)
         if method not in FUSION_METHODS:
-            raise ValueError(f"`method` must be one of {FUSION_METHODS}. Received: method={method!r}")
+            raise ValueError(
+                f"`method` must be one of {FUSION_METHODS}. Received: method={method!r}"
+            )
         self.method = method
         self.epsilon = epsilon
         self.edge_weights = None
 
     def build(self, input_shape):
         shapes = {tuple(shape) for shape in input_shape}
-        if len({len(shape) for shape in shapes}) > 1 or any(len(set(sides) - {None}) > 1 for sides in list(zip(*shapes))[1:]):
+        if len({len(shape) for shape in shapes}) > 1 or any(
+            len(set(sides) - {None}) > 1 for sides in list(zip(*shapes))[1:]
+        ):
             raise ValueError(
-                f"Layer {self.name!r} expects maps of one shape; resize and project them first. Received: {input_shape}"
+                f"Layer {self.name!r} expects maps of one shape; resize and project them first. "
+                f"Received: {input_shape}"
             )
         if self.method != "sum":
-            self.edge_weights = self.add_weight(shape=(len(input_shape),), initializer="ones", name="edge_weights", autocast=False)
+            self.edge_weights = self.add_weight(
+                shape=(len(input_shape),), initializer="ones", name="edge_weights", autocast=False
+            )
 
     def call(self, maps):
         if self.method == "sum":
@@ -79,14 +94,16 @@ class WeightedFusion(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class CrossChannelPooling(keras.layers.Layer):
-    """Maximum over groups of channels (maxout): CSPNet's way to shrink the maps of a pyramid. No weights.
+    """Maximum over groups of channels (maxout): CSPNet's way to shrink the maps of a pyramid. No
+    weights.
 
     Papers: https://arxiv.org/abs/1911.11929, section 3.2; maxout: https://arxiv.org/abs/1302.4389
 
     Args:
         pool_size: channels per group; 1 is the identity.
-        grouping: `"strided"`: output g is the maximum over channels g, g + N, g + 2 N, ... with N output channels (Darknet's
-            `maxpool_depth`). `"contiguous"`: over channels g * pool_size to (g + 1) * pool_size - 1 (the maxout paper).
+        grouping: `"strided"`: output g is the maximum over channels g, g + N, g + 2 N, ... with N
+            output channels (Darknet's `maxpool_depth`). `"contiguous"`: over channels g * pool_size
+            to (g + 1) * pool_size - 1 (the maxout paper).
 
     Input shape `(B, H, W, C)`, output shape `(B, H, W, C / pool_size)`.
 
@@ -101,16 +118,21 @@ class CrossChannelPooling(keras.layers.Layer):
     def __init__(self, pool_size, grouping="strided", **kwargs):
         super().__init__(**kwargs)
         if not isinstance(pool_size, int) or pool_size < 1:
-            raise ValueError(f"`pool_size` must be an int of at least 1. Received: pool_size={pool_size!r}")
+            raise ValueError(
+                f"`pool_size` must be an int of at least 1. Received: pool_size={pool_size!r}"
+            )
         if grouping not in ("strided", "contiguous"):
-            raise ValueError(f"`grouping` must be 'strided' or 'contiguous'. Received: grouping={grouping!r}")
+            raise ValueError(
+                f"`grouping` must be 'strided' or 'contiguous'. Received: grouping={grouping!r}"
+            )
         self.pool_size = pool_size
         self.grouping = grouping
 
     def build(self, input_shape):
         if input_shape[-1] % self.pool_size:
             raise ValueError(
-                f"Layer {self.name!r}: {input_shape[-1]} channels are not divisible by pool_size={self.pool_size}; choose a "
+                f"Layer {self.name!r}: {input_shape[-1]} channels are not divisible by "
+                f"pool_size={self.pool_size}; choose a "
                 "divisor, or project the map first."
             )
 

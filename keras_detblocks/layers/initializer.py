@@ -8,16 +8,18 @@ from keras import ops
 
 
 def fan_out_normal():
-    """He's normal initializer by fan-out (https://arxiv.org/abs/1502.01852), that of the published RegNets and CSPNets."""
+    """He's normal initializer by fan-out (https://arxiv.org/abs/1502.01852), that of the published
+    RegNets and CSPNets."""
     return FanOutNormal()
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class FanOutNormal(keras.initializers.VarianceScaling):
-    """Normal values of variance 2 / fan-out, drawn by NumPy: a third of the time of TensorFlow's operator.
+    """Normal values of variance 2 / fan-out, drawn by NumPy: a third of the time of TensorFlow's
+    operator.
 
-    Drawing is most of the time in which a large net is built. Seeded as Keras' initializers are: by `seed`, else by
-    `keras.utils.set_random_seed`; the same numbers on every backend.
+    Drawing is most of the time in which a large net is built. Seeded as Keras' initializers are: by
+    `seed`, else by `keras.utils.set_random_seed`; the same numbers on every backend.
 
     Args:
         seed: an int, or `None` for one that is drawn at construction.

@@ -1,4 +1,5 @@
-"""Normalisation of images (in the graph, so that every exported file takes raw pixels) and of features."""
+"""Normalisation of images (in the graph, so that every exported file takes raw pixels) and of
+features."""
 
 import keras
 from keras import ops
@@ -12,9 +13,11 @@ class ImageNormalization(keras.layers.Layer):
     """Maps raw pixels to `(image - mean) / std`, per channel.
 
     Args:
-        mean, std: a number, or one per channel, in the units of the pixels (RGB, 0 to 255). The default is ImageNet's. For
-            images of other than three channels the defaults become their averages over the channels.
-        evaluation: a dict of plain values that travels with the model, about how its weights are evaluated; not used here.
+        mean, std: a number, or one per channel, in the units of the pixels (RGB, 0 to 255). The
+            default is ImageNet's. For images of other than three channels the defaults become their
+            averages over the channels.
+        evaluation: a dict of plain values that travels with the model, about how its weights are
+            evaluated; not used here.
 
     Input and output shape `(B, H, W, C)`; integer images are cast to the compute dtype first.
 
@@ -27,13 +30,17 @@ class ImageNormalization(keras.layers.Layer):
     """
 
     def __init__(self, mean=IMAGENET_MEAN, std=IMAGENET_STD, evaluation=None, **kwargs):
-        kwargs.setdefault("autocast", False)  # integer pixels above 256 steps do not survive a cast to bfloat16
+        kwargs.setdefault(
+            "autocast", False
+        )  # integer pixels above 256 steps do not survive a cast to bfloat16
         super().__init__(**kwargs)
         self.mean = _numbers(mean)
         self.std = _numbers(std)
         self.evaluation = evaluation
         if any(s <= 0 for s in self.std):
-            raise ValueError(f"`std` must be positive: the image is divided by it. Received: std={std}")
+            raise ValueError(
+                f"`std` must be positive: the image is divided by it. Received: std={std}"
+            )
 
     def build(self, input_shape):
         self._channel_values(self.mean, input_shape[-1])
@@ -44,7 +51,9 @@ class ImageNormalization(keras.layers.Layer):
         channels = images.shape[-1]
         scale = [1.0 / s for s in self._channel_values(self.std, channels)]
         shift = [-m * s for m, s in zip(self._channel_values(self.mean, channels), scale)]
-        return ops.cast(images * ops.array(scale, "float32") + ops.array(shift, "float32"), self.compute_dtype)
+        return ops.cast(
+            images * ops.array(scale, "float32") + ops.array(shift, "float32"), self.compute_dtype
+        )
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -55,12 +64,18 @@ class ImageNormalization(keras.layers.Layer):
         if values in (IMAGENET_MEAN, IMAGENET_STD):
             return (sum(values) / len(values),) * channels
         raise ValueError(
-            f"Layer {self.name!r}: {len(values)} values for an image of {channels} channels; give one per channel, or one "
+            f"Layer {self.name!r}: {len(values)} values for an image of {channels} channels; give "
+            f"one per channel, or one "
             f"number for all. Received: mean={self.mean}, std={self.std}"
         )
 
     def get_config(self):
-        return {**super().get_config(), "mean": self.mean, "std": self.std, "evaluation": self.evaluation}
+        return {
+            **super().get_config(),
+            "mean": self.mean,
+            "std": self.std,
+            "evaluation": self.evaluation,
+        }
 
 
 def _numbers(value):
@@ -69,10 +84,12 @@ def _numbers(value):
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """`keras.layers.BatchNormalization` that trains with TensorFlow's fused operator: two to three times faster on CPU.
+    """`keras.layers.BatchNormalization` that trains with TensorFlow's fused operator: two to three
+    times faster on CPU.
 
-    Arguments, variables and inference are the base class's. In training the moving variance takes the unbiased batch variance,
-    as PyTorch and cuDNN do. Synchronised statistics, masks, other precisions and other backends go the base class's way.
+    Arguments, variables and inference are the base class's. In training the moving variance takes
+    the unbiased batch variance, as PyTorch and cuDNN do. Synchronised statistics, masks, other
+    precisions and other backends go the base class's way.
 
     >>> tuple(BatchNormalization()(keras.ops.ones((2, 4, 4, 3)), training=True).shape)
     (2, 4, 4, 3)
@@ -93,7 +110,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
             is_training=True,
         )
         self.moving_mean.assign(self.moving_mean * self.momentum + mean * (1.0 - self.momentum))
-        self.moving_variance.assign(self.moving_variance * self.momentum + variance * (1.0 - self.momentum))
+        self.moving_variance.assign(
+            self.moving_variance * self.momentum + variance * (1.0 - self.momentum)
+        )
         return outputs
 
     def _fusible(self, inputs):
@@ -107,12 +126,15 @@ class BatchNormalization(keras.layers.BatchNormalization):
         )
 
 
-def normalization_layer(normalization, *, epsilon=1e-5, momentum=0.9, groups=32, name=None, dtype=None):
+def normalization_layer(
+    normalization, *, epsilon=1e-5, momentum=0.9, groups=32, name=None, dtype=None
+):
     """Returns the Keras layer for a kind of feature normalisation.
 
     Args:
         normalization: `"batch"` or `"group"`.
-        epsilon: added to the variance. PyTorch's default here, not Keras' 1e-3: pretrained weights depend on it.
+        epsilon: added to the variance. PyTorch's default here, not Keras' 1e-3: pretrained weights
+            depend on it.
         momentum: of batch normalisation, in Keras' sense (0.9 is 0.1 in PyTorch).
         groups: of group normalisation.
         name, dtype: of the layer.
@@ -123,5 +145,10 @@ def normalization_layer(normalization, *, epsilon=1e-5, momentum=0.9, groups=32,
     if normalization == "batch":
         return BatchNormalization(epsilon=epsilon, momentum=momentum, name=name, dtype=dtype)
     if normalization == "group":
-        return keras.layers.GroupNormalization(groups=groups, epsilon=epsilon, name=name, dtype=dtype)
-    raise ValueError(f"`normalization` must be 'batch', 'group' or None. Received: normalization={normalization!r}")
+        return keras.layers.GroupNormalization(
+            groups=groups, epsilon=epsilon, name=name, dtype=dtype
+        )
+    raise ValueError(
+        f"`normalization` must be 'batch', 'group' or None. Received: "
+        f"normalization={normalization!r}"
+    )

@@ -6,7 +6,8 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class StochasticDepth(keras.layers.Layer):
-    """Drops a residual branch, image by image, with probability `rate` in training; scales the kept ones by `1 / (1 - rate)`.
+    """Drops a residual branch, image by image, with probability `rate` in training; scales the kept
+    ones by `1 / (1 - rate)`.
 
     Input and output shape `(B, ...)`. The identity outside training.
 

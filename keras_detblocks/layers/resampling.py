@@ -1,4 +1,5 @@
-"""Resampling between pyramid levels, in the form that is equal to PyTorch's at any size and short in TFLite."""
+"""Resampling between pyramid levels, in the form that is equal to PyTorch's at any size and short
+in TFLite."""
 
 import keras
 from keras import ops
@@ -7,13 +8,15 @@ from keras import ops
 def upsample_to(x, like, method="nearest", factor=None):
     """Upsamples `x` by a power of two and crops it to the height and width of `like`.
 
-    Nearest x2 and crop equals PyTorch's size-based nearest interpolation for the ceil-halved maps of a pyramid, odd sizes
-    included; Keras' own resize to the target size does not. `method` is `"nearest"` or `"bilinear"` (half-pixel centres).
+    Nearest x2 and crop equals PyTorch's size-based nearest interpolation for the ceil-halved maps
+    of a pyramid, odd sizes included; Keras' own resize to the target size does not. `method` is
+    `"nearest"` or `"bilinear"` (half-pixel centres).
 
     Args:
         x: `(B, h, w, C)`.
         like: `(B, H, W, C')`, with `h <= H <= 2 ** k * h` for some k, likewise the width.
-        factor: the power of two, where it is known; otherwise it is found from the sizes (2 where these are dynamic).
+        factor: the power of two, where it is known; otherwise it is found from the sizes (2 where
+            these are dynamic).
 
     Returns:
         `(B, H, W, C)`.
@@ -38,8 +41,9 @@ def upsample_to(x, like, method="nearest", factor=None):
 def resize_to(x, like, method="nearest"):
     """Resizes `x` to the height and width of `like`, whatever their ratio.
 
-    `"nearest"` takes source index floor(i * a / b), as PyTorch's size-based nearest interpolation; `"bilinear"` has half-pixel
-    centres and repeated edges. For exact powers of two `upsample_to` is the shorter graph.
+    `"nearest"` takes source index floor(i * a / b), as PyTorch's size-based nearest interpolation;
+    `"bilinear"` has half-pixel centres and repeated edges. For exact powers of two `upsample_to` is
+    the shorter graph.
 
     Args:
         x: `(B, h, w, C)`. like: `(B, H, W, C')`.
@@ -56,19 +60,33 @@ def resize_to(x, like, method="nearest"):
         if method == "nearest":
             x = ops.take(x, steps * here // there, axis=axis)
             continue
-        source = (ops.cast(steps, "float32") + 0.5) * ops.cast(here, "float32") / ops.cast(there, "float32") - 0.5
+        source = (ops.cast(steps, "float32") + 0.5) * ops.cast(here, "float32") / ops.cast(
+            there, "float32"
+        ) - 0.5
         source = ops.clip(source, 0.0, ops.cast(here - 1, "float32"))
         low = ops.cast(ops.floor(source), "int32")
-        weight = ops.cast(ops.reshape(source - ops.floor(source), (-1, 1, 1) if axis == 1 else (-1, 1)), x.dtype)
-        below, above = ops.take(x, low, axis=axis), ops.take(x, ops.minimum(low + 1, here - 1), axis=axis)
+        weight = ops.cast(
+            ops.reshape(source - ops.floor(source), (-1, 1, 1) if axis == 1 else (-1, 1)), x.dtype
+        )
+        below, above = (
+            ops.take(x, low, axis=axis),
+            ops.take(x, ops.minimum(low + 1, here - 1), axis=axis),
+        )
         x = below * (1 - weight) + above * weight
     return x
 
 
 def _linear(x, factor, axis):
-    """Linear interpolation along one axis of unknown length, half-pixel centres, edges repeated: one phase per offset."""
-    first, last = (slice(None),) * axis + (slice(None, 1),), (slice(None),) * axis + (slice(-1, None),)
-    but_first, but_last = (slice(None),) * axis + (slice(1, None),), (slice(None),) * axis + (slice(None, -1),)
+    """Linear interpolation along one axis of unknown length, half-pixel centres, edges repeated:
+    one phase per offset."""
+    first, last = (
+        (slice(None),) * axis + (slice(None, 1),),
+        (slice(None),) * axis + (slice(-1, None),),
+    )
+    but_first, but_last = (
+        (slice(None),) * axis + (slice(1, None),),
+        (slice(None),) * axis + (slice(None, -1),),
+    )
     before = ops.concatenate([x[first], x[but_last]], axis)
     after = ops.concatenate([x[but_first], x[last]], axis)
     phases = []
@@ -80,8 +98,11 @@ def _linear(x, factor, axis):
 
 
 def _factor(x, like):
-    """The power of two that reaches the size of `like`; two where the sizes are not known before run time."""
-    pairs = [(n, m) for n, m in zip(x.shape[1:3], like.shape[1:3]) if n is not None and m is not None]
+    """The power of two that reaches the size of `like`; two where the sizes are not known before
+    run time."""
+    pairs = [
+        (n, m) for n, m in zip(x.shape[1:3], like.shape[1:3]) if n is not None and m is not None
+    ]
     factor = 1
     while any(n * factor < m for n, m in pairs):
         factor *= 2
@@ -90,15 +111,18 @@ def _factor(x, like):
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class MaxPool2D(keras.layers.Layer):
-    """Max-pooling with `padding="symmetric"`: minus infinity on both sides, as PyTorch pads; or Keras' `"same"`, `"valid"`.
+    """Max-pooling with `padding="symmetric"`: minus infinity on both sides, as PyTorch pads; or
+    Keras' `"same"`, `"valid"`.
 
-    A symmetric strided window is computed as a stride-1 `same` window and a subsampling, which is exact at every size and
-    needs no padding operator (a pad of minus infinity would ruin the ranges of an int8 file).
+    A symmetric strided window is computed as a stride-1 `same` window and a subsampling, which is
+    exact at every size and needs no padding operator (a pad of minus infinity would ruin the ranges
+    of an int8 file).
 
     Args:
         pool_size: odd int. strides: int. padding: `"symmetric"`, `"same"` or `"valid"`.
 
-    Input shape `(B, H, W, C)`, output shape `(B, ceil(H / strides), ceil(W / strides), C)` unless `"valid"`.
+    Input shape `(B, H, W, C)`, output shape `(B, ceil(H / strides), ceil(W / strides), C)` unless
+    `"valid"`.
 
     >>> tuple(MaxPool2D(3, strides=2)(keras.ops.ones((1, 8, 7, 2))).shape)
     (1, 4, 4, 2)
@@ -107,19 +131,29 @@ class MaxPool2D(keras.layers.Layer):
     def __init__(self, pool_size, strides=1, padding="symmetric", **kwargs):
         super().__init__(**kwargs)
         if padding not in ("symmetric", "same", "valid"):
-            raise ValueError(f"`padding` must be 'symmetric', 'same' or 'valid'. Received: padding={padding!r}")
+            raise ValueError(
+                f"`padding` must be 'symmetric', 'same' or 'valid'. Received: padding={padding!r}"
+            )
         if padding == "symmetric" and pool_size % 2 == 0:
-            raise ValueError(f"Symmetric padding needs an odd window. Received: pool_size={pool_size}")
+            raise ValueError(
+                f"Symmetric padding needs an odd window. Received: pool_size={pool_size}"
+            )
         self.pool_size = pool_size
         self.strides = strides
         self.padding = padding
 
     def call(self, x):
         if self.padding != "symmetric":
-            return ops.max_pool(x, self.pool_size, self.strides, self.padding, data_format="channels_last")
+            return ops.max_pool(
+                x, self.pool_size, self.strides, self.padding, data_format="channels_last"
+            )
         if self.pool_size > 1:
             x = ops.max_pool(x, self.pool_size, 1, "same", data_format="channels_last")
-        return x if self.strides == 1 else ops.max_pool(x, 1, self.strides, "valid", data_format="channels_last")
+        return (
+            x
+            if self.strides == 1
+            else ops.max_pool(x, 1, self.strides, "valid", data_format="channels_last")
+        )
 
     def get_config(self):
         return {

@@ -9,4 +9,16 @@ from .m2det import SFAM, TUM, FFMv1, FFMv2
 from .mlfpn import MLFPN
 from .panet import PANet
 
-__all__ = ["ASFF", "EFM", "FPN", "MLFPN", "SFAM", "TUM", "BiFPN", "CSPPANet", "FFMv1", "FFMv2", "PANet"]
+__all__ = [
+    "ASFF",
+    "EFM",
+    "FPN",
+    "MLFPN",
+    "SFAM",
+    "TUM",
+    "BiFPN",
+    "CSPPANet",
+    "FFMv1",
+    "FFMv2",
+    "PANet",
+]

@@ -1,7 +1,8 @@
 """Adaptively Spatial Feature Fusion (https://arxiv.org/abs/1911.09516), for any number of levels.
 
-Numbers agree with the authors' code, in both its forms (Darknet and MobileNet widths): a map is projected where its width
-differs, never otherwise, and the expanding convolution belongs to the block.
+Numbers agree with the authors' code, in both its forms (Darknet and MobileNet widths): a map is
+projected where its width differs, never otherwise, and the expanding convolution belongs to the
+block.
 """
 
 import keras
@@ -14,25 +15,32 @@ from .levels import Neck, check_pyramid, level_name, level_size, shapes_of
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class ASFF(Neck):
-    """Fuses all levels into each level by weights learned per pixel: a softmax over the levels. It consumes a neck's output.
+    """Fuses all levels into each level by weights learned per pixel: a softmax over the levels. It
+    consumes a neck's output.
 
     Paper: https://arxiv.org/abs/1911.09516
 
-    For each output level, all maps are brought to its size and width: from coarser levels by a 1x1 convolution (where widths
-    differ) and nearest upsampling, from finer ones by max-pools and a stride-2 convolution. A 1x1 convolution squeezes each to
-    a weight map, another makes one logit per level of them, and the weighted sum passes a 3x3 convolution.
+    For each output level, all maps are brought to its size and width: from coarser levels by a 1x1
+    convolution (where widths differ) and nearest upsampling, from finer ones by max-pools and a
+    stride-2 convolution. A 1x1 convolution squeezes each to a weight map, another makes one logit
+    per level of them, and the weighted sum passes a 3x3 convolution.
 
     Args:
         filters: width of the output convolution.
-        levels: the output levels; `None` means all inputs. Every input takes part in every output level.
-        compress_channels: width of the squeezed weight maps (the authors: 16, or 8 beside their RFB).
-        expand: whether each level has its output convolution; without it a level keeps its own width.
-        normalization: `"batch"`, `"group"` or `None`. Group normalisation does not fit the narrow weight maps, which then have
-            batch normalisation.
-        activation: after each convolution (the authors: `"darknet_leaky_relu"`, mobile `"relu6"`, which quantises better).
+        levels: the output levels; `None` means all inputs. Every input takes part in every output
+            level.
+        compress_channels: width of the squeezed weight maps (the authors: 16, or 8 beside their
+            RFB).
+        expand: whether each level has its output convolution; without it a level keeps its own
+            width.
+        normalization: `"batch"`, `"group"` or `None`. Group normalisation does not fit the narrow
+            weight maps, which then have batch normalisation.
+        activation: after each convolution (the authors: `"darknet_leaky_relu"`, mobile `"relu6"`,
+            which quantises better).
         upsampling: `"nearest"` (the authors') or `"bilinear"`.
 
-    Input: dict of `(B, H, W, C)` by level, at least two, each half the size of the finer one, rounded up. Any image size works.
+    Input: dict of `(B, H, W, C)` by level, at least two, each half the size of the finer one,
+    rounded up. Any image size works.
 
     Output: dict of `(B, H, W, filters)` by level. In int8 the weights have steps of 1/256.
 
@@ -59,7 +67,10 @@ class ASFF(Neck):
     ):
         super().__init__(filters, levels, normalization, activation, upsampling, **kwargs)
         if not isinstance(compress_channels, int) or compress_channels < 1:
-            raise ValueError(f"`compress_channels` must be an int of at least 1. Received: compress_channels={compress_channels!r}")
+            raise ValueError(
+                f"`compress_channels` must be an int of at least 1. Received: "
+                f"compress_channels={compress_channels!r}"
+            )
         self.compress_channels = compress_channels
         self.expand = expand
         self.fusions = {}
@@ -69,40 +80,69 @@ class ASFF(Neck):
 
     def build_levels(self, shapes):
         if len(shapes) < 2:
-            raise ValueError(f"ASFF {self.name!r} fuses at least two levels. Received: {[level_name(level) for level in shapes]}")
+            raise ValueError(
+                f"ASFF {self.name!r} fuses at least two levels. Received: "
+                f"{[level_name(level) for level in shapes]}"
+            )
         for level in self.required_levels(shapes):
-            self.fusions[level] = ASFFLevel(self, level, name=level_name(level), dtype=self.dtype_policy)
+            self.fusions[level] = ASFFLevel(
+                self, level, name=level_name(level), dtype=self.dtype_policy
+            )
             self.fusions[level].build(dict(shapes))
 
     def call(self, features, training=None):
         check_pyramid(shapes_of(features), self)
-        return {level_name(level): fusion(features, training=training) for level, fusion in self.fusions.items()}
+        return {
+            level_name(level): fusion(features, training=training)
+            for level, fusion in self.fusions.items()
+        }
 
     def compute_output_shape(self, input_shape):
         shapes = check_pyramid(input_shape, self)
         return {
-            level_name(level): (*level_size(shapes, level), self.filters if self.expand else shapes[level][-1])
+            level_name(level): (
+                *level_size(shapes, level),
+                self.filters if self.expand else shapes[level][-1],
+            )
             for level in self.required_levels(shapes)
         }
 
     def get_config(self):
-        return {**super().get_config(), "compress_channels": self.compress_channels, "expand": self.expand}
+        return {
+            **super().get_config(),
+            "compress_channels": self.compress_channels,
+            "expand": self.expand,
+        }
 
     def weight_layouts(self):
-        """The authors' names; they count levels from the coarsest. One level alone may lack its prefix."""
-        layouts = [Layout("GOATmessi8/ASFF", torch_key(*(rule for each in self.fusions.values() for rule in each.rules(True))))]
+        """The authors' names; they count levels from the coarsest. One level alone may lack its
+        prefix."""
+        layouts = [
+            Layout(
+                "GOATmessi8/ASFF",
+                torch_key(*(rule for each in self.fusions.values() for rule in each.rules(True))),
+            )
+        ]
         if len(self.fusions) == 1:
-            layouts += [Layout("GOATmessi8/ASFF, one level", torch_key(*fusion.rules(False))) for fusion in self.fusions.values()]
+            layouts += [
+                Layout("GOATmessi8/ASFF, one level", torch_key(*fusion.rules(False)))
+                for fusion in self.fusions.values()
+            ]
         return layouts
 
 
 class ASFFLevel(keras.layers.Layer):
-    """One output level: all maps brought here, weighted and summed. Not public: it is configured by its `ASFF`."""
+    """One output level: all maps brought here, weighted and summed. Not public: it is configured by
+    its `ASFF`."""
 
     def __init__(self, neck, level, **kwargs):
         super().__init__(**kwargs)
         self.neck_options = {"normalization": neck.normalization, "activation": neck.activation}
-        self.filters, self.compress_channels, self.upsampling = neck.filters, neck.compress_channels, neck.upsampling
+        self.filters, self.compress_channels, self.upsampling = (
+            neck.filters,
+            neck.compress_channels,
+            neck.upsampling,
+        )
         self.level, self.expanding = level, neck.expand
         self.sources = ()
         self.shrink = MaxPool2D(3, strides=2, name="shrink", dtype=self.dtype_policy)
@@ -110,7 +150,9 @@ class ASFFLevel(keras.layers.Layer):
         self.logits = self.expand = None
 
     def build(self, input_shape):
-        self.sources = tuple(sorted(input_shape, reverse=True))  # coarsest first, the authors' order
+        self.sources = tuple(
+            sorted(input_shape, reverse=True)
+        )  # coarsest first, the authors' order
         here = input_shape[self.level]
         for source in self.sources:
             shape = input_shape[source]
@@ -120,17 +162,31 @@ class ASFFLevel(keras.layers.Layer):
             if source < self.level:
                 self.strided[source] = self.unit(f"P{source}_stride", here[-1], 3, strides=2)
                 self.strided[source].build((shape[0], None, None, shape[-1]))
-            narrow = {"normalization": "batch"} if self.neck_options["normalization"] == "group" else {}
+            narrow = (
+                {"normalization": "batch"} if self.neck_options["normalization"] == "group" else {}
+            )
             self.squeezes[source] = self.unit(f"P{source}_weight", self.compress_channels, **narrow)
             self.squeezes[source].build(here)
-        self.logits = Conv2D(len(self.sources), 1, kernel_initializer="lecun_uniform", name="weights", dtype=self.dtype_policy)
+        self.logits = Conv2D(
+            len(self.sources),
+            1,
+            kernel_initializer="lecun_uniform",
+            name="weights",
+            dtype=self.dtype_policy,
+        )
         self.logits.build((*here[:3], self.compress_channels * len(self.sources)))
         if self.expanding:
             self.expand = self.unit("expand", self.filters, 3)
             self.expand.build(here)
 
     def unit(self, name, filters, kernel_size=1, strides=1, **kwargs):
-        options = {**self.neck_options, "kernel_initializer": "he_normal", "name": name, "dtype": self.dtype_policy, **kwargs}
+        options = {
+            **self.neck_options,
+            "kernel_initializer": "he_normal",
+            "name": name,
+            "dtype": self.dtype_policy,
+            **kwargs,
+        }
         return ConvNormAct(filters, kernel_size, strides, **options)
 
     def call(self, features, training=None):
@@ -155,8 +211,11 @@ class ASFFLevel(keras.layers.Layer):
         return maps
 
     def weights_of(self, maps, training=None):
-        """`(B, H, W, number of levels)`, float32, summing to one at every pixel, coarsest level first."""
-        squeezed = [self.squeezes[source](x, training=training) for source, x in zip(self.sources, maps)]
+        """`(B, H, W, number of levels)`, float32, summing to one at every pixel, coarsest level
+        first."""
+        squeezed = [
+            self.squeezes[source](x, training=training) for source, x in zip(self.sources, maps)
+        ]
         return ops.softmax(ops.cast(self.logits(concatenate(squeezed)), "float32"), axis=-1)
 
     def weighted_sum(self, maps, weights):
@@ -169,7 +228,10 @@ class ASFFLevel(keras.layers.Layer):
         rules = [(f"{ours}weights/", f"{theirs}weight_levels/")]
         names = [("expand", "expand")]
         for i, source in enumerate(self.sources):
-            names += [(f"P{source}_{part}", f"{part}_level_{i}") for part in ("compress", "stride", "weight")]
+            names += [
+                (f"P{source}_{part}", f"{part}_level_{i}")
+                for part in ("compress", "stride", "weight")
+            ]
         for name, their_name in names:
             for part, their_part in (("conv", "conv"), ("norm", "batch_norm")):
                 rules.append((f"{ours}{name}/{part}/", f"{theirs}{their_name}.{their_part}/"))

@@ -1,12 +1,20 @@
 """BiFPN (EfficientDet, https://arxiv.org/abs/1911.09070), equal to google/automl and effdet.
 
-Not in the paper but in the authors' code, and here: the activation stands before the separable convolution; in the first cell
-each use of an input has its own projection; P6 is made of C5 by a projection and a max-pool.
+Not in the paper but in the authors' code, and here: the activation stands before the separable
+convolution; in the first cell each use of an input has its own projection; P6 is made of C5 by a
+projection and a max-pool.
 """
 
 import keras
 
-from ..layers import Conv2D, MaxPool2D, WeightedFusion, activation_layer, normalization_layer, upsample_to
+from ..layers import (
+    Conv2D,
+    MaxPool2D,
+    WeightedFusion,
+    activation_layer,
+    normalization_layer,
+    upsample_to,
+)
 from ..layers.fusion import FUSION_METHODS
 from ..weights import Layout, torch_key
 from .levels import Neck, level_name
@@ -16,7 +24,9 @@ EPSILON = 1e-3  # of batch normalisation, in all published EfficientDets
 # google/automl, hparams_config.py: width, cells, levels, fusion, activation.
 _FULL = (3, 4, 5, 6, 7)
 VARIANTS = {
-    name: dict(filters=filters, num_repeats=repeats, levels=levels, fusion=fusion, activation=activation)
+    name: dict(
+        filters=filters, num_repeats=repeats, levels=levels, fusion=fusion, activation=activation
+    )
     for name, filters, repeats, levels, fusion, activation in [
         ("d0", 64, 3, _FULL, "fast", "silu"),
         ("d1", 88, 4, _FULL, "fast", "silu"),
@@ -40,8 +50,8 @@ VARIANTS = {
 def wiring(levels):
     """The nodes of one cell: a list of `(name, level, inputs)`, inputs as `(name, level)`.
 
-    Cell inputs are called "P3_in", top-down nodes "P4_td", outputs "P3_out". The coarsest level has no top-down node and the
-    finest no second one, because a node with one input adds nothing.
+    Cell inputs are called "P3_in", top-down nodes "P4_td", outputs "P3_out". The coarsest level has
+    no top-down node and the finest no second one, because a node with one input adds nothing.
 
     >>> wiring((3, 4))
     [('P3_out', 3, [('P3_in', 3), ('P4_in', 4)]), ('P4_out', 4, [('P4_in', 4), ('P3_out', 3)])]
@@ -62,25 +72,31 @@ def wiring(levels):
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class BiFPN(Neck):
-    """Weighted bi-directional feature pyramid: repeated cells of a top-down and a bottom-up pass with learned fusion weights.
+    """Weighted bi-directional feature pyramid: repeated cells of a top-down and a bottom-up pass
+    with learned fusion weights.
 
-    Paper: https://arxiv.org/abs/1911.09070. `BiFPN.from_variant("d0")` to `"d7x"` and `"lite0"` to `"lite4"` give
-    EfficientDet's scaled settings.
+    Paper: https://arxiv.org/abs/1911.09070. `BiFPN.from_variant("d0")` to `"d7x"` and `"lite0"` to
+    `"lite4"` give EfficientDet's scaled settings.
 
     Args:
         filters: width of every level.
-        levels: the output levels, at least two. Those above the coarsest input are made from it (1x1 convolution, max-pool).
+        levels: the output levels, at least two. Those above the coarsest input are made from it
+            (1x1 convolution, max-pool).
         num_repeats: number of cells.
-        fusion: `"fast"`, `"softmax"` or `"sum"` (`WeightedFusion`). `"sum"` with `activation="relu6"` is EfficientDet-lite's
-            choice for int8.
+        fusion: `"fast"`, `"softmax"` or `"sum"` (`WeightedFusion`). `"sum"` with
+            `activation="relu6"` is EfficientDet-lite's choice for int8.
         separable: whether nodes convolve depthwise-separably, as published, or plainly.
-        padding: of the max-pools: `"same"` (google/automl and effdet's `tf_` models) or `"symmetric"` (effdet's others).
-        use_bias: whether convolutions before a normalisation have a bias (as google/automl's and effdet's `tf_` models).
-        normalization: `"batch"`, `"group"` or `None`. Batch normalisation has EfficientDet's epsilon of 1e-3.
+        padding: of the max-pools: `"same"` (google/automl and effdet's `tf_` models) or
+            `"symmetric"` (effdet's others).
+        use_bias: whether convolutions before a normalisation have a bias (as google/automl's and
+            effdet's `tf_` models).
+        normalization: `"batch"`, `"group"` or `None`. Batch normalisation has EfficientDet's
+            epsilon of 1e-3.
         activation: before each node's convolution.
         upsampling: `"nearest"` (the paper's) or `"bilinear"`.
 
-    Input: dict of `(B, H, W, C)` by level, each half the size of the finer one, rounded up. Any image size works.
+    Input: dict of `(B, H, W, C)` by level, each half the size of the finer one, rounded up. Any
+    image size works.
 
     Output: dict of `(B, H, W, filters)` by level.
 
@@ -113,11 +129,17 @@ class BiFPN(Neck):
         if len(self.levels) < 2:
             raise ValueError(f"A BiFPN fuses at least two levels. Received: levels={levels}")
         if not isinstance(num_repeats, int) or num_repeats < 1:
-            raise ValueError(f"`num_repeats` must be an int of at least 1. Received: num_repeats={num_repeats!r}")
+            raise ValueError(
+                f"`num_repeats` must be an int of at least 1. Received: num_repeats={num_repeats!r}"
+            )
         if fusion not in FUSION_METHODS:
-            raise ValueError(f"`fusion` must be one of {FUSION_METHODS}. Received: fusion={fusion!r}")
+            raise ValueError(
+                f"`fusion` must be one of {FUSION_METHODS}. Received: fusion={fusion!r}"
+            )
         if padding not in ("same", "symmetric"):
-            raise ValueError(f"`padding` must be 'same' or 'symmetric'. Received: padding={padding!r}")
+            raise ValueError(
+                f"`padding` must be 'same' or 'symmetric'. Received: padding={padding!r}"
+            )
         self.num_repeats = num_repeats
         self.fusion = fusion
         self.separable = separable
@@ -127,9 +149,12 @@ class BiFPN(Neck):
 
     @classmethod
     def from_variant(cls, variant, **kwargs):
-        """A BiFPN of EfficientDet D0 to D7x ("d0" ... "d7x") or lite0 to lite4; `kwargs` override its arguments."""
+        """A BiFPN of EfficientDet D0 to D7x ("d0" ... "d7x") or lite0 to lite4; `kwargs` override
+        its arguments."""
         if variant not in VARIANTS:
-            raise ValueError(f"`variant` must be one of {sorted(VARIANTS)}. Received: variant={variant!r}")
+            raise ValueError(
+                f"`variant` must be one of {sorted(VARIANTS)}. Received: variant={variant!r}"
+            )
         return cls(**{**VARIANTS[variant], **kwargs})
 
     def build_levels(self, shapes):
@@ -139,11 +164,18 @@ class BiFPN(Neck):
             if not self.extras and shapes[top][-1] != self.filters:
                 self.extras[level] = self.projection(f"P{level}_in", shapes[top])
             below = max(self.pools, default=top)
-            self.pools[level] = _pool(level - below, self.padding, f"P{level}_pool", self.dtype_policy)
+            self.pools[level] = _pool(
+                level - below, self.padding, f"P{level}_pool", self.dtype_policy
+            )
             widths[level] = self.filters
         for repeat in range(self.num_repeats):
             cell = BiFPNCell(self, name=str(repeat + 1), dtype=self.dtype_policy)
-            cell.build({f"P{level}_in": (*shapes[top][:1], None, None, width) for level, width in widths.items()})
+            cell.build(
+                {
+                    f"P{level}_in": (*shapes[top][:1], None, None, width)
+                    for level, width in widths.items()
+                }
+            )
             self.cells.append(cell)
             widths = dict.fromkeys(widths, self.filters)
 
@@ -161,7 +193,11 @@ class BiFPN(Neck):
 
     def projection(self, name, input_shape):
         """A built 1x1 convolution with normalisation and without activation."""
-        options = {"activation": None, "use_bias": self.use_bias or self.normalization is None, "epsilon": EPSILON}
+        options = {
+            "activation": None,
+            "use_bias": self.use_bias or self.normalization is None,
+            "epsilon": EPSILON,
+        }
         unit = self.unit(name, **options)
         unit.build(input_shape)
         return unit
@@ -177,7 +213,8 @@ class BiFPN(Neck):
         }
 
     def weight_layouts(self):
-        """Names of rwightman/efficientdet-pytorch (below `fpn.`); it counts levels from P3 and cell inputs before nodes."""
+        """Names of rwightman/efficientdet-pytorch (below `fpn.`); it counts levels from P3 and cell
+        inputs before nodes."""
         rules = [
             (f"^P{level}_in/{ours}/", f"resample.{self.levels.index(level)}.conv.{theirs}/")
             for level in self.extras
@@ -190,8 +227,12 @@ class BiFPN(Neck):
                 ours, theirs = f"^{cell + 1}/{name}/", f"cell.{cell}.fnode.{k}."
                 for source, _ in inputs:
                     offset = order.index(source)
-                    rules.append((f"{ours}{source}/conv/", f"{theirs}combine.resample.{offset}.conv.conv/"))
-                    rules.append((f"{ours}{source}/norm/", f"{theirs}combine.resample.{offset}.conv.bn/"))
+                    rules.append(
+                        (f"{ours}{source}/conv/", f"{theirs}combine.resample.{offset}.conv.conv/")
+                    )
+                    rules.append(
+                        (f"{ours}{source}/norm/", f"{theirs}combine.resample.{offset}.conv.bn/")
+                    )
                 rules.append((f"{ours}fusion/", f"{theirs}combine/"))
                 rules.append((f"{ours}depthwise/", f"{theirs}after_combine.conv.conv_dw/"))
                 rules.append((f"{ours}pointwise/", f"{theirs}after_combine.conv.conv_pw/"))
@@ -205,7 +246,8 @@ class BiFPNCell(keras.layers.Layer):
     def __init__(self, neck, **kwargs):
         super().__init__(**kwargs)
         self.nodes = {
-            name: BiFPNNode(neck, level, inputs, name=name, dtype=self.dtype_policy) for name, level, inputs in wiring(neck.levels)
+            name: BiFPNNode(neck, level, inputs, name=name, dtype=self.dtype_policy)
+            for name, level, inputs in wiring(neck.levels)
         }
 
     def build(self, input_shape):
@@ -224,7 +266,8 @@ class BiFPNCell(keras.layers.Layer):
 
 
 class BiFPNNode(keras.layers.Layer):
-    """Resample every source to this level, fuse, activate, convolve, normalise. Not public: it is configured by its `BiFPN`."""
+    """Resample every source to this level, fuse, activate, convolve, normalise. Not public: it is
+    configured by its `BiFPN`."""
 
     def __init__(self, neck, level, sources, **kwargs):
         super().__init__(**kwargs)
@@ -238,12 +281,16 @@ class BiFPNNode(keras.layers.Layer):
             if other < level
         }
         self.fusion = WeightedFusion(neck.fusion, name="fusion", dtype=self.dtype_policy)
-        self.act = activation_layer(neck.activation or "linear", name="act", dtype=self.dtype_policy)
+        self.act = activation_layer(
+            neck.activation or "linear", name="act", dtype=self.dtype_policy
+        )
         bias = neck.use_bias or neck.normalization is None
         self.convolutions = _convolutions(neck.filters, neck.separable, bias, self.dtype_policy)
         self.norm = None
         if neck.normalization is not None:
-            self.norm = normalization_layer(neck.normalization, epsilon=EPSILON, name="norm", dtype=self.dtype_policy)
+            self.norm = normalization_layer(
+                neck.normalization, epsilon=EPSILON, name="norm", dtype=self.dtype_policy
+            )
 
     def build(self, input_shape):
         for (source, _), shape in zip(self.sources, input_shape):
@@ -277,7 +324,31 @@ def _pool(steps, padding, name, dtype):
 
 def _convolutions(filters, separable, use_bias, dtype):
     if not separable:
-        return [Conv2D(filters, 3, use_bias=use_bias, kernel_initializer="he_normal", name="conv", dtype=dtype)]
-    depthwise = Conv2D(filters, 3, groups=filters, use_bias=False, kernel_initializer="he_normal", name="depthwise", dtype=dtype)
-    pointwise = Conv2D(filters, 1, use_bias=use_bias, kernel_initializer="lecun_uniform", name="pointwise", dtype=dtype)
+        return [
+            Conv2D(
+                filters,
+                3,
+                use_bias=use_bias,
+                kernel_initializer="he_normal",
+                name="conv",
+                dtype=dtype,
+            )
+        ]
+    depthwise = Conv2D(
+        filters,
+        3,
+        groups=filters,
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name="depthwise",
+        dtype=dtype,
+    )
+    pointwise = Conv2D(
+        filters,
+        1,
+        use_bias=use_bias,
+        kernel_initializer="lecun_uniform",
+        name="pointwise",
+        dtype=dtype,
+    )
     return [depthwise, pointwise]

@@ -1,7 +1,8 @@
 """CSPNet's Exact Fusion Model (https://arxiv.org/abs/1911.11929, section 3.2, figure 6c).
 
-Which maps meet where, the concatenations and the cross-channel pooling before them are the paper's. Widths, kernels, the
-resampling and the merge of the bottom-up column are published nowhere; those here are a documented choice.
+Which maps meet where, the concatenations and the cross-channel pooling before them are the paper's.
+Widths, kernels, the resampling and the merge of the bottom-up column are published nowhere; those
+here are a documented choice.
 """
 
 import keras
@@ -12,29 +13,35 @@ from .levels import Neck, level_name
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class EFM(Neck):
-    """Exact Fusion Model: each level gathers exactly its own scale and both neighbours, through cross-channel pooling.
+    """Exact Fusion Model: each level gathers exactly its own scale and both neighbours, through
+    cross-channel pooling.
 
     Paper: https://arxiv.org/abs/1911.11929
 
-    F_l = 1x1 convolution of [pool(C_l), 2x2 max-pool of pool(C_{l-1}), pool(F_{l+1}) upsampled]; then
-    P_lowest = 3x3 convolution of F_lowest and P_l = 3x3 convolution of [F_l, 3x3 stride-2 convolution of P_{l-1}].
+    F_l = 1x1 convolution of [pool(C_l), 2x2 max-pool of pool(C_{l-1}), pool(F_{l+1}) upsampled];
+    then P_lowest = 3x3 convolution of F_lowest and P_l = 3x3 convolution of [F_l, 3x3 stride-2
+    convolution of P_{l-1}].
 
     Args:
         filters: width of every output level.
-        levels: the output levels. All inputs from one level below the lowest to the highest are needed: (3, 4, 5) needs P2.
-        pool_size: of `CrossChannelPooling` before the concatenations; 1 is the model without it. It must divide `filters` and
-            the channels of the inputs. 4 cuts the concatenated maps by the paper's 75 %.
+        levels: the output levels. All inputs from one level below the lowest to the highest are
+            needed: (3, 4, 5) needs P2.
+        pool_size: of `CrossChannelPooling` before the concatenations; 1 is the model without it. It
+            must divide `filters` and the channels of the inputs. 4 cuts the concatenated maps by
+            the paper's 75 %.
         grouping: `"strided"` (Darknet's) or `"contiguous"`.
         normalization: `"batch"`, `"group"` or `None`.
         activation: after each convolution.
         upsampling: `"nearest"` or `"bilinear"`.
 
-    Input: dict of `(B, H, W, C)` by level, each half the size of the finer one, rounded up. Any image size works.
+    Input: dict of `(B, H, W, C)` by level, each half the size of the finer one, rounded up. Any
+    image size works.
 
     Output: dict of `(B, H, W, filters)` by level.
 
     Raises:
-        ValueError: on arguments out of range, missing levels, sizes that do not form a pyramid, or indivisible channels.
+        ValueError: on arguments out of range, missing levels, sizes that do not form a pyramid, or
+            indivisible channels.
 
     Example:
 
@@ -57,11 +64,16 @@ class EFM(Neck):
     ):
         super().__init__(filters, levels, normalization, activation, upsampling, **kwargs)
         if isinstance(pool_size, int) and pool_size > 0 and filters % pool_size:
-            raise ValueError(f"`pool_size` must divide `filters`. Received: filters={filters}, pool_size={pool_size}")
+            raise ValueError(
+                f"`pool_size` must divide `filters`. Received: filters={filters}, "
+                f"pool_size={pool_size}"
+            )
         self.pool_size = pool_size
         self.grouping = grouping
         self.pool = CrossChannelPooling(pool_size, grouping, name="pool", dtype=self.dtype_policy)
-        self.shrink = MaxPool2D(2, strides=2, padding="same", name="shrink", dtype=self.dtype_policy)
+        self.shrink = MaxPool2D(
+            2, strides=2, padding="same", name="shrink", dtype=self.dtype_policy
+        )
         self.fuses, self.downs, self.outs = {}, {}, {}
 
     def required_levels(self, shapes):
@@ -74,12 +86,17 @@ class EFM(Neck):
         for level in self.required_levels(shapes):
             if shapes[level][-1] % self.pool_size:
                 raise ValueError(
-                    f"EFM {self.name!r}: the {shapes[level][-1]} channels of P{level} are not divisible by "
+                    f"EFM {self.name!r}: the {shapes[level][-1]} channels of P{level} are not "
+                    f"divisible by "
                     f"pool_size={self.pool_size}; choose a divisor, or pool_size=1."
                 )
         for level in self.path():
             map_shape = shapes[level][:3]
-            gathered = shapes[level][-1] + shapes[level - 1][-1] + (self.filters if level < max(self.levels) else 0)
+            gathered = (
+                shapes[level][-1]
+                + shapes[level - 1][-1]
+                + (self.filters if level < max(self.levels) else 0)
+            )
             self.fuses[level] = self.unit(f"F{level}", 1)
             self.fuses[level].build((*map_shape, gathered // self.pool_size))
             width = self.filters
@@ -101,7 +118,9 @@ class EFM(Neck):
         for level in reversed(self.path()):
             gathered = [features[level], self.shrink(features[level - 1])]
             if level + 1 in fused:
-                gathered.append(upsample_to(self.pool(fused[level + 1]), features[level], self.upsampling, 2))
+                gathered.append(
+                    upsample_to(self.pool(fused[level + 1]), features[level], self.upsampling, 2)
+                )
             fused[level] = self.fuses[level](concatenate(gathered), training=training)
         outputs = {}
         for level in self.path():
@@ -115,4 +134,6 @@ class EFM(Neck):
         return {**super().get_config(), "pool_size": self.pool_size, "grouping": self.grouping}
 
     def unit(self, name, kernel_size=1, strides=1, filters=None, **kwargs):
-        return super().unit(name, kernel_size, strides, filters, **{"kernel_initializer": "he_normal", **kwargs})
+        return super().unit(
+            name, kernel_size, strides, filters, **{"kernel_initializer": "he_normal", **kwargs}
+        )

@@ -1,7 +1,9 @@
-"""The parts of M2Det's multi-level pyramid (https://arxiv.org/abs/1811.04533): FFMv1, FFMv2, TUM, SFAM.
+"""The parts of M2Det's multi-level pyramid (https://arxiv.org/abs/1811.04533): FFMv1, FFMv2, TUM,
+SFAM.
 
-As in the authors' code where it differs from the paper: nearest upsampling where figure 4 draws bilinear; in a TUM the 3x3
-convolution stands on the skip, and a 1x1 convolution smooths each output; its last encoder convolution is unpadded with stride 1.
+As in the authors' code where it differs from the paper: nearest upsampling where figure 4 draws
+bilinear; in a TUM the 3x3 convolution stands on the skip, and a 1x1 convolution smooths each
+output; its last encoder convolution is unpadded with stride 1.
 """
 
 import re
@@ -21,16 +23,26 @@ class _Part(keras.layers.Layer):
     def __init__(self, normalization, activation, upsampling, **kwargs):
         super().__init__(**kwargs)
         if upsampling not in ("nearest", "bilinear"):
-            raise ValueError(f"`upsampling` must be 'nearest' or 'bilinear'. Received: upsampling={upsampling!r}")
+            raise ValueError(
+                f"`upsampling` must be 'nearest' or 'bilinear'. Received: upsampling={upsampling!r}"
+            )
         self.normalization = normalization
         self.activation = activation
         self.upsampling = upsampling
 
     def unit(self, filters, kernel_size, strides=1, name=None, **kwargs):
         if not isinstance(filters, int) or filters < 1:
-            raise ValueError(f"{type(self).__name__}: filters must be ints of at least 1. Received: {filters!r}")
-        options = {"normalization": self.normalization, "activation": self.activation, "kernel_initializer": "he_normal"}
-        return ConvNormAct(filters, kernel_size, strides, name=name, dtype=self.dtype_policy, **options, **kwargs)
+            raise ValueError(
+                f"{type(self).__name__}: filters must be ints of at least 1. Received: {filters!r}"
+            )
+        options = {
+            "normalization": self.normalization,
+            "activation": self.activation,
+            "kernel_initializer": "he_normal",
+        }
+        return ConvNormAct(
+            filters, kernel_size, strides, name=name, dtype=self.dtype_policy, **options, **kwargs
+        )
 
     def get_config(self):
         return {
@@ -46,12 +58,15 @@ class _Part(keras.layers.Layer):
 
 def unit_rules(ours, theirs):
     """Rules for one `ConvNormAct` that M2Det calls `theirs`."""
-    return [(f"{ours}/{part}/", f"{theirs}.{their_part}/") for part, their_part in _UNIT_NAMES.items()]
+    return [
+        (f"{ours}/{part}/", f"{theirs}.{their_part}/") for part, their_part in _UNIT_NAMES.items()
+    ]
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class FFMv1(_Part):
-    """Base feature: a shallow map (3x3 convolution) and a deep one (1x1 convolution, upsampled), concatenated.
+    """Base feature: a shallow map (3x3 convolution) and a deep one (1x1 convolution, upsampled),
+    concatenated.
 
     Paper: https://arxiv.org/abs/1811.04533
 
@@ -79,7 +94,8 @@ class FFMv1(_Part):
         super().__init__(normalization, activation, upsampling, **kwargs)
         self.shallow_filters = shallow_filters
         self.deep_filters = deep_filters
-        self.factor = None  # how much coarser the deep map is, for graphs whose sizes are unknown; None means twice
+        # how much coarser the deep map is, for graphs whose sizes are unknown; None means twice
+        self.factor = None
         self.shallow = self.unit(shallow_filters, 3, name="shallow")
         self.deep = self.unit(deep_filters, 1, name="deep")
 
@@ -90,22 +106,31 @@ class FFMv1(_Part):
 
     def call(self, maps, training=None):
         shallow = self.shallow(maps[0], training=training)
-        deep = upsample_to(self.deep(maps[1], training=training), shallow, self.upsampling, self.factor)
+        deep = upsample_to(
+            self.deep(maps[1], training=training), shallow, self.upsampling, self.factor
+        )
         return ops.concatenate([shallow, deep], axis=-1)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[0][:3], self.shallow_filters + self.deep_filters)
 
     def get_config(self):
-        return {**super().get_config(), "shallow_filters": self.shallow_filters, "deep_filters": self.deep_filters}
+        return {
+            **super().get_config(),
+            "shallow_filters": self.shallow_filters,
+            "deep_filters": self.deep_filters,
+        }
 
     def rules(self, ours, theirs):
-        return unit_rules(f"{ours}shallow", f"{theirs}reduce") + unit_rules(f"{ours}deep", f"{theirs}up_reduce")
+        return unit_rules(f"{ours}shallow", f"{theirs}reduce") + unit_rules(
+            f"{ours}deep", f"{theirs}up_reduce"
+        )
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class FFMv2(_Part):
-    """The base feature, thinned by a 1x1 convolution, concatenated with the largest output of the TUM before.
+    """The base feature, thinned by a 1x1 convolution, concatenated with the largest output of the
+    TUM before.
 
     Paper: https://arxiv.org/abs/1811.04533
 
@@ -113,7 +138,8 @@ class FFMv2(_Part):
         filters: width of the thinned base feature.
         normalization, activation: as in `MLFPN`.
 
-    Input: list of two maps of one size, `(B, H, W, C)` and `(B, H, W, C')`. Output: `(B, H, W, filters + C')`.
+    Input: list of two maps of one size, `(B, H, W, C)` and `(B, H, W, C')`. Output: `(B, H, W,
+    filters + C')`.
 
     >>> tuple(FFMv2(4)([keras.ops.ones((1, 9, 6, 8)), keras.ops.ones((1, 9, 6, 16))]).shape)
     (1, 9, 6, 20)
@@ -145,18 +171,19 @@ class FFMv2(_Part):
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class TUM(_Part):
-    """Thinned U-shape module: an encoder of stride-2 convolutions and a decoder of sums, one output per scale.
+    """Thinned U-shape module: an encoder of stride-2 convolutions and a decoder of sums, one output
+    per scale.
 
     Paper: https://arxiv.org/abs/1811.04533
 
     Args:
         filters: width of every scale.
-        num_scales: number of outputs, at least 2. The map that enters the last (unpadded) encoder convolution must be at least
-            3 x 3: with 6 scales the input must be at least 33 x 33.
+        num_scales: number of outputs, at least 2. The map that enters the last (unpadded) encoder
+            convolution must be at least 3 x 3: with 6 scales the input must be at least 33 x 33.
         normalization, activation, upsampling: as in `MLFPN`.
 
-    Input: `(B, H, W, C)`. Output: list of `num_scales` maps, largest first: `(B, H, W, filters)`, then halved, rounded up; the
-    last is two rows and columns smaller than the one before.
+    Input: `(B, H, W, C)`. Output: list of `num_scales` maps, largest first: `(B, H, W, filters)`,
+    then halved, rounded up; the last is two rows and columns smaller than the one before.
 
     Raises:
         ValueError: on too few scales, or a map too small for them.
@@ -165,14 +192,26 @@ class TUM(_Part):
     [(25, 21), (13, 11), (7, 6), (5, 4)]
     """
 
-    def __init__(self, filters=256, num_scales=6, normalization="batch", activation="relu", upsampling="nearest", **kwargs):
+    def __init__(
+        self,
+        filters=256,
+        num_scales=6,
+        normalization="batch",
+        activation="relu",
+        upsampling="nearest",
+        **kwargs,
+    ):
         super().__init__(normalization, activation, upsampling, **kwargs)
         if not isinstance(num_scales, int) or num_scales < 2:
-            raise ValueError(f"`num_scales` must be an int of at least 2. Received: num_scales={num_scales!r}")
+            raise ValueError(
+                f"`num_scales` must be an int of at least 2. Received: num_scales={num_scales!r}"
+            )
         self.filters = filters
         self.num_scales = num_scales
         scales = range(1, num_scales)  # of all maps but the smallest; scale 1 is the input's
-        self.encoders = [self.unit(filters, 3, strides=2, name=f"encoder_{scale + 1}") for scale in scales[:-1]]
+        self.encoders = [
+            self.unit(filters, 3, strides=2, name=f"encoder_{scale + 1}") for scale in scales[:-1]
+        ]
         self.encoders.append(self.unit(filters, 3, name=f"encoder_{num_scales}", padding="valid"))
         self.top = self.unit(filters, 1, name="top")
         self.laterals = [self.unit(filters, 3, name=f"lateral_{scale}") for scale in scales]
@@ -205,7 +244,8 @@ class TUM(_Part):
         sizes = scale_sizes(input_shape[1:3], self.num_scales)
         if any(n is not None and n < 1 for n in sizes[-1]):
             raise ValueError(
-                f"TUM {self.name!r}: {self.num_scales} scales need a map of at least {2 ** (self.num_scales - 1) + 1} pixels a "
+                f"TUM {self.name!r}: {self.num_scales} scales need a map of at least "
+                f"{2 ** (self.num_scales - 1) + 1} pixels a "
                 f"side; use a larger image or fewer scales. Received: {tuple(input_shape)}"
             )
         return [(input_shape[0], *size, self.filters) for size in sizes]
@@ -224,7 +264,8 @@ class TUM(_Part):
 
 
 def scale_sizes(size, num_scales):
-    """Height and width of every scale of a TUM, largest first: halved and rounded up, the last two less than the one before."""
+    """Height and width of every scale of a TUM, largest first: halved and rounded up, the last two
+    less than the one before."""
     sizes = [tuple(size)]
     for _ in range(num_scales - 2):
         sizes.append(tuple(None if n is None else -(-n // 2) for n in sizes[-1]))
@@ -239,7 +280,8 @@ class SFAM(keras.layers.Layer):
 
     Args:
         reduction: channels over width of the squeezed vector.
-        shared: one pair of fully connected layers for all scales (the authors' code) in place of one per scale (the paper).
+        shared: one pair of fully connected layers for all scales (the authors' code) in place of
+            one per scale (the paper).
 
     Input: list of maps `(B, H_i, W_i, C)`. Output: the same. In int8 the gate has steps of 1/256.
 
@@ -253,7 +295,9 @@ class SFAM(keras.layers.Layer):
     def __init__(self, reduction=16, shared=False, **kwargs):
         super().__init__(**kwargs)
         if not isinstance(reduction, int) or reduction < 1:
-            raise ValueError(f"`reduction` must be an int of at least 1. Received: reduction={reduction!r}")
+            raise ValueError(
+                f"`reduction` must be an int of at least 1. Received: reduction={reduction!r}"
+            )
         self.reduction = reduction
         self.shared = shared
         self.gates = []
@@ -261,10 +305,15 @@ class SFAM(keras.layers.Layer):
     def build(self, input_shape):
         widths = [shape[-1] for shape in input_shape]
         if self.shared and len(set(widths)) > 1:
-            raise ValueError(f"SFAM {self.name!r}: shared layers need scales of one width. Received: widths {widths}")
+            raise ValueError(
+                f"SFAM {self.name!r}: shared layers need scales of one width. Received: widths "
+                f"{widths}"
+            )
         for i, shape in enumerate(input_shape[:1] if self.shared else input_shape):
             filters = max(shape[-1] // self.reduction, 1)
-            self.gates.append(SqueezeExcite(filters, name=f"scale_{i + 1}", dtype=self.dtype_policy))
+            self.gates.append(
+                SqueezeExcite(filters, name=f"scale_{i + 1}", dtype=self.dtype_policy)
+            )
             self.gates[-1].build(shape)
 
     def call(self, maps):
@@ -278,21 +327,33 @@ class SFAM(keras.layers.Layer):
         return {**super().get_config(), "reduction": self.reduction, "shared": self.shared}
 
     def rules(self, ours, theirs):
-        return [(f"{ours}scale_{i + 1}/{fc}/", f"{theirs}{fc}.{i}/") for i in range(len(self.gates)) for fc in ("fc1", "fc2")]
+        return [
+            (f"{ours}scale_{i + 1}/{fc}/", f"{theirs}{fc}.{i}/")
+            for i in range(len(self.gates))
+            for fc in ("fc1", "fc2")
+        ]
 
     def weight_layouts(self):
-        return [Layout("qijiezhao/M2Det", torch_key(*self.rules("^", "")), copy_of=first_copy if self.shared else None)]
+        return [
+            Layout(
+                "qijiezhao/M2Det",
+                torch_key(*self.rules("^", "")),
+                copy_of=first_copy if self.shared else None,
+            )
+        ]
 
 
 def first_copy(key):
-    """The key of the shared module that M2Det's files repeat under this one: `leach.3.conv.weight` -> `leach.0.conv.weight`."""
+    """The key of the shared module that M2Det's files repeat under this one: `leach.3.conv.weight`
+    -> `leach.0.conv.weight`."""
     return re.sub(r"^(leach|(?:sfam_module\.)?fc[12])\.\d+\.", r"\1.0.", key)
 
 
 def _two_maps(layer, input_shape):
     if len(input_shape) != 2 or any(len(shape) != 4 for shape in input_shape):
         raise ValueError(
-            f"{type(layer).__name__} {layer.name!r} expects a list of two maps (batch, height, width, channels). "
+            f"{type(layer).__name__} {layer.name!r} expects a list of two maps (batch, height, "
+            f"width, channels). "
             f"Received: {input_shape}"
         )
     return input_shape

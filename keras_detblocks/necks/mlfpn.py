@@ -1,4 +1,5 @@
-"""M2Det's multi-level feature pyramid (https://arxiv.org/abs/1811.04533): alternating FFMs and TUMs, then SFAM."""
+"""M2Det's multi-level feature pyramid (https://arxiv.org/abs/1811.04533): alternating FFMs and
+TUMs, then SFAM."""
 
 import keras
 
@@ -20,38 +21,45 @@ VARIANTS = {
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class MLFPN(Neck):
-    """Multi-Level Feature Pyramid Network: `num_tums` U-shaped modules in a row, whose maps of one scale are concatenated.
+    """Multi-Level Feature Pyramid Network: `num_tums` U-shaped modules in a row, whose maps of one
+    scale are concatenated.
 
-    Paper: https://arxiv.org/abs/1811.04533. `MLFPN.from_variant("m2det_320")` (512, 800) gives M2Det's settings.
+    Paper: https://arxiv.org/abs/1811.04533. `MLFPN.from_variant("m2det_320")` (512, 800) gives
+    M2Det's settings.
 
     Args:
-        filters: width of every TUM's maps (the paper's planes); the outputs have `filters * num_tums` channels.
-        levels: the output levels; the number of scales is that from the lowest to the highest, the lowest has the size of the
-            input of that level. The last scale is not half of the one before but two pixels smaller (M2Det-320: 40, 20, 10, 5,
-            3, 1), so that its spacing is image size over map size.
+        filters: width of every TUM's maps (the paper's planes); the outputs have `filters *
+            num_tums` channels.
+        levels: the output levels; the number of scales is that from the lowest to the highest, the
+            lowest has the size of the input of that level. The last scale is not half of the one
+            before but two pixels smaller (M2Det-320: 40, 20, 10, 5, 3, 1), so that its spacing is
+            image size over map size.
         num_tums: number of TUMs.
-        base_levels: the two input levels that FFMv1 fuses; `None` means the lowest output level and the next. Other inputs are
-            not used.
+        base_levels: the two input levels that FFMv1 fuses; `None` means the lowest output level and
+            the next. Other inputs are not used.
         reduction: of SFAM; `None` leaves SFAM out, as in the released models.
-        shared: one thinning convolution for all FFMv2 and one pair of SFAM layers for all scales, as in the authors' code; the
-            paper has them separate.
-        final_norm: batch normalisation of the largest output, in the authors' code and not in the paper.
+        shared: one thinning convolution for all FFMv2 and one pair of SFAM layers for all scales,
+            as in the authors' code; the paper has them separate.
+        final_norm: batch normalisation of the largest output, in the authors' code and not in the
+            paper.
         normalization, activation: after each convolution; `"group"` needs filters divisible by 64.
         upsampling: `"nearest"` (the code's) or `"bilinear"` (drawn in figure 4).
 
-    Input: dict of `(B, H, W, C)` by level. With S scales, the map of the lowest level has at least 2 ** (S - 1) + 1 pixels a
-    side: 33 for six, an image of more than 256.
+    Input: dict of `(B, H, W, C)` by level. With S scales, the map of the lowest level has at least
+    2 ** (S - 1) + 1 pixels a side: 33 for six, an image of more than 256.
 
     Output: dict of `(B, H, W, filters * num_tums)` by level.
 
-    int8: with two TUMs of 16 filters on calibrated random features the normalised RMS error is 0.02 to 0.04 at initial statistics,
-    and 0.06 to 0.09 (other seeds: up to 0.2 at the last scale) once the batch statistics fit the features: over random weights
-    batch normalisation magnifies any difference, rounding included, by about 1.2 per layer (https://arxiv.org/abs/1902.08129), and
-    the U-shaped modules have the longest paths of all necks. relu6 changes nothing. To quantise well, take few TUMs and scales, or
-    `FPN` or `ASFF` (0.02 to 0.03).
+    int8: with two TUMs of 16 filters on calibrated random features the normalised RMS error is 0.02
+    to 0.04 at initial statistics, and 0.06 to 0.09 (other seeds: up to 0.2 at the last scale) once
+    the batch statistics fit the features: over random weights batch normalisation magnifies any
+    difference, rounding included, by about 1.2 per layer (https://arxiv.org/abs/1902.08129), and
+    the U-shaped modules have the longest paths of all necks. relu6 changes nothing. To quantise
+    well, take few TUMs and scales, or `FPN` or `ASFF` (0.02 to 0.03).
 
     Raises:
-        ValueError: on arguments out of range, missing levels, sizes that form no pyramid, or maps too small for the scales.
+        ValueError: on arguments out of range, missing levels, sizes that form no pyramid, or maps
+            too small for the scales.
 
     Example:
 
@@ -77,11 +85,21 @@ class MLFPN(Neck):
     ):
         super().__init__(filters, levels, normalization, activation, upsampling, **kwargs)
         if max(self.levels) == min(self.levels) or filters < 2:
-            raise ValueError(f"MLFPN has at least two scales and two filters. Received: levels={levels}, filters={filters}")
+            raise ValueError(
+                f"MLFPN has at least two scales and two filters. Received: levels={levels}, "
+                f"filters={filters}"
+            )
         if not isinstance(num_tums, int) or num_tums < 1:
-            raise ValueError(f"`num_tums` must be an int of at least 1. Received: num_tums={num_tums!r}")
-        if base_levels is not None and not (len(base_levels) == 2 and base_levels[0] < base_levels[1]):
-            raise ValueError(f"`base_levels` must be two levels, the finer first. Received: base_levels={base_levels!r}")
+            raise ValueError(
+                f"`num_tums` must be an int of at least 1. Received: num_tums={num_tums!r}"
+            )
+        if base_levels is not None and not (
+            len(base_levels) == 2 and base_levels[0] < base_levels[1]
+        ):
+            raise ValueError(
+                f"`base_levels` must be two levels, the finer first. Received: "
+                f"base_levels={base_levels!r}"
+            )
         self.num_tums = num_tums
         self.base_levels = base_levels if base_levels is None else tuple(base_levels)
         self.reduction = reduction
@@ -91,14 +109,26 @@ class MLFPN(Neck):
         self._make_parts()
 
     def _make_parts(self):
-        options = {"normalization": self.normalization, "activation": self.activation, "dtype": self.dtype_policy}
+        options = {
+            "normalization": self.normalization,
+            "activation": self.activation,
+            "dtype": self.dtype_policy,
+        }
         resize = {"upsampling": self.upsampling}
         self.ffmv1 = FFMv1(**options, **resize, name="ffmv1")
-        self.tums = [TUM(self.filters, self.num_scales, **options, **resize, name=f"tum_{i + 1}") for i in range(self.num_tums)]
-        # TUM 1 gets the thinned base feature alone, through `leach`; the others through an FFMv2 each, or `leach` if shared.
-        self.leach = ConvNormAct(self.filters // 2, kernel_initializer="he_normal", **options, name="leach")
+        self.tums = [
+            TUM(self.filters, self.num_scales, **options, **resize, name=f"tum_{i + 1}")
+            for i in range(self.num_tums)
+        ]
+        # TUM 1 gets the thinned base feature alone, through `leach`; the others through an FFMv2
+        # each, or `leach` if shared.
+        self.leach = ConvNormAct(
+            self.filters // 2, kernel_initializer="he_normal", **options, name="leach"
+        )
         count = 0 if self.shared else self.num_tums - 1
-        self.ffmv2s = [FFMv2(self.filters // 2, **options, name=f"ffmv2_{i + 2}") for i in range(count)]
+        self.ffmv2s = [
+            FFMv2(self.filters // 2, **options, name=f"ffmv2_{i + 2}") for i in range(count)
+        ]
         self.sfam = self.norm = None
         if self.reduction is not None:
             self.sfam = SFAM(self.reduction, self.shared, name="sfam", dtype=self.dtype_policy)
@@ -107,14 +137,20 @@ class MLFPN(Neck):
 
     @classmethod
     def from_variant(cls, variant, **kwargs):
-        """An MLFPN of M2Det ("m2det_320", "m2det_512", "m2det_800") or its ablations; `kwargs` override its arguments."""
+        """An MLFPN of M2Det ("m2det_320", "m2det_512", "m2det_800") or its ablations; `kwargs`
+        override its arguments."""
         if variant not in VARIANTS:
-            raise ValueError(f"`variant` must be one of {sorted(VARIANTS)}. Received: variant={variant!r}")
+            raise ValueError(
+                f"`variant` must be one of {sorted(VARIANTS)}. Received: variant={variant!r}"
+            )
         return cls(**{**VARIANTS[variant], **kwargs})
 
     def required_levels(self, shapes):
         lowest = min(self.levels)
-        return list(self.base_levels or (lowest, min([level for level in shapes if level > lowest], default=lowest + 1)))
+        return list(
+            self.base_levels
+            or (lowest, min([level for level in shapes if level > lowest], default=lowest + 1))
+        )
 
     def build_levels(self, shapes):
         shallow, deep = self.required_levels(shapes)
@@ -136,12 +172,19 @@ class MLFPN(Neck):
 
     def call(self, features, training=None):
         shapes = check_pyramid({key: x.shape for key, x in features.items()}, self)
-        base = self.ffmv1([features[level_name(level)] for level in self.required_levels(shapes)], training=training)
+        base = self.ffmv1(
+            [features[level_name(level)] for level in self.required_levels(shapes)],
+            training=training,
+        )
         thin = self.leach(base, training=training)
         levels = [self.tums[0](thin, training=training)]
         for i, tum in enumerate(self.tums[1:]):
             previous = levels[-1][0]
-            x = concatenate([thin, previous]) if self.shared else self.ffmv2s[i]([base, previous], training=training)
+            x = (
+                concatenate([thin, previous])
+                if self.shared
+                else self.ffmv2s[i]([base, previous], training=training)
+            )
             levels.append(tum(x, training=training))
         scales = [concatenate(maps) for maps in zip(*levels)]
         if self.sfam is not None:
@@ -155,7 +198,10 @@ class MLFPN(Neck):
         base = shapes[self.required_levels(shapes)[0]]
         sizes = scale_sizes(base[1:3], self.num_scales)
         width = self.filters * self.num_tums
-        return {level_name(level): (base[0], *sizes[level - min(self.levels)], width) for level in self.levels}
+        return {
+            level_name(level): (base[0], *sizes[level - min(self.levels)], width)
+            for level in self.levels
+        }
 
     def get_config(self):
         return {
@@ -176,4 +222,8 @@ class MLFPN(Neck):
         if self.sfam is not None:
             rules += self.sfam.rules("^sfam/", "sfam_module.")
         rules.append(("^final_norm/", "Norm/"))
-        return [Layout("qijiezhao/M2Det", torch_key(*rules), copy_of=first_copy if self.shared else None)]
+        return [
+            Layout(
+                "qijiezhao/M2Det", torch_key(*rules), copy_of=first_copy if self.shared else None
+            )
+        ]

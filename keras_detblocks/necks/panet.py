@@ -1,7 +1,8 @@
-"""PANet's bottom-up path augmentation (https://arxiv.org/abs/1803.01534), in the authors' form and in mmdetection's.
+"""PANet's bottom-up path augmentation (https://arxiv.org/abs/1803.01534), in the authors' form and
+in mmdetection's.
 
-They differ in what goes up: the authors pass on each fused map after its 3x3 convolution (as in the paper), mmdetection the sum
-before it.
+They differ in what goes up: the authors pass on each fused map after its 3x3 convolution (as in the
+paper), mmdetection the sum before it.
 """
 
 import keras
@@ -16,17 +17,21 @@ FORMS = ("authors", "mmdetection")
 class PANet(FPN):
     """Path aggregation: a top-down FPN, then a bottom-up path N_{l+1} = conv(down(N_l) + P_{l+1}).
 
-    Paper: https://arxiv.org/abs/1803.01534. `CSPPANet` is the concatenating form of YOLO-type detectors.
+    Paper: https://arxiv.org/abs/1803.01534. `CSPPANet` is the concatenating form of YOLO-type
+    detectors.
 
     Args:
         filters: width of every output level.
         levels: as in `FPN`.
-        extra_levels, extra_activation: as in `FPN`; "conv_p5" and "max_pool" start from the coarsest N.
-        form: `"authors"`: the fused map goes on, and only the bottom-up convolutions are activated; with
-            `normalization="group"` this is the published code, with `normalization=activation=None` its form without
-            normalisation. `"mmdetection"`: the sum before the fusing convolution goes on, and every convolution is activated
-            alike (mmdetection's own default is no normalisation and no activation).
-        normalization: `"batch"` (the paper's), `"group"` or `None`. Little is gained from the path without it.
+        extra_levels, extra_activation: as in `FPN`; "conv_p5" and "max_pool" start from the
+            coarsest N.
+        form: `"authors"`: the fused map goes on, and only the bottom-up convolutions are activated;
+            with `normalization="group"` this is the published code, with
+            `normalization=activation=None` its form without normalisation. `"mmdetection"`: the sum
+            before the fusing convolution goes on, and every convolution is activated alike
+            (mmdetection's own default is no normalisation and no activation).
+        normalization: `"batch"` (the paper's), `"group"` or `None`. Little is gained from the path
+            without it.
         activation: see `form`; the paper has ReLU.
         upsampling: `"nearest"` (the paper's) or `"bilinear"`.
 
@@ -52,7 +57,16 @@ class PANet(FPN):
         upsampling="nearest",
         **kwargs,
     ):
-        super().__init__(filters, levels, extra_levels, extra_activation, normalization, activation, upsampling, **kwargs)
+        super().__init__(
+            filters,
+            levels,
+            extra_levels,
+            extra_activation,
+            normalization,
+            activation,
+            upsampling,
+            **kwargs,
+        )
         if form not in FORMS:
             raise ValueError(f"`form` must be one of {FORMS}. Received: form={form!r}")
         self.form = form
@@ -62,9 +76,13 @@ class PANet(FPN):
         super().build_levels(shapes)
         path = list(self.outs)
         # The authors keep the bias before a group normalisation.
-        bias = self.normalization is None or (self.form == "authors" and self.normalization == "group")
+        bias = self.normalization is None or (
+            self.form == "authors" and self.normalization == "group"
+        )
         for fine, coarse in zip(path, path[1:]):
-            self.downs[coarse] = super().unit(f"N{coarse}_down", 3, strides=2 ** (coarse - fine), use_bias=bias)
+            self.downs[coarse] = super().unit(
+                f"N{coarse}_down", 3, strides=2 ** (coarse - fine), use_bias=bias
+            )
             self.downs[coarse].build((*shapes[fine][:3], self.filters))
             self.fuses[coarse] = super().unit(f"N{coarse}", 3, use_bias=bias)
             self.fuses[coarse].build((*shapes[coarse][:3], self.filters))
@@ -97,7 +115,12 @@ class PANet(FPN):
         layouts = []
         for norm in ("bn", "gn"):
             rules = self._rules("lateral_convs.{i}.", "fpn_convs.{j}.", None, ("conv", norm))
-            layouts.append(Layout(f"mmdetection, {norm}", torch_key(*rules, *self._path_rules(*mmdetection, ("conv", norm)))))
+            layouts.append(
+                Layout(
+                    f"mmdetection, {norm}",
+                    torch_key(*rules, *self._path_rules(*mmdetection, ("conv", norm))),
+                )
+            )
         for parts in (("", ""), (".0", ".1")):
             rules = self._top_down_rules(parts) + self._path_rules(*authors, parts)
             layouts.append(Layout("ShuLiu1993/PANet", torch_key(*rules)))
@@ -113,9 +136,14 @@ class PANet(FPN):
         ]
 
     def _top_down_rules(self, parts):
-        """The authors count from the coarsest level down, and name its lateral convolution apart."""
+        """The authors count from the coarsest level down, and name its lateral convolution
+        apart."""
         names = [
-            ("conv_top" if i == 0 else f"topdown_lateral_modules.{i - 1}.conv_lateral", f"posthoc_modules.{i}", level)
+            (
+                "conv_top" if i == 0 else f"topdown_lateral_modules.{i - 1}.conv_lateral",
+                f"posthoc_modules.{i}",
+                level,
+            )
             for i, level in enumerate(sorted(self.laterals, reverse=True))
         ]
         return [

@@ -3,7 +3,14 @@
 from .coco_ap import CocoAP, coco_ap
 from .distribute import synchronize_batch_norm
 from .ema import averaged
-from .fit import ValidationAP, compile_detector, default_strategy, evaluate_ap, predict_dataset, train
+from .fit import (
+    ValidationAP,
+    compile_detector,
+    default_strategy,
+    evaluate_ap,
+    predict_dataset,
+    train,
+)
 from .schedule import cosine_with_warmup
 
 __all__ = [

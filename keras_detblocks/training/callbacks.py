@@ -1,4 +1,5 @@
-"""Keras callbacks of a training run: budget and learning rate, validation AP, checkpoints, progress bar, logs."""
+"""Keras callbacks of a training run: budget and learning rate, validation AP, checkpoints, progress
+bar, logs."""
 
 import contextlib
 import time
@@ -9,10 +10,11 @@ from .schedule import cosine_with_warmup
 
 
 class Budget(keras.callbacks.Callback):
-    """Ends training after `minutes` or `steps`, and sets the learning rate by the share of the budget that is used.
+    """Ends training after `minutes` or `steps`, and sets the learning rate by the share of the
+    budget that is used.
 
-    Minutes count training alone: the clock starts when the first step is done, since compiling it belongs to the machine, and
-    stands still within `paused()`, for validation.
+    Minutes count training alone: the clock starts when the first step is done, since compiling it
+    belongs to the machine, and stands still within `paused()`, for validation.
     """
 
     def __init__(self, learning_rate, warmup_steps, minutes=None, steps=None, step=0, seconds=0.0):
@@ -27,7 +29,9 @@ class Budget(keras.callbacks.Callback):
 
     @property
     def progress(self):
-        return self.step / self.steps if self.minutes is None else self.seconds / (60.0 * self.minutes)
+        return (
+            self.step / self.steps if self.minutes is None else self.seconds / (60.0 * self.minutes)
+        )
 
     @contextlib.contextmanager
     def paused(self):
@@ -56,7 +60,8 @@ class Budget(keras.callbacks.Callback):
 
 
 class Milestones(keras.callbacks.Callback):
-    """Calls `action(progress)` each time that another `1 / count` of the budget is used, but not at its end."""
+    """Calls `action(progress)` each time that another `1 / count` of the budget is used, but not at
+    its end."""
 
     def __init__(self, budget, count, action):
         super().__init__()
@@ -74,7 +79,8 @@ class Milestones(keras.callbacks.Callback):
 
 
 class StepLog(keras.callbacks.Callback):
-    """Appends the losses since the last entry to `history["losses"]` every `every` steps, and to TensorBoard; stops on NaN."""
+    """Appends the losses since the last entry to `history["losses"]` every `every` steps, and to
+    TensorBoard; stops on NaN."""
 
     def __init__(self, budget, history, writer, every=20):
         super().__init__()
@@ -86,22 +92,37 @@ class StepLog(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if not logs["loss"] < float("inf"):
             raise FloatingPointError(
-                f"The loss became {logs['loss']} at step {self.budget.step}: lower the learning rate (--learning-rate), or "
+                f"The loss became {logs['loss']} at step {self.budget.step}: lower the learning "
+                f"rate (--learning-rate), or "
                 "look at the boxes with `detblocks check`."
             )
         if self.budget.step % self.every == 0:
-            entry = {"step": self.budget.step, "seconds": round(self.budget.seconds, 2), **{k: float(v) for k, v in logs.items()}}
+            entry = {
+                "step": self.budget.step,
+                "seconds": round(self.budget.seconds, 2),
+                **{k: float(v) for k, v in logs.items()},
+            }
             self.history["losses"].append(entry)
-            self.writer({**logs, "learning_rate": float(self.model.optimizer.learning_rate)}, self.budget.step)
+            self.writer(
+                {**logs, "learning_rate": float(self.model.optimizer.learning_rate)},
+                self.budget.step,
+            )
             self.model.reset_metrics()  # Keras averages over its epoch
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """One line with the share done, loss, AP and time left while `bar` is entered (rich; nothing without a terminal)."""
+    """One line with the share done, loss, AP and time left while `bar` is entered (rich; nothing
+    without a terminal)."""
 
     def __init__(self, budget, history, console):
         super().__init__()
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         self.budget = budget
         self.history = history
@@ -109,7 +130,10 @@ class ProgressBar(keras.callbacks.Callback):
         self.bar = Progress(
             TextColumn("training"),
             BarColumn(),
-            TextColumn("{task.percentage:>3.0f}% step {task.fields[step]} loss {task.fields[loss]} AP {task.fields[ap]}"),
+            TextColumn(
+                "{task.percentage:>3.0f}% step {task.fields[step]} loss {task.fields[loss]} AP "
+                "{task.fields[ap]}"
+            ),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,

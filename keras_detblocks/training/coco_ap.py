@@ -1,7 +1,9 @@
-"""COCO average precision (https://cocodataset.org/#detection-eval): the twelve numbers and those of every class.
+"""COCO average precision (https://cocodataset.org/#detection-eval): the twelve numbers and those of
+every class.
 
-The matching and the curves are computed by faster-coco-eval where it is installed, otherwise by pycocotools, its elder, slower
-equal. Crowd objects are ignored as COCO does it: a detection on one is neither right nor wrong.
+The matching and the curves are computed by faster-coco-eval where it is installed, otherwise by
+pycocotools, its elder, slower equal. Crowd objects are ignored as COCO does it: a detection on one
+is neither right nor wrong.
 """
 
 import contextlib
@@ -25,9 +27,9 @@ class CocoAP:
     """COCO AP of a set of detections.
 
     Attributes:
-        numbers: the twelve, by name: AP (over IoU 0.50 to 0.95), AP50, AP75, AP_small, AP_medium, AP_large (areas below 32^2,
-            to 96^2, above), AR_1, AR_10, AR_100 (by detections per image), AR_small, AR_medium, AR_large. -1 where the data
-            set has no such object.
+        numbers: the twelve, by name: AP (over IoU 0.50 to 0.95), AP50, AP75, AP_small, AP_medium,
+            AP_large (areas below 32^2, to 96^2, above), AR_1, AR_10, AR_100 (by detections per
+            image), AR_small, AR_medium, AR_large. -1 where the data set has no such object.
         per_class: class name -> {"AP", "AP50", "AP75", "AR_100"}.
     """
 
@@ -46,7 +48,10 @@ class CocoAP:
         width = max([10, *map(len, self.per_class)])
         lines = ["  ".join(f"{name} {value:.3f}" for name, value in self.numbers.items())]
         for name, numbers in self.per_class.items():
-            lines.append(f"{name:<{width}}  " + "  ".join(f"{key} {value:.3f}" for key, value in numbers.items()))
+            lines.append(
+                f"{name:<{width}}  "
+                + "  ".join(f"{key} {value:.3f}" for key, value in numbers.items())
+            )
         return "\n".join(lines)
 
 
@@ -55,20 +60,23 @@ def coco_ap(dataset, detections, backend=None):
 
     Args:
         dataset: a `data.Dataset`.
-        detections: for each of its records, in order, a dict of arrays: `boxes` (n, 4) xyxy in the original image's pixels,
-            `scores` (n,) and `labels` (n,); entries of label -1 are padding. At most 100 per image count, the highest scores first.
+        detections: for each of its records, in order, a dict of arrays: `boxes` (n, 4) xyxy in the
+            original image's pixels, `scores` (n,) and `labels` (n,); entries of label -1 are
+            padding. At most 100 per image count, the highest scores first.
         backend: "faster_coco_eval" or "pycocotools"; the first installed where it is None.
 
     Returns:
         A `CocoAP`.
 
     Raises:
-        ValueError: not one dict for each record, shapes that do not match, or a label that is no class.
+        ValueError: not one dict for each record, shapes that do not match, or a label that is no
+            class.
         ImportError: no backend is installed.
     """
     if len(detections) != len(dataset.records):
         raise ValueError(
-            f"coco_ap: expected detections for each of the {len(dataset.records)} records; received {len(detections)}. "
+            f"coco_ap: expected detections for each of the {len(dataset.records)} records; "
+            f"received {len(detections)}. "
             "Pass a dict of empty arrays for an image without detections."
         )
     coco_class, eval_class = _backend(backend)
@@ -79,13 +87,17 @@ def coco_ap(dataset, detections, backend=None):
         evaluation.params.maxDets = list(_MAX_DETECTIONS)
         evaluation.evaluate()
         evaluation.accumulate()
-    # precision: IoU threshold, recall level, class, area, limit of detections; recall: the same without the second
+    # precision: IoU threshold, recall level, class, area, limit of detections; recall: the same
+    # without the second
     precision, recall = (np.asarray(evaluation.eval[key]) for key in ("precision", "recall"))
-    numbers = _ap(precision) | {f"AP_{a}": _mean(precision[:, :, :, i, -1]) for i, a in enumerate(_AREAS) if i}
+    numbers = _ap(precision) | {
+        f"AP_{a}": _mean(precision[:, :, :, i, -1]) for i, a in enumerate(_AREAS) if i
+    }
     numbers |= {f"AR_{m}": _mean(recall[:, :, 0, i]) for i, m in enumerate(_MAX_DETECTIONS)}
     numbers |= {f"AR_{a}": _mean(recall[:, :, i, -1]) for i, a in enumerate(_AREAS) if i}
     per_class = {
-        name: _ap(precision[:, :, [k]]) | {"AR_100": _mean(recall[:, k, 0, -1])} for k, name in enumerate(dataset.class_names)
+        name: _ap(precision[:, :, [k]]) | {"AR_100": _mean(recall[:, k, 0, -1])}
+        for k, name in enumerate(dataset.class_names)
     }
     return CocoAP(numbers, per_class)
 
@@ -108,19 +120,32 @@ def _mean(values):
 def _backend(name):
     """`(COCO class, evaluation class)`."""
     if name is not None and name not in BACKENDS:
-        raise ValueError(f"coco_ap: expected backend None or one of {', '.join(BACKENDS)}; received {name!r}.")
+        raise ValueError(
+            f"coco_ap: expected backend None or one of {', '.join(BACKENDS)}; received {name!r}."
+        )
     for package in [name] if name else BACKENDS:
         if importlib.util.find_spec(package) is not None:
-            return tuple(getattr(importlib.import_module(module), attribute) for module, attribute in BACKENDS[package])
-    raise ImportError(f"coco_ap needs {name or ' or '.join(BACKENDS)}: pip install 'keras_detblocks[train]'")
+            return tuple(
+                getattr(importlib.import_module(module), attribute)
+                for module, attribute in BACKENDS[package]
+            )
+    raise ImportError(
+        f"coco_ap needs {name or ' or '.join(BACKENDS)}: pip install 'keras_detblocks[train]'"
+    )
 
 
 def _indexed(coco_class, dataset, objects):
-    """The backend's table of one set of objects; ids count from 1, since an id of 0 means "unmatched" there."""
+    """The backend's table of one set of objects; ids count from 1, since an id of 0 means
+    "unmatched" there."""
     table = coco_class()
     table.dataset = {
-        "images": [{"id": i, "width": r.width, "height": r.height} for i, r in enumerate(dataset.records, start=1)],
-        "categories": [{"id": k, "name": name} for k, name in enumerate(dataset.class_names, start=1)],
+        "images": [
+            {"id": i, "width": r.width, "height": r.height}
+            for i, r in enumerate(dataset.records, start=1)
+        ],
+        "categories": [
+            {"id": k, "name": name} for k, name in enumerate(dataset.class_names, start=1)
+        ],
         "annotations": [o | {"id": n} for n, o in enumerate(objects, start=1)],
     }
     table.createIndex()
@@ -129,7 +154,9 @@ def _indexed(coco_class, dataset, objects):
 
 def _true_objects(dataset):
     for i, record in enumerate(dataset.records, start=1):
-        for box, label, crowd, area in zip(record.boxes.tolist(), record.labels.tolist(), record.crowd, record.areas.tolist()):
+        for box, label, crowd, area in zip(
+            record.boxes.tolist(), record.labels.tolist(), record.crowd, record.areas.tolist()
+        ):
             yield _object(i, box, label) | {"iscrowd": int(crowd), "area": area}
 
 
@@ -149,15 +176,20 @@ def _object(image, box, label):
 
 def _checked(index, found, num_classes):
     boxes = np.asarray(found["boxes"], "float64").reshape(-1, 4)
-    scores, labels = np.asarray(found["scores"], "float64").reshape(-1), np.asarray(found["labels"]).reshape(-1)
+    scores, labels = (
+        np.asarray(found["scores"], "float64").reshape(-1),
+        np.asarray(found["labels"]).reshape(-1),
+    )
     if not len(boxes) == len(scores) == len(labels):
         raise ValueError(
-            f"coco_ap: expected as many boxes as scores and labels; received {len(boxes)}, {len(scores)}, {len(labels)} "
+            f"coco_ap: expected as many boxes as scores and labels; received {len(boxes)}, "
+            f"{len(scores)}, {len(labels)} "
             f"in detections[{index}]. Cut padding off all three alike."
         )
     if len(labels) and labels.max() >= num_classes:
         raise ValueError(
-            f"coco_ap: expected labels below {num_classes}, the number of classes of the data set; received {labels.max()} "
+            f"coco_ap: expected labels below {num_classes}, the number of classes of the data "
+            f"set; received {labels.max()} "
             f"in detections[{index}]. Was the detector trained on other classes?"
         )
     return boxes, scores, labels

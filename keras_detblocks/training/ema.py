@@ -18,8 +18,12 @@ def averaged(model):
 
 
 def _averages(model):
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # loss scaling of mixed precision wraps it
-    averages = getattr(optimizer, "_model_variables_moving_average", None) if optimizer.use_ema else None
+    optimizer = getattr(
+        model.optimizer, "inner_optimizer", model.optimizer
+    )  # loss scaling of mixed precision wraps it
+    averages = (
+        getattr(optimizer, "_model_variables_moving_average", None) if optimizer.use_ema else None
+    )
     if not averages or not int(optimizer.iterations):
         return model.trainable_variables  # no step yet, or no averaging
     return averages

@@ -1,4 +1,5 @@
-"""Trains a detector: `tf.distribute`, warm-up and cosine, averaged weights, COCO AP on the way, stop and resume."""
+"""Trains a detector: `tf.distribute`, warm-up and cosine, averaged weights, COCO AP on the way,
+stop and resume."""
 
 import json
 
@@ -40,16 +41,20 @@ def train(
     settings=None,
     console=None,
 ):
-    """Trains a detector and leaves `detector.keras`, `history.json`, `learning_curve.png` and TensorBoard logs in `out`.
+    """Trains a detector and leaves `detector.keras`, `history.json`, `learning_curve.png` and
+    TensorBoard logs in `out`.
 
     Args:
-        build: a function without arguments that returns a `Detector` of static image size; it is called under the strategy
-            (`tf.distribute.MirroredStrategy` over all visible GPUs, the default strategy with one device).
+        build: a function without arguments that returns a `Detector` of static image size; it is
+            called under the strategy (`tf.distribute.MirroredStrategy` over all visible GPUs, the
+            default strategy with one device).
         train_set, validation_set: `data.Dataset`; `validation_set` may be `None`.
         out: folder, made if it does not exist.
-        minutes, epochs: the budget, one of the two. Minutes are training alone; validation comes on top.
+        minutes, epochs: the budget, one of the two. Minutes are training alone; validation comes on
+            top.
         batch_size: images per step over all replicas.
-        optimizer: `"muon"` (`ConvMuon`: fewest steps from scratch) or `"adamw"` (cheaper steps where layers are wide).
+        optimizer: `"muon"` (`ConvMuon`: fewest steps from scratch) or `"adamw"` (cheaper steps
+            where layers are wide).
         learning_rate: at its peak; `None` for the optimizer's own in `LEARNING_RATES`.
         weight_decay: normalisation and biases are not decayed.
         ema: momentum of the averaged weights, which are evaluated and saved; 0 for none.
@@ -57,18 +62,23 @@ def train(
         augment: passed to `data.pipeline`.
         evaluations: number of equal parts of the budget after each of which COCO AP is measured.
         seed: of initial weights, order and augmentation.
-        resume: continue the stopped run in `out`; the other arguments must be what they were. A run stopped by Ctrl-C continues
-            from the last step, one that was killed from the last of twelve checkpoints.
-        precision: `"auto"` (mixed float16 on GPU), `"float32"`, `"mixed_float16"` or `"mixed_bfloat16"`.
-        settings: a dict of what `build` and `augment` are made of, for JSON; a resumed run must have the same.
+        resume: continue the stopped run in `out`; the other arguments must be what they were. A run
+            stopped by Ctrl-C continues from the last step, one that was killed from the last of
+            twelve checkpoints.
+        precision: `"auto"` (mixed float16 on GPU), `"float32"`, `"mixed_float16"` or
+            `"mixed_bfloat16"`.
+        settings: a dict of what `build` and `augment` are made of, for JSON; a resumed run must
+            have the same.
         console: a `rich.console.Console`.
 
     Returns:
-        `(detector, history)`: the detector with averaged weights, and the history as in `history.json`.
+        `(detector, history)`: the detector with averaged weights, and the history as in
+        `history.json`.
 
     Raises:
-        ValueError, OSError: before training, on impossible arguments, a training set without objects, other classes than the
-            detector's, an unwritable folder, or one that holds a finished run, or a stopped one and no `resume`.
+        ValueError, OSError: before training, on impossible arguments, a training set without
+            objects, other classes than the detector's, an unwritable folder, or one that holds a
+            finished run, or a stopped one and no `resume`.
         FloatingPointError: if the loss is no longer finite.
     """
     from rich.console import Console
@@ -98,18 +108,39 @@ def train(
         if resume:
             progress, model = checkpoint.progress(), checkpoint.load_model()
         else:
-            progress, model = {"step": 0, "seconds": 0.0, "history": {"losses": [], "ap": []}}, build()
+            progress, model = (
+                {"step": 0, "seconds": 0.0, "history": {"losses": [], "ap": []}},
+                build(),
+            )
             compile_detector(model, learning_rate, weight_decay, ema, optimizer)
     _check_classes(model, train_set)
     history = progress["history"]
     steps_per_epoch = max(len(train_set.records) // batch_size, 1)
     steps = None if epochs is None else max(round(epochs * steps_per_epoch), 1)
-    budget = Budget(learning_rate, warmup_steps, minutes, steps, progress["step"], progress["seconds"])
+    budget = Budget(
+        learning_rate, warmup_steps, minutes, steps, progress["step"], progress["seconds"]
+    )
     writer = tensorboard_writer(out / "logs")
-    batches = pipeline(train_set, model.image_size, batch_size, training=True, augment=augment, seed=seed, skip=budget.step)
+    batches = pipeline(
+        train_set,
+        model.image_size,
+        batch_size,
+        training=True,
+        augment=augment,
+        seed=seed,
+        skip=budget.step,
+    )
 
     def keep():
-        checkpoint.save(model, {"step": budget.step, "seconds": budget.seconds, "history": history, "settings": settings})
+        checkpoint.save(
+            model,
+            {
+                "step": budget.step,
+                "seconds": budget.seconds,
+                "history": history,
+                "settings": settings,
+            },
+        )
 
     def milestone(share):
         if validation_set is not None and share * evaluations % 1 < 0.5:
@@ -119,10 +150,24 @@ def train(
         keep()
 
     progress_bar = ProgressBar(budget, history, console)
-    callbacks = [budget, StepLog(budget, history, writer), Milestones(budget, 2 * evaluations, milestone), progress_bar]
+    callbacks = [
+        budget,
+        StepLog(budget, history, writer),
+        Milestones(budget, 2 * evaluations, milestone),
+        progress_bar,
+    ]
     try:
-        with progress_bar.bar:  # stopped by errors and Ctrl-C too, or the terminal stays without a cursor
-            model.fit(batches, epochs=10**6, steps_per_epoch=steps_per_epoch, verbose=0, shuffle=False, callbacks=callbacks)
+        with (
+            progress_bar.bar
+        ):  # stopped by errors and Ctrl-C too, or the terminal stays without a cursor
+            model.fit(
+                batches,
+                epochs=10**6,
+                steps_per_epoch=steps_per_epoch,
+                verbose=0,
+                shuffle=False,
+                callbacks=callbacks,
+            )
     except KeyboardInterrupt:
         if budget.step > progress["step"]:
             keep()
@@ -139,44 +184,70 @@ def _check(minutes, epochs, optimizer, learning_rate, batch_size, replicas):
     if batch_size < 1:
         raise ValueError(f"A batch has at least one image. Received: batch_size={batch_size}")
     if learning_rate is not None and not learning_rate > 0:
-        raise ValueError(f"The learning rate must be positive. Received: learning_rate={learning_rate}")
+        raise ValueError(
+            f"The learning rate must be positive. Received: learning_rate={learning_rate}"
+        )
     if (minutes is None) == (epochs is None) or (epochs if minutes is None else minutes) <= 0:
-        raise ValueError(f"Give a positive number of minutes or of epochs. Received: minutes={minutes}, epochs={epochs}")
+        raise ValueError(
+            f"Give a positive number of minutes or of epochs. Received: minutes={minutes}, "
+            f"epochs={epochs}"
+        )
     if replicas > batch_size:
-        raise ValueError(f"A batch of {batch_size} cannot be shared by {replicas} devices; raise --batch.")
+        raise ValueError(
+            f"A batch of {batch_size} cannot be shared by {replicas} devices; raise --batch."
+        )
     _check_optimizer(optimizer)
 
 
 def _check_objects(train_set):
     if all(record.crowd.all() for record in train_set.records):
         skipped = f" Skipped while reading: {train_set.skipped}" if train_set.skipped.total else ""
-        raise ValueError(f"{train_set.source}: expected objects to train on; received none in {len(train_set)} images.{skipped}")
+        raise ValueError(
+            f"{train_set.source}: expected objects to train on; received none in {len(train_set)} "
+            f"images.{skipped}"
+        )
 
 
 def _check_classes(model, train_set):
     if tuple(model.class_names) != tuple(train_set.class_names):
         raise ValueError(
-            f"The detector's classes are {tuple(model.class_names)}, those of the data {tuple(train_set.class_names)}: give the "
-            "detector the data's, `class_names=train_set.class_names`, or reorder the data with `train_set.with_classes(...)`."
+            f"The detector's classes are {tuple(model.class_names)}, those of the data "
+            f"{tuple(train_set.class_names)}: give the "
+            "detector the data's, `class_names=train_set.class_names`, or reorder the data with "
+            "`train_set.with_classes(...)`."
         )
 
 
 def _check_resume(checkpoint, resume, settings, out):
-    """A finished run is not replaced; a stopped one is neither lost by forgetting `resume` nor continued as another one."""
+    """A finished run is not replaced; a stopped one is neither lost by forgetting `resume` nor
+    continued as another one."""
     if (out / "detector.keras").is_file():
-        raise ValueError(f"{out} holds a finished run: give another --out, or --start {out / 'detector.keras'} to train it on.")
+        raise ValueError(
+            f"{out} holds a finished run: give another --out, or --start {out / 'detector.keras'} "
+            f"to train it on."
+        )
     if not resume and checkpoint.exists():
-        raise ValueError(f"{out} holds a stopped run: continue it with --resume, or give another --out.")
+        raise ValueError(
+            f"{out} holds a stopped run: continue it with --resume, or give another --out."
+        )
     if resume and not checkpoint.exists():
-        raise ValueError(f"There is no stopped run to resume in {out}; leave --resume out to start one.")
+        raise ValueError(
+            f"There is no stopped run to resume in {out}; leave --resume out to start one."
+        )
     before = checkpoint.progress()["settings"] if resume else settings
-    changed = [f"{key}={before.get(key)} (now {value})" for key, value in settings.items() if before.get(key) != value]
+    changed = [
+        f"{key}={before.get(key)} (now {value})"
+        for key, value in settings.items()
+        if before.get(key) != value
+    ]
     if changed:
-        raise ValueError(f"The stopped run in {out} had {', '.join(changed)}: give the same to resume it.")
+        raise ValueError(
+            f"The stopped run in {out} had {', '.join(changed)}: give the same to resume it."
+        )
 
 
 def _leave_results(model, history, out):
-    from ..plots import learning_curve
+    from .curve import learning_curve
 
     write_json(out / "history.json", history)
     learning_curve(history, out / "learning_curve.png")
@@ -184,44 +255,69 @@ def _leave_results(model, history, out):
 
 
 def default_strategy():
-    """`MirroredStrategy` over the visible GPUs if there are several, else TensorFlow's default strategy."""
+    """`MirroredStrategy` over the visible GPUs if there are several, else TensorFlow's default
+    strategy."""
     import tensorflow as tf
 
-    return tf.distribute.MirroredStrategy() if len(tf.config.list_physical_devices("GPU")) > 1 else tf.distribute.get_strategy()
+    return (
+        tf.distribute.MirroredStrategy()
+        if len(tf.config.list_physical_devices("GPU")) > 1
+        else tf.distribute.get_strategy()
+    )
 
 
-def compile_detector(model, learning_rate=None, weight_decay=0.02, ema=0.99, optimizer="muon", **kwargs):
-    """Compiles a detector with an optimizer of `LEARNING_RATES`, clipped gradients and averaged weights.
+def compile_detector(
+    model, learning_rate=None, weight_decay=0.02, ema=0.99, optimizer="muon", **kwargs
+):
+    """Compiles a detector with an optimizer of `LEARNING_RATES`, clipped gradients and averaged
+    weights.
 
     `learning_rate=None` is the optimizer's own; `**kwargs` are `Detector.compile`'s.
     """
     _check_optimizer(optimizer)
     learning_rate = LEARNING_RATES[optimizer] if learning_rate is None else learning_rate
-    common = {"weight_decay": weight_decay, "global_clipnorm": 10.0, "use_ema": bool(ema), "ema_momentum": ema or 0.99}
+    common = {
+        "weight_decay": weight_decay,
+        "global_clipnorm": 10.0,
+        "use_ema": bool(ema),
+        "ema_momentum": ema or 0.99,
+    }
     if optimizer == "adamw":
         model.compile(keras.optimizers.AdamW(learning_rate, **common), **kwargs)
     else:
-        model.compile(ConvMuon(learning_rate, groups=conv_groups(model), exclude_layers=[PREDICTORS], **common), **kwargs)
+        model.compile(
+            ConvMuon(
+                learning_rate, groups=conv_groups(model), exclude_layers=[PREDICTORS], **common
+            ),
+            **kwargs,
+        )
 
 
 def _check_optimizer(optimizer):
     if optimizer not in LEARNING_RATES:
-        raise ValueError(f"`optimizer` must be one of {', '.join(LEARNING_RATES)}. Received: optimizer={optimizer!r}")
+        raise ValueError(
+            f"`optimizer` must be one of {', '.join(LEARNING_RATES)}. Received: "
+            f"optimizer={optimizer!r}"
+        )
 
 
 def evaluate_ap(detector, dataset, batch_size=16, image_size=None):
-    """COCO AP of a detector, or an opened export of one, on a data set, in the pixels of its pictures; classes match by name.
+    """COCO AP of a detector, or an opened export of one, on a data set, in the pixels of its
+    pictures; classes match by name.
 
-    `image_size` `(height, width)` is for detectors of dynamic size: what pictures are scaled to fit into.
+    `image_size` `(height, width)` is for detectors of dynamic size: what pictures are scaled to fit
+    into.
     """
     dataset = dataset.with_classes(detector.class_names)
     return coco_ap(dataset, predict_dataset(detector, dataset, batch_size, image_size))
 
 
 class ValidationAP(keras.callbacks.Callback):
-    """Measures COCO AP after each epoch of a plain `fit`, as `val_AP`, `val_AP50`, `val_AP75` in its logs.
+    """Measures COCO AP after each epoch of a plain `fit`, as `val_AP`, `val_AP50`, `val_AP75` in
+    its logs.
 
-    Callbacks behind it in the list can watch them: `ModelCheckpoint("best.keras", monitor="val_AP", mode="max")`.
+    Callbacks behind it in the list can watch them: `ModelCheckpoint("best.keras", monitor="val_AP",
+    mode="max")`.
 
     Args:
         dataset: a `data.Dataset`. batch_size, image_size: as in `evaluate_ap`.
@@ -240,12 +336,16 @@ class ValidationAP(keras.callbacks.Callback):
 
 
 def predict_dataset(detector, dataset, batch_size=16, image_size=None):
-    """Detections for each of the data set's `records`, in the picture's own pixels: dicts of `boxes`, `scores`, `labels`."""
+    """Detections for each of the data set's `records`, in the picture's own pixels: dicts of
+    `boxes`, `scores`, `labels`."""
     from ..data import Letterbox
 
     size = detector.image_size or image_size
     if size is None:
-        raise ValueError("A detector of dynamic size needs `image_size=(height, width)` here. Received: image_size=None")
+        raise ValueError(
+            "A detector of dynamic size needs `image_size=(height, width)` here. Received: "
+            "image_size=None"
+        )
     found = detector.predict(pipeline(dataset, size, batch_size), verbose=0)
     results = []
     for i, record in enumerate(dataset.records):
@@ -270,7 +370,9 @@ def _record_ap(model, dataset, budget, history, writer, console, final=False):
     numbers = {key: float(value) for key, value in result.numbers.items()}
     history["ap"].append({"step": budget.step, "seconds": round(budget.seconds, 2), **numbers})
     writer({f"validation/{key}": value for key, value in numbers.items()}, budget.step)
-    console.print(f"{_so_far(budget, history)}  validation AP {numbers['AP']:.3f}  AP50 {numbers['AP50']:.3f}")
+    console.print(
+        f"{_so_far(budget, history)}  validation AP {numbers['AP']:.3f}  AP50 {numbers['AP50']:.3f}"
+    )
 
 
 def _so_far(budget, history):

@@ -1,4 +1,5 @@
-"""Learning rate over a run: linear warm-up, then one half cosine (https://arxiv.org/abs/1608.03983)."""
+"""Learning rate over a run: linear warm-up, then one half cosine
+(https://arxiv.org/abs/1608.03983)."""
 
 import math
 

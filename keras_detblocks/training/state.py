@@ -1,4 +1,5 @@
-"""What a run keeps in its folder: checks before it starts, checkpoints that a stopped run continues from, its history."""
+"""What a run keeps in its folder: checks before it starts, checkpoints that a stopped run continues
+from, its history."""
 
 import contextlib
 import json
@@ -24,10 +25,16 @@ def prepare_folder(path):
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise OSError(f"Cannot write to the output folder {path}: {error.strerror}. Choose another with --out.") from error
+        raise OSError(
+            f"Cannot write to the output folder {path}: {error.strerror}. Choose another with "
+            f"--out."
+        ) from error
     free = shutil.disk_usage(path).free
     if free < LEAST_FREE_BYTES:
-        raise OSError(f"Only {free // 1024**2} MB are free for {path}; a run needs {LEAST_FREE_BYTES // 1024**2} MB. Free some.")
+        raise OSError(
+            f"Only {free // 1024**2} MB are free for {path}; a run needs "
+            f"{LEAST_FREE_BYTES // 1024**2} MB. Free some."
+        )
     return path
 
 
@@ -39,7 +46,8 @@ def write_json(path, value):
 
 
 def save_model(model, path, include_optimizer=False):
-    """Saves a `.keras` file in one step; the model in it is compiled only with its optimizer, which is larger than the weights."""
+    """Saves a `.keras` file in one step; the model in it is compiled only with its optimizer, which
+    is larger than the weights."""
     part = path.with_name("part-" + path.name)
     with contextlib.nullcontext() if include_optimizer else _uncompiled(model):
         model.save(part)
@@ -48,7 +56,8 @@ def save_model(model, path, include_optimizer=False):
 
 @contextlib.contextmanager
 def _uncompiled(model):
-    """Keras' own `include_optimizer=False` has no effect on `.keras` files. Past `__setattr__`, which would track the optimizer."""
+    """Keras' own `include_optimizer=False` has no effect on `.keras` files. Past `__setattr__`,
+    which would track the optimizer."""
     kept = {key: getattr(model, key) for key in ("optimizer", "compiled")}
     for key, value in (("optimizer", None), ("compiled", False)):
         object.__setattr__(model, key, value)
@@ -60,9 +69,11 @@ def _uncompiled(model):
 
 
 class Checkpoint:
-    """The newest complete checkpoint in a folder: a model with its optimizer, and the progress that belongs to it.
+    """The newest complete checkpoint in a folder: a model with its optimizer, and the progress that
+    belongs to it.
 
-    The progress file names the model file and is replaced last, so a run killed at any moment leaves a pair that fits.
+    The progress file names the model file and is replaced last, so a run killed at any moment
+    leaves a pair that fits.
     """
 
     def __init__(self, folder):

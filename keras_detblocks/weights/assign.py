@@ -1,8 +1,9 @@
-"""Assigns a checkpoint to the variables of a layer or model: everything, exactly once, or an error that names the tensors.
+"""Assigns a checkpoint to the variables of a layer or model: everything, exactly once, or an error
+that names the tensors.
 
-Names: a block says how its variables are called in a reference implementation by `Layout` objects. A layer returns them from
-its method `weight_layouts()`, backbones register theirs with `register_model_layout`. The layout with the most keys in the
-checkpoint is taken.
+Names: a block says how its variables are called in a reference implementation by `Layout` objects.
+A layer returns them from its method `weight_layouts()`, backbones register theirs with
+`register_model_layout`. The layout with the most keys in the checkpoint is taken.
 """
 
 import re
@@ -29,12 +30,13 @@ _SUFFIXES = {
 class Layout:
     """How one reference implementation names and stores the weights.
 
-    name: for messages ("timm", "torchvision").
-    key: maps a variable's path relative to the layer or model ("lateral_3/kernel") to the reference's key.
-    transform: maps (key, array) to the array in Keras' order, for what `to_keras` does not do; it comes first.
-    copy_of: maps a key to the one that the checkpoint repeats under it (one module that stands in several places); equal copies
+    name: for messages ("timm", "torchvision"). key: maps a variable's path relative to the layer or
+    model ("lateral_3/kernel") to the reference's key. transform: maps (key, array) to the array in
+    Keras' order, for what `to_keras` does not do; it comes first. copy_of: maps a key to the one
+    that the checkpoint repeats under it (one module that stands in several places); equal copies
         are passed over, others are an error.
-    mark: regular expression of keys that no other reference has; it decides where the target's own keys are several's.
+    mark: regular expression of keys that no other reference has; it decides where the target's own
+    keys are several's.
     """
 
     name: str
@@ -45,10 +47,12 @@ class Layout:
 
 
 def torch_key(*rules):
-    """Returns the `key` function of a PyTorch layout: the rules, then the usual suffixes, with `.` for `/`.
+    """Returns the `key` function of a PyTorch layout: the rules, then the usual suffixes, with `.`
+    for `/`.
 
     Args:
-        *rules: pairs `(pattern, replacement)` of regular expressions, applied in order to the variable's path.
+        *rules: pairs `(pattern, replacement)` of regular expressions, applied in order to the
+            variable's path.
 
     >>> torch_key((r"^predictions/", "head.fc/"))("predictions/kernel")
     'head.fc.weight'
@@ -83,14 +87,18 @@ def load(target, source, prefix="", skip=(), unused=None, adapt=None):
     """Assigns the weights of a reference checkpoint to a built layer or model.
 
     Args:
-        target: a built layer of this package, a model of one such layer (`as_model`), or one of our backbones.
-        source: a dict of NumPy arrays under the reference implementation's key names (PyTorch's layout), the path of a
-            `.safetensors` file, a Hugging Face id, or for a model a `.keras` or `.weights.h5` file of the same model (which Keras
-            loads, without the arguments below).
+        target: a built layer of this package, a model of one such layer (`as_model`), or one of our
+            backbones.
+        source: a dict of NumPy arrays under the reference implementation's key names (PyTorch's
+            layout), the path of a `.safetensors` file, a Hugging Face id, or for a model a `.keras`
+            or `.weights.h5` file of the same model (which Keras loads, without the arguments
+            below).
         prefix: of the keys to use; others are ignored and the prefix is dropped (`"neck."`).
         skip: paths of variables to leave as they are, such as a head for other classes.
-        unused: regular expression of reference keys that the target need not use, such as those of stages that were not built.
-        adapt: functions by variable path, (array in Keras' order, variable) -> array, or None to leave the variable as it is.
+        unused: regular expression of reference keys that the target need not use, such as those of
+            stages that were not built.
+        adapt: functions by variable path, (array in Keras' order, variable) -> array, or None to
+            leave the variable as it is.
 
     Returns:
         The layout's name.
@@ -110,10 +118,16 @@ def load(target, source, prefix="", skip=(), unused=None, adapt=None):
     variables, layouts = _variables_and_layouts(target)
     variables = {path: variable for path, variable in variables.items() if path not in skip}
     if not layouts:
-        raise ValueError(f"No reference key names are known for {target.name!r} ({type(target).__name__}).")
-    layout = checkpoint.layout or max(layouts, key=lambda each: _agreement(each, variables, tensors))
+        raise ValueError(
+            f"No reference key names are known for {target.name!r} ({type(target).__name__})."
+        )
+    layout = checkpoint.layout or max(
+        layouts, key=lambda each: _agreement(each, variables, tensors)
+    )
     tensors = _without_copies(tensors, layout)
-    allowed = {layout.key(path) for path in skip} | {key for key in tensors if unused and re.search(unused, key)}
+    allowed = {layout.key(path) for path in skip} | {
+        key for key in tensors if unused and re.search(unused, key)
+    }
     _assign(variables, layout, tensors, checkpoint.source, allowed, adapt or {})
     return layout.name
 
@@ -129,13 +143,22 @@ def _without_copies(tensors, layout):
     if layout.copy_of is None:
         return tensors
     first = {key: layout.copy_of(key) for key in tensors}
-    unlike = [key for key, other in first.items() if other in tensors and not np.array_equal(tensors[key], tensors[other])]
+    unlike = [
+        key
+        for key, other in first.items()
+        if other in tensors and not np.array_equal(tensors[key], tensors[other])
+    ]
     if unlike:
         raise ValueError(
-            f"Read as {layout.name}, these should repeat one shared tensor and differ from it: {', '.join(unlike[:8])}. Build the "
+            f"Read as {layout.name}, these should repeat one shared tensor and differ from it: "
+            f"{', '.join(unlike[:8])}. Build the "
             "layer with separate weights (`shared=False`). Nothing was loaded."
         )
-    return {key: value for key, value in tensors.items() if first[key] == key or first[key] not in tensors}
+    return {
+        key: value
+        for key, value in tensors.items()
+        if first[key] == key or first[key] not in tensors
+    }
 
 
 def _variables_and_layouts(target):
@@ -150,7 +173,9 @@ def _variables_and_layouts(target):
 
 def _stored(target):
     if not target.built:
-        raise ValueError(f"{target.name!r} has no weights yet: call or build it before loading weights into it.")
+        raise ValueError(
+            f"{target.name!r} has no weights yet: call or build it before loading weights into it."
+        )
     return [v for v in target.weights if "seed_generator" not in v.path]
 
 
@@ -165,26 +190,38 @@ def _assign(variables, layout, tensors, source, unused_allowed, adapt):
     arrays, misshapen = {}, []
     for path, key in keys.items():
         if key in tensors:
-            array = tensors[key] if layout.transform is None else layout.transform(key, tensors[key])
+            array = (
+                tensors[key] if layout.transform is None else layout.transform(key, tensors[key])
+            )
             array = array if layout is _KERAS else to_keras(array, variables[path])
             array = adapt[path](array, variables[path]) if path in adapt else array
             if array is not None and array.shape != tuple(variables[path].shape):
-                misshapen.append(f"{key}: expected {tuple(variables[path].shape)}, received {array.shape}")
+                misshapen.append(
+                    f"{key}: expected {tuple(variables[path].shape)}, received {array.shape}"
+                )
             arrays[path] = array
     problems = [
         f"{title}: {', '.join(names[:8])}{f' and {len(names) - 8} more' if len(names) > 8 else ''}"
-        for title, names in (("missing", missing), ("unused", unused), ("misshapen (Keras order)", misshapen))
+        for title, names in (
+            ("missing", missing),
+            ("unused", unused),
+            ("misshapen (Keras order)", misshapen),
+        )
         if names
     ]
     if problems:
-        raise ValueError(f"The weights of {source} do not fit, read as {layout.name}. {'. '.join(problems)}. Nothing was loaded.")
+        raise ValueError(
+            f"The weights of {source} do not fit, read as {layout.name}. {'. '.join(problems)}. "
+            f"Nothing was loaded."
+        )
     for path, array in arrays.items():
         if array is not None:
             variables[path].assign(array)
 
 
 def to_keras(array, variable):
-    """An array of PyTorch's layout in Keras' order: convolution kernels OIHW -> HWIO, linear weights (out, in) -> (in, out)."""
+    """An array of PyTorch's layout in Keras' order: convolution kernels OIHW -> HWIO, linear
+    weights (out, in) -> (in, out)."""
     array = np.asarray(array)
     if variable.path.rpartition("/")[2] != "kernel":
         return array if array.ndim == len(variable.shape) else array.reshape(variable.shape)

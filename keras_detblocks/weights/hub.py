@@ -1,4 +1,5 @@
-"""Checkpoints of the Hugging Face hub, through `huggingface_hub`: its cache, its mirror setting and its offline switch hold."""
+"""Checkpoints of the Hugging Face hub, through `huggingface_hub`: its cache, its mirror setting and
+its offline switch hold."""
 
 import json
 import pathlib
@@ -9,7 +10,8 @@ HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 
 
 def is_hub_id(source):
-    """Whether a string has the form of a hub id, `"owner/name"`, and is neither a file nor named like one of weights."""
+    """Whether a string has the form of a hub id, `"owner/name"`, and is neither a file nor named
+    like one of weights."""
     if not isinstance(source, str) or source.endswith(FILE_ENDINGS) or source.startswith("."):
         return False
     return bool(HUB_ID.match(source)) and not pathlib.Path(source).exists()
@@ -19,13 +21,15 @@ def download(hub_id):
     """Returns the paths of `model.safetensors` and, as a dict, of the settings in `config.json`.
 
     Raises:
-        ImportError: without `huggingface_hub`. OSError: when a file is neither cached nor reachable; it says what to do.
+        ImportError: without `huggingface_hub`. OSError: when a file is neither cached nor
+            reachable; it says what to do.
     """
     try:
         from huggingface_hub import hf_hub_download
     except ImportError as error:
         raise ImportError(
-            f"Reading {hub_id!r} needs huggingface_hub: pip install 'keras_detblocks[hub]'. Or download {_url(hub_id)} yourself "
+            f"Reading {hub_id!r} needs huggingface_hub: pip install 'keras_detblocks[hub]'. Or "
+            f"download {_url(hub_id)} yourself "
             "and give its path as `weights`."
         ) from error
     try:
@@ -33,9 +37,12 @@ def download(hub_id):
         return pathlib.Path(hf_hub_download(hub_id, "model.safetensors")), settings(config)
     except Exception as error:
         raise OSError(
-            f"Could not get the weights {hub_id!r} ({type(error).__name__}: {str(error).splitlines()[0]}). With a network, check "
-            f"the id. Without one, download {_url(hub_id)} and its config.json elsewhere, and give the path of the .safetensors "
-            "file as `weights` (a config.json beside it is read), or copy the hub's cache folder (environment variable HF_HOME)."
+            f"Could not get the weights {hub_id!r} ({type(error).__name__}: "
+            f"{str(error).splitlines()[0]}). With a network, check "
+            f"the id. Without one, download {_url(hub_id)} and its config.json elsewhere, and "
+            f"give the path of the .safetensors "
+            "file as `weights` (a config.json beside it is read), or copy the hub's cache folder "
+            "(environment variable HF_HOME)."
         ) from error
 
 
@@ -44,10 +51,24 @@ def _url(hub_id):
 
 
 def settings(config):
-    """What a timm config.json says about evaluation: mean, std (of pixels 0 to 1), crop_pct, interpolation, input_size, tag."""
+    """What a timm config.json says about evaluation: mean, std (of pixels 0 to 1), crop_pct,
+    interpolation, input_size, tag."""
     published = config.get("pretrained_cfg", config)
-    keys = ("mean", "std", "crop_pct", "interpolation", "input_size", "tag", "num_classes", "license")
+    keys = (
+        "mean",
+        "std",
+        "crop_pct",
+        "interpolation",
+        "input_size",
+        "tag",
+        "num_classes",
+        "license",
+    )
     return {
         "architecture": config.get("architecture"),
-        **{key: tuple(published[key]) if isinstance(published[key], list) else published[key] for key in keys if key in published},
+        **{
+            key: tuple(published[key]) if isinstance(published[key], list) else published[key]
+            for key in keys
+            if key in published
+        },
     }

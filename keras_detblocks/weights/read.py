@@ -16,11 +16,14 @@ _NESTED = ("model_state", "state_dict", "model")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Arrays by the reference's key names, where they came from, and what the publisher says beside them.
+    """Arrays by the reference's key names, where they came from, and what the publisher says beside
+    them.
 
-    config: for hub files (and a `config.json` beside a local file) the keys `architecture`, `mean`, `std` (for pixels of 0 to 1),
+    config: for hub files (and a `config.json` beside a local file) the keys `architecture`, `mean`,
+    `std` (for pixels of 0 to 1),
         `crop_pct`, `interpolation`, `input_size`, `tag`, `num_classes`, as far as given.
-    layout: how the tensors are named and stored, where that is known; else it is recognised by the names.
+    layout: how the tensors are named and stored, where that is known; else it is recognised by the
+    names.
     """
 
     tensors: dict
@@ -31,25 +34,32 @@ class Checkpoint:
 
 def is_keras_file(source):
     """Whether it is the path of a file that Keras itself loads."""
-    return isinstance(source, (str, os.PathLike)) and str(source).endswith((".weights.h5", ".keras"))
+    return isinstance(source, (str, os.PathLike)) and str(source).endswith(
+        (".weights.h5", ".keras")
+    )
 
 
 def read(source):
-    """Returns the `Checkpoint` of a dict of arrays, a `.safetensors` path or a hub id such as `"timm/regnety_008.pycls_in1k"`.
+    """Returns the `Checkpoint` of a dict of arrays, a `.safetensors` path or a hub id such as
+    `"timm/regnety_008.pycls_in1k"`.
 
     Raises:
-        ValueError: if the source is of no known kind. FileNotFoundError: if the path does not exist. OSError: if the hub cannot be
-            reached; it says what to download and where to put it.
+        ValueError: if the source is of no known kind. FileNotFoundError: if the path does not
+            exist. OSError: if the hub cannot be reached; it says what to download and where to put
+            it.
     """
     if isinstance(source, Checkpoint):
         return source
     if isinstance(source, dict):
-        return Checkpoint({key: np.asarray(value) for key, value in _flat(source).items()}, "a dict of arrays")
+        return Checkpoint(
+            {key: np.asarray(value) for key, value in _flat(source).items()}, "a dict of arrays"
+        )
     path = pathlib.Path(source)
     if path.suffix != ".safetensors":
         if not hub.is_hub_id(str(source)):
             raise ValueError(
-                "Expected a dict of arrays, the path of a .safetensors file or a Hugging Face id such as "
+                "Expected a dict of arrays, the path of a .safetensors file or a Hugging Face id "
+                "such as "
                 f"'timm/regnety_008.pycls_in1k'. Received: {source!r}"
             )
         path, config = hub.download(str(source))
@@ -76,6 +86,12 @@ def _read_safetensors(path):
     try:
         tensors = load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{path} is not a whole .safetensors file ({error}): download or write it again.") from error
-    # ml_dtypes' bfloat16 (and float16) arrays become float32: variables are assigned in their own dtype later.
-    return {key: value.astype("float32") if value.dtype.kind in "fV" else value for key, value in tensors.items()}
+        raise ValueError(
+            f"{path} is not a whole .safetensors file ({error}): download or write it again."
+        ) from error
+    # ml_dtypes' bfloat16 (and float16) arrays become float32: variables are assigned in their own
+    # dtype later.
+    return {
+        key: value.astype("float32") if value.dtype.kind in "fV" else value
+        for key, value in tensors.items()
+    }

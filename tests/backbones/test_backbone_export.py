@@ -1,4 +1,5 @@
-"""One small backbone of each family in every export format, on JAX and on PyTorch: all in one model, one conversion a format."""
+"""One small backbone of each family in every export format, on JAX and on PyTorch: all in one
+model, one conversion a format."""
 
 import dataclasses
 import os
@@ -23,11 +24,18 @@ def _narrow(name, depths):
     """A published CSP net, an eighth as wide and less deep."""
     spec = cspnet.CSP_VARIANTS[name]
     stem = tuple((8, kernel, stride) for _, kernel, stride in spec.stem)
-    return cspnet.csp_trunk(dataclasses.replace(spec, stem=stem, widths=tuple(w // 8 for w in spec.widths), depths=depths), name)
+    return cspnet.csp_trunk(
+        dataclasses.replace(
+            spec, stem=stem, widths=tuple(w // 8 for w in spec.widths), depths=depths
+        ),
+        name,
+    )
 
 
 TRUNKS = {
-    "regnet": anynet.anynet_trunk(kdb.AnyNetSpec((1, 2, 1), (16, 24, 32), (1, 1, 1), (8, 8, 8), 0.25, 8), "regnet"),
+    "regnet": anynet.anynet_trunk(
+        kdb.AnyNetSpec((1, 2, 1), (16, 24, 32), (1, 1, 1), (8, 8, 8), 0.25, 8), "regnet"
+    ),
     "cspresnet": _narrow("cspresnet50", (1, 2, 1, 1)),
     "cspdarknet": _narrow("cspdarknet53", (1, 1, 2, 1, 1)),
     "cspdensenet": densenet.csp_densenet_trunk("cspdensenet", (1, 2, 2, 1), growth_rate=8),
@@ -35,7 +43,9 @@ TRUNKS = {
 
 
 def _backbone(name):
-    return application(TRUNKS[name], Arguments(include_top=False, input_shape=(*SIZE, 3), levels=(3, 4), name=name))
+    return application(
+        TRUNKS[name], Arguments(include_top=False, input_shape=(*SIZE, 3), levels=(3, 4), name=name)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +54,19 @@ def every_family():
     keras.utils.set_random_seed(0)
     image = keras.Input((*SIZE, 3), name="image")
     maps = {name: _backbone(name)(image) for name in TRUNKS}
-    outputs = {f"{name}_{level}": tensor for name, levels in maps.items() for level, tensor in levels.items()}
+    outputs = {
+        f"{name}_{level}": tensor
+        for name, levels in maps.items()
+        for level, tensor in levels.items()
+    }
     return randomize(keras.Model(image, outputs, name="every_family"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["saved_model", "onnx", "tflite"])
 def test_exports(every_family, tmp_path, format):
-    """Each export is opened in a process of its own and compared with Keras before it is returned."""
+    """Each export is opened in a process of its own and compared with Keras before it is
+    returned."""
     report = getattr(export, f"to_{format}")(every_family, tmp_path / f"backbones.{format}")
     assert set(report.max_error) == {f"{name}_P{level}" for name in TRUNKS for level in (3, 4)}
     assert not {"SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND", "TILE"} & set(report.operators)
@@ -80,12 +95,24 @@ print(keras.backend.backend(), "tensorflow" in sys.modules, len(data))
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", pytest.param("torch", marks=NEEDS_TORCH)])
 def test_on_other_backends(every_family, tmp_path, backend):
-    """The same file gives the same maps there, without TensorFlow; a net is built there too, and runs as in training."""
+    """The same file gives the same maps there, without TensorFlow; a net is built there too, and
+    runs as in training."""
     image = np.random.default_rng(0).uniform(0, 255, (2, *SIZE, 3)).astype("float32")
     every_family.save(tmp_path / "m.keras")
-    np.savez(tmp_path / "m.npz", image=image, **{k: np.asarray(v) for k, v in every_family(image).items()})
-    env = {**os.environ, "KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(pathlib.Path(__file__).parents[2])}
+    np.savez(
+        tmp_path / "m.npz",
+        image=image,
+        **{k: np.asarray(v) for k, v in every_family(image).items()},
+    )
+    env = {
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": str(pathlib.Path(__file__).parents[2]),
+    }
     env["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # little to compute, much to compile
-    run = subprocess.run([sys.executable, "-c", ON_OTHERS, str(tmp_path)], env=env, capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", ON_OTHERS, str(tmp_path)], env=env, capture_output=True, text=True
+    )
     assert run.returncode == 0, run.stderr[-3000:]
     assert f"{backend} False 8" in run.stdout

@@ -1,4 +1,5 @@
-"""Weights of backbones: layouts, files, adaptation, errors. The tensors are drawn here; nothing is downloaded."""
+"""Weights of backbones: layouts, files, adaptation, errors. The tensors are drawn here; nothing is
+downloaded."""
 
 import dataclasses
 import json
@@ -26,7 +27,8 @@ def build(**arguments):
 
 
 def state(layout="timm", model=None):
-    """Random weights of the net under a reference's key names, written out by hand here rather than by our tables."""
+    """Random weights of the net under a reference's key names, written out by hand here rather than
+    by our tables."""
     rng = np.random.default_rng(0)
     tensors = {}
     for variable in (model or build()).weights:
@@ -37,7 +39,13 @@ def state(layout="timm", model=None):
     return tensors
 
 
-SUFFIX = {"kernel": "weight", "gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+SUFFIX = {
+    "kernel": "weight",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
 
 
 def timm(path):
@@ -96,13 +104,25 @@ def test_other_layouts_by_their_keys(layout, reference):
 def test_safetensors_file_with_counters_and_settings(tmp_path, reference):
     tensors = {**state(), "stem.bn.num_batches_tracked": np.array(7)}
     save_file(tensors, tmp_path / "model.safetensors")
-    settings = dict(mean=[0.5, 0.4, 0.3], std=[0.2, 0.2, 0.1], crop_pct=0.95, interpolation="bicubic", tag="x_in1k")
-    (tmp_path / "config.json").write_text(json.dumps({"architecture": "net", "pretrained_cfg": settings}))
+    settings = dict(
+        mean=[0.5, 0.4, 0.3],
+        std=[0.2, 0.2, 0.1],
+        crop_pct=0.95,
+        interpolation="bicubic",
+        tag="x_in1k",
+    )
+    (tmp_path / "config.json").write_text(
+        json.dumps({"architecture": "net", "pretrained_cfg": settings})
+    )
     model = build(weights=tmp_path / "model.safetensors")
     same(model, reference)
     model.save(tmp_path / "net.keras")
     found = kdb.evaluation_settings(keras.models.load_model(tmp_path / "net.keras"))
-    assert found["crop_pct"] == 0.95 and found["interpolation"] == "bicubic" and found["tag"] == "x_in1k"
+    assert (
+        found["crop_pct"] == 0.95
+        and found["interpolation"] == "bicubic"
+        and found["tag"] == "x_in1k"
+    )
     np.testing.assert_allclose(found["mean"], (127.5, 102.0, 76.5))
     np.testing.assert_allclose(found["std"], (51.0, 51.0, 25.5))
 
@@ -130,7 +150,9 @@ def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved")
     save_file(state(), folder / "model.safetensors")
     settings = dict(mean=[0.5, 0.4, 0.3], std=[0.2, 0.2, 0.1], interpolation="bicubic")
-    (folder / "config.json").write_text(json.dumps({"architecture": "net", "pretrained_cfg": settings}))
+    (folder / "config.json").write_text(
+        json.dumps({"architecture": "net", "pretrained_cfg": settings})
+    )
     source = build(weights=folder / "model.safetensors", drop_path_rate=0.2)
     source.save(folder / "net.keras")
     source.save_weights(folder / "net.weights.h5")
@@ -168,21 +190,32 @@ def test_a_keras_file_with_other_classes_and_channels(saved):
     source, path = saved
     with pytest.warns(UserWarning) as caught:
         model = build(weights=path, classes=3, input_shape=(32, 32, 1))
-    assert sorted(str(w.message)[:24] for w in caught) == ["The checkpoint has 5 cla", "The checkpoint's stem re"]
+    assert sorted(str(w.message)[:24] for w in caught) == [
+        "The checkpoint has 5 cla",
+        "The checkpoint's stem re",
+    ]
     kernel = np.asarray(source.get_layer("stem_conv").kernel)
-    np.testing.assert_allclose(model.get_layer("stem_conv").kernel, kernel.sum(2, keepdims=True), rtol=1e-6)
+    np.testing.assert_allclose(
+        model.get_layer("stem_conv").kernel, kernel.sum(2, keepdims=True), rtol=1e-6
+    )
 
 
 def test_the_backbone_of_a_saved_detector(saved, tmp_path):
-    backbone = kdb.AnyNet(SPEC, include_top=False, input_shape=SHAPE, levels=(2, 3), weights=saved[1])
-    kdb.Detector(backbone, kdb.FPN(8, levels=(2, 3)), num_classes=2).save(tmp_path / "detector.keras")
+    backbone = kdb.AnyNet(
+        SPEC, include_top=False, input_shape=SHAPE, levels=(2, 3), weights=saved[1]
+    )
+    kdb.Detector(backbone, kdb.FPN(8, levels=(2, 3)), num_classes=2).save(
+        tmp_path / "detector.keras"
+    )
     again = kdb.AnyNet(SPEC, include_top=False, levels=(2, 3), weights=tmp_path / "detector.keras")
     same(again, backbone)
     assert kdb.evaluation_settings(again)["interpolation"] == "bicubic"
 
 
 def test_a_keras_file_of_another_net_is_refused(tmp_path):
-    kdb.AnyNet(dataclasses.replace(SPEC, se_ratio=0.0), classes=5, input_shape=SHAPE).save(tmp_path / "x.keras")
+    kdb.AnyNet(dataclasses.replace(SPEC, se_ratio=0.0), classes=5, input_shape=SHAPE).save(
+        tmp_path / "x.keras"
+    )
     with pytest.raises(ValueError, match=r"missing: s1_b1_se/fc1"):
         build(weights=tmp_path / "x.keras")
     (tmp_path / "noise.keras").write_bytes(b"noise")
@@ -198,15 +231,20 @@ def test_weights_leave_what_the_input_tensor_brings():
     model = kdb.AnyNet(SPEC, include_top=False, weights=state(), input_tensor=front)
     assert model.input_shape == (None, 32, 32, 4)
     assert float(keras.ops.max(model.get_layer("to_rgb").kernel)) == 0.5
-    np.testing.assert_array_equal(model.get_layer("stem_conv").kernel[0, 0, :, 0], state()["stem.conv.weight"][0, :, 0, 0])
+    np.testing.assert_array_equal(
+        model.get_layer("stem_conv").kernel[0, 0, :, 0], state()["stem.conv.weight"][0, :, 0, 0]
+    )
 
 
 def test_a_stem_alone_is_read_in_its_own_order():
-    """The stem's names are timm's and pycls'; the rest of the file tells that the images were BGR."""
+    """The stem's names are timm's and pycls'; the rest of the file tells that the images were
+    BGR."""
     known, whole = state(), build()
     tensors = {KEYS["pycls"](v.path): known[timm(v.path)] for v in whole.weights}
     model = kdb.AnyNet(SPEC, include_top=False, levels=(1,), weights=tensors)
-    np.testing.assert_array_equal(model.get_layer("stem_conv").kernel[0, 0, :, 0], known["stem.conv.weight"][0, ::-1, 0, 0])
+    np.testing.assert_array_equal(
+        model.get_layer("stem_conv").kernel[0, 0, :, 0], known["stem.conv.weight"][0, ::-1, 0, 0]
+    )
 
 
 def test_heads_that_fit_no_model_are_refused():
@@ -227,7 +265,9 @@ def test_other_class_count_leaves_the_head():
     with pytest.warns(UserWarning, match="5 classes and the model 3") as caught:
         model = build(weights=state(), classes=3)
     assert len(caught) == 1
-    np.testing.assert_array_equal(model.get_layer("stem_conv").kernel[0, 0, :, 0], state()["stem.conv.weight"][0, :, 0, 0])
+    np.testing.assert_array_equal(
+        model.get_layer("stem_conv").kernel[0, 0, :, 0], state()["stem.conv.weight"][0, :, 0, 0]
+    )
     assert np.abs(model.get_layer("predictions").kernel).max() < 0.2
 
 
@@ -241,20 +281,30 @@ def test_other_input_channels_adapt_the_stem(channels):
     np.testing.assert_allclose(model.get_layer("stem_conv").kernel, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("arguments", [dict(include_top=False), dict(include_top=False, levels=(2,))])
+@pytest.mark.parametrize(
+    "arguments", [dict(include_top=False), dict(include_top=False, levels=(2,))]
+)
 def test_parts_of_the_net_take_the_whole_checkpoint(arguments, reference):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         model = kdb.AnyNet(SPEC, weights=state(), input_shape=SHAPE, **arguments)
-    np.testing.assert_array_equal(model.get_layer("s1_b1_conv3_conv").kernel, reference.get_layer("s1_b1_conv3_conv").kernel)
+    np.testing.assert_array_equal(
+        model.get_layer("s1_b1_conv3_conv").kernel, reference.get_layer("s1_b1_conv3_conv").kernel
+    )
 
 
 @pytest.mark.parametrize(
     "change, words",
     [
         (lambda t: t.pop("s1.b1.conv2.bn.weight"), "missing: s1.b1.conv2.bn.weight"),
-        (lambda t: t.update({"s9.b1.conv1.conv.weight": np.zeros(3)}), "unused: s9.b1.conv1.conv.weight"),
-        (lambda t: t.update({"s2.b1.conv1.conv.weight": np.zeros((3, 16, 1, 1))}), "misshapen.*s2.b1.conv1.conv.weight"),
+        (
+            lambda t: t.update({"s9.b1.conv1.conv.weight": np.zeros(3)}),
+            "unused: s9.b1.conv1.conv.weight",
+        ),
+        (
+            lambda t: t.update({"s2.b1.conv1.conv.weight": np.zeros((3, 16, 1, 1))}),
+            "misshapen.*s2.b1.conv1.conv.weight",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(change, words):
@@ -272,14 +322,17 @@ def test_unknown_sources(tmp_path):
 
 
 def test_hub_from_its_cache_and_offline(tmp_path):
-    """A cache folder laid out by hand is read without a network; an uncached id says what to download."""
+    """A cache folder laid out by hand is read without a network; an uncached id says what to
+    download."""
     snapshot = tmp_path / "hub" / "models--timm--net.tag" / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
     refs = snapshot.parents[1] / "refs"
     refs.mkdir()
     (refs / "main").write_text("abc")
     save_file(state(), snapshot / "model.safetensors")
-    (snapshot / "config.json").write_text(json.dumps({"pretrained_cfg": {"tag": "tag", "crop_pct": 0.9}}))
+    (snapshot / "config.json").write_text(
+        json.dumps({"pretrained_cfg": {"tag": "tag", "crop_pct": 0.9}})
+    )
     code = (
         "import keras_detblocks as kdb\n"
         "found = kdb.weights.read('timm/net.tag')\n"
@@ -292,9 +345,13 @@ def test_hub_from_its_cache_and_offline(tmp_path):
         "HF_HUB_OFFLINE": "1",
         "PYTHONPATH": str(pathlib.Path(__file__).parents[2]),
     }
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True).stdout
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    ).stdout
     assert f"{len(state())} 0.9" in out
-    assert "https://huggingface.co/timm/regnety_002.pycls_in1k/resolve/main/model.safetensors" in out
+    assert (
+        "https://huggingface.co/timm/regnety_002.pycls_in1k/resolve/main/model.safetensors" in out
+    )
 
 
 def test_frozen_batch_norm_and_mixed_precision():
@@ -303,7 +360,10 @@ def test_frozen_batch_norm_and_mixed_precision():
         model = build()
     finally:
         keras.config.set_dtype_policy("float32")
-    assert model.output.dtype == "float32" and model.get_layer("s1_b1_conv1_conv").compute_dtype == "bfloat16"
+    assert (
+        model.output.dtype == "float32"
+        and model.get_layer("s1_b1_conv1_conv").compute_dtype == "bfloat16"
+    )
     model.trainable = False
     y = model(np.zeros((1, *SHAPE)), training=True)
     assert np.isfinite(np.asarray(y)).all()

@@ -1,4 +1,5 @@
-"""The table of published weights: complete, consistent with what the constructors load, and of ids that they take."""
+"""The table of published weights: complete, consistent with what the constructors load, and of ids
+that they take."""
 
 import collections
 
@@ -18,7 +19,8 @@ def variant_of(name):
 
 
 def test_every_tag_is_there_as_often_as_published():
-    """Nets per tag, counted in timm's model files; `ra_in1k` is of RegNets and CSPNets, `seer` lacks the largest."""
+    """Nets per tag, counted in timm's model files; `ra_in1k` is of RegNets and CSPNets, `seer`
+    lacks the largest."""
     tags = collections.Counter(each.id.partition(".")[2] for _, each in CHECKPOINTS)
     assert tags == {
         "pycls_in1k": 24,
@@ -60,7 +62,8 @@ def test_checkpoints_of_a_row_are_distinct_and_each_has_a_number_per_side():
 
 @pytest.mark.parametrize("name", catalogue.names())
 def test_the_recommended_checkpoint_is_what_imagenet_loads(name, monkeypatch):
-    """Nothing is downloaded: the hub is asked for the id, which is seen, and answers with an error."""
+    """Nothing is downloaded: the hub is asked for the id, which is seen, and answers with an
+    error."""
 
     def asked(hub_id):
         raise OSError(f"asked for {hub_id}.")
@@ -69,7 +72,11 @@ def test_the_recommended_checkpoint_is_what_imagenet_loads(name, monkeypatch):
     row = catalogue.row(name)
     if row["weights"]:
         error, words = OSError, f"asked for {row['weights']}[.]$"
-        assert row["weights"] in [each.id for each in row["checkpoints"]] and row["top1"] > 65 and row["licence"]
+        assert (
+            row["weights"] in [each.id for each in row["checkpoints"]]
+            and row["top1"] > 65
+            and row["licence"]
+        )
     else:
         error, words = ValueError, "No ImageNet weights are published"
     with pytest.raises(error, match=words):
@@ -78,7 +85,10 @@ def test_the_recommended_checkpoint_is_what_imagenet_loads(name, monkeypatch):
         assert (name in kdb.list_models(pretrained=True)) == bool(row["weights"])
 
 
-@pytest.mark.parametrize("hub_id", ["timm/regnety_160.swag_ft_in1k", "timm/regnety_640.seer_ft_in1k", "timm/cspdarknet53.ra_in1k"])
+@pytest.mark.parametrize(
+    "hub_id",
+    ["timm/regnety_160.swag_ft_in1k", "timm/regnety_640.seer_ft_in1k", "timm/cspdarknet53.ra_in1k"],
+)
 def test_a_constructor_asks_for_the_id_that_it_is_given(hub_id, monkeypatch):
     def asked(hub_id):
         raise OSError(f"asked for {hub_id}.")
@@ -95,7 +105,9 @@ def hub_of(tmp_path, monkeypatch):
     def of(tensors):
         save_file(tensors, tmp_path / "model.safetensors")
         config = hub.settings({"pretrained_cfg": {"tag": "any"}})
-        monkeypatch.setattr(hub, "download", lambda hub_id: (tmp_path / "model.safetensors", config))
+        monkeypatch.setattr(
+            hub, "download", lambda hub_id: (tmp_path / "model.safetensors", config)
+        )
         return "timm/net.tag"
 
     return of
@@ -127,13 +139,23 @@ def test_one_checkpoint_as_published():
     )
 
 
-@pytest.mark.parametrize("name, found", [("regnetY008", "RegNetY008"), ("regnety(64GF)", 'RegNetY("64gf")')])
+@pytest.mark.parametrize(
+    "name, found", [("regnetY008", "RegNetY008"), ("regnety(64GF)", 'RegNetY("64gf")')]
+)
 def test_find(name, found):
     assert catalogue.find(name) == found
 
 
 def test_calls_build_the_net_of_their_row():
     shape = dict(include_top=False, input_shape=(32, 32, 3), levels=(2,))
-    for name in ('RegNetX("400mf_tv")', 'RegNetY("800mf_tv")', 'RegNetY("8.0gf_tv")', 'RegNetY("64gf")'):
+    for name in (
+        'RegNetX("400mf_tv")',
+        'RegNetY("800mf_tv")',
+        'RegNetY("8.0gf_tv")',
+        'RegNetY("64gf")',
+    ):
         model = catalogue.constructor(name)(**shape)
-        assert model.name == variant_of(name) and model.output["P2"].shape[-1] == catalogue.row(name)["channels"][0]
+        assert (
+            model.name == variant_of(name)
+            and model.output["P2"].shape[-1] == catalogue.row(name)["channels"][0]
+        )

@@ -13,7 +13,8 @@ import keras_detblocks as kdb
 from keras_detblocks.backbones import cspnet
 from keras_detblocks.backbones.applications import Arguments, application
 
-# Trainable parameters and batch-norm statistics of timm 1.0.31; darknet and the authors' form: the cfg files.
+# Trainable parameters and batch-norm statistics of timm 1.0.31; darknet and the authors' form: the
+# cfg files.
 COUNTS = {
     "CSPResNet50": (21_616_168, 40_320),
     "CSPResNet50D": (21_635_400, 40_448),
@@ -52,7 +53,9 @@ def test_equals_the_authors_cfg():
     def constructor(**arguments):
         return application(cspnet.csp_trunk(spec, "net"), Arguments(**arguments))
 
-    errors = backbone_golden.check("csp_darknet53_cfg_200x168", constructor, (1, 2, 3, 4, 5), logits=False)
+    errors = backbone_golden.check(
+        "csp_darknet53_cfg_200x168", constructor, (1, 2, 3, 4, 5), logits=False
+    )
     assert max(errors.values()) <= 1e-4
 
 
@@ -63,7 +66,13 @@ def test_equals_the_authors_cfg():
         ("csp_stage_bottleneck_grouped_28x28", dict(widths=(64,), groups=8, cross_linear=True), 2),
         (
             "csp_stage_bottleneck_s1_14x18",
-            dict(widths=(32,), cross_linear=True, block_ratios=(1.0,), bottle_ratios=(0.5,), expand_ratios=(2.0,)),
+            dict(
+                widths=(32,),
+                cross_linear=True,
+                block_ratios=(1.0,),
+                bottle_ratios=(0.5,),
+                expand_ratios=(2.0,),
+            ),
             1,
         ),
     ],
@@ -71,7 +80,13 @@ def test_equals_the_authors_cfg():
 def test_stage_equals_timm(file, changes, stride):
     fixture = golden.load(backbone_golden.GOLDENS / f"{file}.npz")
     x = fixture.inputs()["x"].transpose(0, 2, 3, 1)
-    base = dict(depths=(2,), strides=(stride,), block_ratios=(0.5,), bottle_ratios=(1.0,), expand_ratios=(1.0,))
+    base = dict(
+        depths=(2,),
+        strides=(stride,),
+        block_ratios=(0.5,),
+        bottle_ratios=(1.0,),
+        expand_ratios=(1.0,),
+    )
     spec = cspnet.CSPSpec(stem=(), **{**base, **changes})
     image = keras.Input(x.shape[1:])
     model = keras.Model(image, cspnet.csp_stage(image, spec, 0, stride))
@@ -81,8 +96,13 @@ def test_stage_equals_timm(file, changes, stride):
 
 
 def test_levels_and_output_stride():
-    model = kdb.CSPDarknet53(include_top=False, input_shape=(64, 96, 3), levels=(0, 3), output_stride=8)
-    assert {k: tuple(t.shape[1:3]) for k, t in model.output.items()} == {"P0": (64, 96), "P3": (8, 12)}
+    model = kdb.CSPDarknet53(
+        include_top=False, input_shape=(64, 96, 3), levels=(0, 3), output_stride=8
+    )
+    assert {k: tuple(t.shape[1:3]) for k, t in model.output.items()} == {
+        "P0": (64, 96),
+        "P3": (8, 12),
+    }
     with pytest.raises(ValueError, match="levels"):
         kdb.CSPResNet50(include_top=False, levels=(0, 1))
 

@@ -1,4 +1,5 @@
-"""CSPDenseNet and CSPPeleeNet: our definition, so shapes, arithmetic and the paper's orders of magnitude."""
+"""CSPDenseNet and CSPPeleeNet: our definition, so shapes, arithmetic and the paper's orders of
+magnitude."""
 
 import keras
 import numpy as np
@@ -14,7 +15,8 @@ def test_levels_at_odd_sizes():
 
 
 def test_dense_widths():
-    """64 -> T1 of 32 + 6 * 32 halved, plus 32 bypassed, halved; the last stage only concatenates."""
+    """64 -> T1 of 32 + 6 * 32 halved, plus 32 bypassed, halved; the last stage only
+    concatenates."""
     model = kdb.CSPDenseNet121(include_top=False, input_shape=(64, 64, 3), levels=(2, 3))
     assert model.output["P2"].shape[-1] == (32 + (32 + 6 * 32) // 2) // 2 == 72
     assert model.output["P3"].shape[-1] == (36 + (36 + 12 * 32) // 2) // 2
@@ -28,7 +30,9 @@ def test_peleenet_has_the_papers_size():
 
 
 def test_output_stride_dilates():
-    model = kdb.CSPPeleeNet(include_top=False, input_shape=(64, 64, 3), output_stride=16, levels=(4,))
+    model = kdb.CSPPeleeNet(
+        include_top=False, input_shape=(64, 64, 3), output_stride=16, levels=(4,)
+    )
     assert model.output["P4"].shape == (None, 4, 4, 704)
     assert model.get_layer("stages_3").block.dilation_rate == 2
 
@@ -47,4 +51,6 @@ def test_round_trip(tmp_path):
     model = kdb.CSPPeleeNet(input_shape=(32, 32, 3), classes=5)
     x = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype("float32")
     model.save(tmp_path / "net.keras")
-    np.testing.assert_allclose(keras.models.load_model(tmp_path / "net.keras")(x), model(x), atol=1e-6)
+    np.testing.assert_allclose(
+        keras.models.load_model(tmp_path / "net.keras")(x), model(x), atol=1e-6
+    )

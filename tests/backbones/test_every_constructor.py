@@ -1,4 +1,5 @@
-"""Every constructor: its name, size, signature, levels and strides. Nothing is allocated: variables stay without values."""
+"""Every constructor: its name, size, signature, levels and strides. Nothing is allocated: variables
+stay without values."""
 
 import inspect
 import math
@@ -52,5 +53,7 @@ def test_signature(name):
     wanted = dict(inspect.signature(kdb.RegNetY).parameters)
     del wanted["variant"]
     found = inspect.signature(getattr(kdb, name)).parameters
-    assert {k: (v.kind, v.default) for k, v in found.items()} == {k: (v.kind, v.default) for k, v in wanted.items()}
+    assert {k: (v.kind, v.default) for k, v in found.items()} == {
+        k: (v.kind, v.default) for k, v in wanted.items()
+    }
     assert list(found) == list(wanted) and getattr(kdb, name).__doc__

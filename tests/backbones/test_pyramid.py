@@ -1,4 +1,5 @@
-"""feature_pyramid over keras.applications: the maps that their own layer names say, before and after saving and cloning."""
+"""feature_pyramid over keras.applications: the maps that their own layer names say, before and
+after saving and cloning."""
 
 import re
 
@@ -25,7 +26,8 @@ def test_levels(name, preprocess, channels):
     pyramid = kdb.feature_pyramid(model, preprocess=preprocess)
     outputs = pyramid.compute_output_spec(keras.KerasTensor((2, 96, 160, 3)))
     assert {k: tuple(v.shape) for k, v in outputs.items()} == {
-        f"P{level}": (2, 96 // 2**level, 160 // 2**level, c) for level, c in zip((3, 4, 5), channels)
+        f"P{level}": (2, 96 // 2**level, 160 // 2**level, c)
+        for level, c in zip((3, 4, 5), channels)
     }
 
 
@@ -69,16 +71,21 @@ class HubLike(keras.Model):
         image = keras.Input((64, 96, 3))
         x = keras.layers.Conv2D(4, 3, strides=4, padding="same", name="quarter")(image)
         named = keras.layers.ReLU(name="named")(x)
-        y = keras.layers.Conv2D(6, 3, strides=2, padding="same", name="eighth")(keras.layers.ReLU(name="later")(named))
+        y = keras.layers.Conv2D(6, 3, strides=2, padding="same", name="eighth")(
+            keras.layers.ReLU(name="later")(named)
+        )
         super().__init__(inputs=image, outputs=y)
         self.pyramid_outputs = {"P2": named}
 
 
 def test_models_that_name_their_maps():
-    """Named levels are taken as they are, the others found; a clone is an ordinary model, whose last map of the level counts."""
+    """Named levels are taken as they are, the others found; a clone is an ordinary model, whose
+    last map of the level counts."""
     model = HubLike()
     pyramid = kdb.feature_pyramid(model, (3, 2))
-    names = {level: tensor._keras_history.operation.name for level, tensor in pyramid.output.items()}
+    names = {
+        level: tensor._keras_history.operation.name for level, tensor in pyramid.output.items()
+    }
     assert names == {"P3": "eighth", "P2": "named"}
     plain = keras.Model(model.inputs, model.outputs)
     found = kdb.feature_pyramid(plain, (2,)).output["P2"]
@@ -99,7 +106,9 @@ def classifier(base, kind):
         return keras.Sequential([image, scale, base, *pool, head])
     x = base(scale(image), training=False if kind == "frozen" else None)
     if kind == "deep":  # two models between the image and the maps
-        x = keras.Sequential([image, scale, keras.layers.ReLU(), keras.Model(base.inputs, base(base.inputs[0]))])(image)
+        x = keras.Sequential(
+            [image, scale, keras.layers.ReLU(), keras.Model(base.inputs, base(base.inputs[0]))]
+        )(image)
     for layer in (*pool, head):
         x = layer(x)
     return keras.Model(image, x)
@@ -108,10 +117,19 @@ def classifier(base, kind):
 @pytest.mark.parametrize("pooling", [None, "avg"])
 @pytest.mark.parametrize("kind", ["functional", "sequential", "deep", "frozen"])
 def test_levels_of_a_nested_model(kind, pooling, tmp_path):
-    """As the pyramid of the nested model itself, behind the rescaling; also after loading and cloning, and saved in turn."""
+    """As the pyramid of the nested model itself, behind the rescaling; also after loading and
+    cloning, and saved in turn."""
     x = np.random.default_rng(0).uniform(0, 255, (2, 64, 48, 3)).astype("float32")
-    base = kdb.AnyNet(SPEC, include_top=False, pooling=pooling, input_shape=(None, None, 3), include_preprocessing=False)
-    expected = kdb.feature_pyramid(base, (4, 2, 3))(keras.ops.relu(x / 64 - 2) if kind == "deep" else x / 64 - 2)
+    base = kdb.AnyNet(
+        SPEC,
+        include_top=False,
+        pooling=pooling,
+        input_shape=(None, None, 3),
+        include_preprocessing=False,
+    )
+    expected = kdb.feature_pyramid(base, (4, 2, 3))(
+        keras.ops.relu(x / 64 - 2) if kind == "deep" else x / 64 - 2
+    )
     model = classifier(base, kind)
     model.save(tmp_path / "classifier.keras")
     before = model(x)
@@ -126,11 +144,14 @@ def test_levels_of_a_nested_model(kind, pooling, tmp_path):
         np.testing.assert_allclose(found, maps[level], atol=1e-6)
     np.testing.assert_array_equal(model(x), before)
     model.save(tmp_path / "classifier.keras")
-    np.testing.assert_allclose(keras.models.load_model(tmp_path / "classifier.keras")(x), before, atol=1e-6)
+    np.testing.assert_allclose(
+        keras.models.load_model(tmp_path / "classifier.keras")(x), before, atol=1e-6
+    )
 
 
 def test_a_frozen_nested_model_stays_frozen():
-    """Neither weights nor batch statistics of a pretrained model change while what is built on it is trained."""
+    """Neither weights nor batch statistics of a pretrained model change while what is built on it
+    is trained."""
     x = np.random.default_rng(0).uniform(0, 255, (2, 64, 48, 3)).astype("float32")
     base = kdb.AnyNet(SPEC, include_top=False, input_shape=(64, 48, 3))
     model = classifier(base, "functional")
@@ -145,31 +166,47 @@ def test_a_frozen_nested_model_stays_frozen():
 def test_one_level_of_a_nested_model_holds_nothing_deeper(tmp_path):
     """No head and no later stage, whose weights would never get a gradient."""
     base = kdb.AnyNet(SPEC, input_shape=(64, 48, 3), classes=5)
-    model = classifier(kdb.AnyNet(SPEC, include_top=False, pooling="avg", input_shape=(64, 48, 3)), "functional")
+    model = classifier(
+        kdb.AnyNet(SPEC, include_top=False, pooling="avg", input_shape=(64, 48, 3)), "functional"
+    )
     pyramid = kdb.feature_pyramid(model, (2,))
     assert pyramid.count_params() == kdb.feature_pyramid(base, (2,)).count_params()
     pyramid.save(tmp_path / "pyramid.keras")
     x = np.ones((1, 64, 48, 3), "float32")
-    np.testing.assert_allclose(keras.models.load_model(tmp_path / "pyramid.keras")(x)["P2"], pyramid(x)["P2"], atol=1e-6)
+    np.testing.assert_allclose(
+        keras.models.load_model(tmp_path / "pyramid.keras")(x)["P2"], pyramid(x)["P2"], atol=1e-6
+    )
 
 
 def _stage(filters):
     """Half the size and normalised by batch statistics."""
-    return [keras.layers.Conv2D(filters, 3, strides=2, padding="same", name="conv"), keras.layers.BatchNormalization(name="norm")]
+    return [
+        keras.layers.Conv2D(filters, 3, strides=2, padding="same", name="conv"),
+        keras.layers.BatchNormalization(name="norm"),
+    ]
 
 
 @pytest.mark.parametrize("inner", [(), (1,), (2,), (1, 3), (3,)], ids=str)
 def test_levels_inside_and_outside_of_nested_models(inner):
-    """Each level once, from the same layers as in the flat net; layers of several nested models share their names."""
+    """Each level once, from the same layers as in the flat net; layers of several nested models
+    share their names."""
     keras.utils.set_random_seed(0)
     image = keras.Input((64, 32, 3))
-    first = keras.Sequential([keras.Input((None, None, 3)), *_stage(4), keras.layers.ReLU(), *_stage_named(5)], name="first")
-    second = keras.Sequential([keras.Input((None, None, 5)), *_stage(6), keras.layers.ReLU(), *_stage_named(7)], name="second")
+    first = keras.Sequential(
+        [keras.Input((None, None, 3)), *_stage(4), keras.layers.ReLU(), *_stage_named(5)],
+        name="first",
+    )
+    second = keras.Sequential(
+        [keras.Input((None, None, 5)), *_stage(6), keras.layers.ReLU(), *_stage_named(7)],
+        name="second",
+    )
     model = keras.Model(image, keras.layers.Dropout(0.0)(second(first(image))))
     levels = (*inner, 4)
     x = np.random.default_rng(0).normal(size=(2, 64, 32, 3)).astype("float32")
     y, expected = x, {}
-    for level, layers in enumerate((first.layers[:3], first.layers[3:], second.layers[:3], second.layers[3:])):
+    for level, layers in enumerate(
+        (first.layers[:3], first.layers[3:], second.layers[:3], second.layers[3:])
+    ):
         for layer in layers:
             y = layer(y)
         expected[f"P{level + 1}"] = keras.ops.convert_to_numpy(y)
@@ -179,7 +216,8 @@ def test_levels_inside_and_outside_of_nested_models(inner):
     for level in maps:
         np.testing.assert_allclose(maps[level], expected[level], rtol=1e-4, atol=1e-4)
     assert len(pyramid.weights) == len(model.weights)
-    # One training step moves the statistics once: nothing is computed a second time beside the nested model.
+    # One training step moves the statistics once: nothing is computed a second time beside the
+    # nested model.
     pyramid(x, training=True)
     mean = keras.ops.convert_to_numpy(first.layers[1].moving_mean)
     batch = keras.ops.convert_to_numpy(first.layers[0](x)).mean((0, 1, 2))
@@ -188,13 +226,20 @@ def test_levels_inside_and_outside_of_nested_models(inner):
 
 def _stage_named(filters):
     conv, norm = _stage(filters)
-    return [type(layer).from_config({**layer.get_config(), "name": f"{layer.name}_2"}) for layer in (conv, norm)]
+    return [
+        type(layer).from_config({**layer.get_config(), "name": f"{layer.name}_2"})
+        for layer in (conv, norm)
+    ]
 
 
 def test_a_nested_side_branch_gives_no_map():
     """Its map of level 1 comes last and leads to the result, but not by every path."""
-    first = keras.Sequential([keras.Input((None, None, 3)), *_stage(4), *_stage_named(4)], name="first")
-    side = keras.Sequential([keras.Input((None, None, 4)), keras.layers.UpSampling2D(2), *_stage(4)], name="side")
+    first = keras.Sequential(
+        [keras.Input((None, None, 3)), *_stage(4), *_stage_named(4)], name="first"
+    )
+    side = keras.Sequential(
+        [keras.Input((None, None, 4)), keras.layers.UpSampling2D(2), *_stage(4)], name="side"
+    )
     image = keras.Input((64, 32, 3))
     x = first(image)
     pyramid = kdb.feature_pyramid(keras.Model(image, keras.layers.Add()([x, side(x)])), (1,))
@@ -226,11 +271,19 @@ def test_a_level_relative_to_another_image_names_the_nested_model():
     base = kdb.AnyNet(SPEC, include_top=False, input_shape=(64, 64, 3), name="base")
     for sides in ((None, None), (80, 100)):
         image = keras.Input((*sides, 3))
-        inside = keras.Sequential([keras.Input((64, 64, 3)), keras.layers.ReLU(), base], name="inside")
-        model = keras.Model(image, keras.layers.GlobalMaxPooling2D()(inside(keras.layers.Resizing(64, 64)(image))))
-        with pytest.raises(ValueError, match=r"has the levels \(0,\).*model\.get_layer\('inside'\)") as error:
+        inside = keras.Sequential(
+            [keras.Input((64, 64, 3)), keras.layers.ReLU(), base], name="inside"
+        )
+        model = keras.Model(
+            image, keras.layers.GlobalMaxPooling2D()(inside(keras.layers.Resizing(64, 64)(image)))
+        )
+        with pytest.raises(
+            ValueError, match=r"has the levels \(0,\).*model\.get_layer\('inside'\)"
+        ) as error:
             kdb.feature_pyramid(model, (2, 3))
-        advised = eval(re.search(r"`(model\.get_layer\S+)`", str(error.value)).group(1), {"model": model})
+        advised = eval(
+            re.search(r"`(model\.get_layer\S+)`", str(error.value)).group(1), {"model": model}
+        )
         assert list(kdb.feature_pyramid(advised, (2, 3)).output) == ["P2", "P3"]
         with pytest.raises(ValueError) as error:
             kdb.feature_pyramid(model, (9,))
@@ -239,26 +292,43 @@ def test_a_level_relative_to_another_image_names_the_nested_model():
 
 def test_pixels_that_move_at_random_are_refused():
     base = kdb.AnyNet(SPEC, include_top=False, input_shape=(64, 64, 3), name="base")
-    turned = keras.Sequential([keras.layers.RandomFlip(name="flip"), keras.layers.RandomBrightness(0.1)])
-    model = keras.Sequential([keras.Input((64, 64, 3)), turned, base, keras.layers.GlobalAveragePooling2D()])
-    with pytest.raises(ValueError, match=r"'flip' moves pixels.*model\.get_layer\('base'\).*RandomFlip"):
+    turned = keras.Sequential(
+        [keras.layers.RandomFlip(name="flip"), keras.layers.RandomBrightness(0.1)]
+    )
+    model = keras.Sequential(
+        [keras.Input((64, 64, 3)), turned, base, keras.layers.GlobalAveragePooling2D()]
+    )
+    with pytest.raises(
+        ValueError, match=r"'flip' moves pixels.*model\.get_layer\('base'\).*RandomFlip"
+    ):
         kdb.feature_pyramid(model, (2, 3))
     image = keras.Input((64, 64, 3))
-    flat = keras.Model(image, keras.layers.Conv2D(4, 3, strides=2, padding="same")(keras.layers.RandomZoom(0.1)(image)))
+    flat = keras.Model(
+        image,
+        keras.layers.Conv2D(4, 3, strides=2, padding="same")(keras.layers.RandomZoom(0.1)(image)),
+    )
     with pytest.raises(ValueError, match="moves pixels"):
         kdb.feature_pyramid(flat, (1,))
     bright = keras.Sequential([keras.Input((64, 64, 3)), keras.layers.RandomBrightness(0.1), base])
     assert list(kdb.feature_pyramid(bright, (2, 3)).output) == ["P2", "P3"]
 
 
-@pytest.mark.parametrize("name", ["ResNet50", "MobileNetV3Small", "EfficientNetV2B0", "ConvNeXtTiny"])
+@pytest.mark.parametrize(
+    "name", ["ResNet50", "MobileNetV3Small", "EfficientNetV2B0", "ConvNeXtTiny"]
+)
 def test_small_images_have_the_maps_of_large_ones(name):
-    """By place in the graph, the only thing that names of two models have in common; nets with gates (as 1x1 maps) among them."""
+    """By place in the graph, the only thing that names of two models have in common; nets with
+    gates (as 1x1 maps) among them."""
     places = []
     for sides in ((224, 224), (32, 32), (33, 47)):
         model = getattr(APPLICATIONS, name)(weights=None, classes=10, input_shape=(*sides, 3))
         pyramid = kdb.feature_pyramid(model, (3, 4, 5))
-        places.append([model.operations.index(tensor._keras_history.operation) for tensor in pyramid.output.values()])
+        places.append(
+            [
+                model.operations.index(tensor._keras_history.operation)
+                for tensor in pyramid.output.values()
+            ]
+        )
         with pytest.raises(ValueError, match=r"has the levels \(0, (1, )?2, 3, 4, 5\)"):
             kdb.feature_pyramid(model, (6,))
     assert places[0] == places[1] == places[2]
@@ -271,7 +341,9 @@ def test_small_images_have_the_levels_of_our_constructors(constructor, sides):
     for levels in ((3, 4, 5), None):
         model = constructor("200mf", include_top=False, input_shape=(*sides, 3), levels=levels)
         output = model.output if levels else kdb.feature_pyramid(model).output
-        names.append([(key, tensor._keras_history.operation.name) for key, tensor in output.items()])
+        names.append(
+            [(key, tensor._keras_history.operation.name) for key, tensor in output.items()]
+        )
     assert names[0] == names[1]
 
 
@@ -285,7 +357,9 @@ POOLS = {  # to what a gate and a head are made of, as nets have it
     "operations": _mean(True),
     "vector": lambda x: keras.layers.Reshape((1, 1, 8))(keras.layers.GlobalAveragePooling2D()(x)),
     "reshaped": lambda x: keras.ops.reshape(_mean(False)(x), (-1, 1, 1, 8)),
-    "window": lambda x: keras.layers.AveragePooling2D(tuple(x.shape[1:3]))(x) if x.shape[1] > 3 else _mean(True)(x),
+    "window": lambda x: (
+        keras.layers.AveragePooling2D(tuple(x.shape[1:3]))(x) if x.shape[1] > 3 else _mean(True)(x)
+    ),
     "resized": keras.layers.Resizing(1, 1),
 }
 
@@ -299,9 +373,13 @@ def test_pooled_maps_are_no_levels(pool, sides):
         x = keras.layers.Conv2D(8, 3, strides=2, padding="same")(x)
         gate = keras.layers.Conv2D(8, 1, activation="sigmoid", name=f"gate_{level}")(POOLS[pool](x))
         x = keras.layers.Multiply(name=f"gated_{level}")([x, gate])
-    model = keras.Model(image, keras.layers.Flatten()(keras.layers.Conv2D(9, 1, name="head")(POOLS[pool](x))))
+    model = keras.Model(
+        image, keras.layers.Flatten()(keras.layers.Conv2D(9, 1, name="head")(POOLS[pool](x)))
+    )
     output = kdb.feature_pyramid(model, (1, 2, 3, 4, 5)).output
-    assert [tensor._keras_history.operation.name for tensor in output.values()] == [f"gated_{level}" for level in range(1, 6)]
+    assert [tensor._keras_history.operation.name for tensor in output.values()] == [
+        f"gated_{level}" for level in range(1, 6)
+    ]
     with pytest.raises(ValueError, match=r"has the levels \(0, 1, 2, 3, 4, 5\)"):
         kdb.feature_pyramid(model, (6,))
 
@@ -313,11 +391,14 @@ def test_levels_that_share_a_size_are_told_apart(sides):
     for level in range(1, 7):
         x = keras.layers.Conv2D(8, 3, strides=2, padding="same", name=f"level_{level}")(x)
     output = kdb.feature_pyramid(keras.Model(image, x), range(1, 7)).output
-    assert [tensor._keras_history.operation.name for tensor in output.values()] == [f"level_{level}" for level in range(1, 7)]
+    assert [tensor._keras_history.operation.name for tensor in output.values()] == [
+        f"level_{level}" for level in range(1, 7)
+    ]
 
 
 def test_layers_made_for_one_size():
-    """A transformer of 16 patches cannot be computed at another size, where its maps are found by their shapes at its own."""
+    """A transformer of 16 patches cannot be computed at another size, where its maps are found by
+    their shapes at its own."""
     image = keras.Input((64, 64, 3))
     x = keras.layers.Reshape((16, 8))(keras.layers.Conv2D(8, 16, strides=16)(image))
     x = keras.layers.Reshape((4, 4, 8), name="map")(keras.layers.LayerNormalization()(x))
@@ -337,7 +418,9 @@ def test_a_sequential_model(again, tmp_path):
     model.build((None, 16, 24, 3))
     model.save(tmp_path / "net.keras")
     x = np.random.default_rng(0).normal(size=(1, 16, 24, 3)).astype("float32")
-    pyramid = kdb.feature_pyramid(keras.models.load_model(tmp_path / "net.keras") if again else model, (1,))
+    pyramid = kdb.feature_pyramid(
+        keras.models.load_model(tmp_path / "net.keras") if again else model, (1,)
+    )
     assert pyramid.name == "net_pyramid"
     np.testing.assert_allclose(pyramid(x)["P1"], model(x), atol=1e-6)
 

@@ -1,4 +1,5 @@
-"""RegNet: the generation rule against the published tables, the nets against timm, the arguments."""
+"""RegNet: the generation rule against the published tables, the nets against timm, the
+arguments."""
 
 import math
 import pathlib
@@ -93,7 +94,9 @@ def test_deeper_stages_are_not_built():
 
 @pytest.mark.parametrize("stride, levels", [(8, (1, 2, 3)), (16, (1, 2, 3, 4))])
 def test_output_stride(stride, levels):
-    model = kdb.AnyNet(SMALL, include_top=False, input_shape=(64, 64, 3), levels=levels, output_stride=stride)
+    model = kdb.AnyNet(
+        SMALL, include_top=False, input_shape=(64, 64, 3), levels=levels, output_stride=stride
+    )
     assert [t.shape[1] for t in model.output.values()] == [64 // 2**level for level in levels]
     if stride == 8:
         # The first block of a dilated stage keeps the dilation before it.
@@ -102,7 +105,8 @@ def test_output_stride(stride, levels):
 
 
 def test_dilated_net_contains_the_strided_one():
-    """With the same weights, the dilated map at every second place is the strided map (no squeeze: its means would differ)."""
+    """With the same weights, the dilated map at every second place is the strided map (no squeeze:
+    its means would differ)."""
     shape = (64, 64, 3)
     x = np.random.default_rng(0).uniform(0, 255, (1, *shape)).astype("float32")
     spec = kdb.AnyNetSpec((1, 1, 2), (24, 48, 96), (1, 1, 1), (8, 8, 8), stem_width=16)
@@ -137,7 +141,10 @@ def test_drop_path_grows_linearly():
         (dict(variant="200mf", weights="imagenett"), "`weights` argument"),
         (dict(variant="200mf", weights="imagenet", classes=10), "should be 1000"),
         (dict(variant="200mf", weights="imagenet", input_shape=(64, 64, 3)), "should be"),
-        (dict(variant="200mf", weights="imagenet", classifier_activation="relu"), "classifier_activation"),
+        (
+            dict(variant="200mf", weights="imagenet", classifier_activation="relu"),
+            "classifier_activation",
+        ),
         (dict(variant="64gf", weights="imagenet"), "published"),
         (dict(variant=kdb.RegNetSpec(13, 24, 36.44, 2.49, 8)), "has squeeze-and-excitation"),
     ],
@@ -164,7 +171,9 @@ def test_bad_arguments(arguments, words):
 )
 def test_bad_specs(arguments, words):
     with pytest.raises(ValueError, match=words):
-        kdb.RegNetSpec(**{**dict(depth=13, w_0=24, w_a=36.44, w_m=2.49, group_width=8), **arguments})
+        kdb.RegNetSpec(
+            **{**dict(depth=13, w_0=24, w_a=36.44, w_m=2.49, group_width=8), **arguments}
+        )
 
 
 @pytest.mark.parametrize("name", ["8gf", "8.0GF", "RegNetY080", "regnety_080", "080"])
@@ -187,7 +196,9 @@ def test_nets_of_many_stages_keep_striding():
 
 def test_one_level_and_levels_of_any_sequence():
     for levels in (5, [5], np.array([5])):
-        assert list(kdb.RegNetX002(include_top=False, input_shape=(32, 32, 3), levels=levels).output) == ["P5"]
+        assert list(
+            kdb.RegNetX002(include_top=False, input_shape=(32, 32, 3), levels=levels).output
+        ) == ["P5"]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +212,9 @@ def test_one_level_and_levels_of_any_sequence():
     ],
 )
 def test_bad_anynet_specs(arguments, words):
-    good = dict(depths=(1, 1, 2), widths=(24, 48, 96), bottleneck_ratios=(1, 1, 1), group_widths=(8, 8, 8))
+    good = dict(
+        depths=(1, 1, 2), widths=(24, 48, 96), bottleneck_ratios=(1, 1, 1), group_widths=(8, 8, 8)
+    )
     with pytest.raises(ValueError, match=words):
         kdb.AnyNetSpec(**{**good, **arguments})
 
@@ -228,11 +241,14 @@ def test_stage_rule_is_pure_numpy():
 
 
 def test_every_convolution_starts_by_fan_out():
-    """pycls' init_weights: normal, variance 2 / (k * k * filters), groups or not, squeeze-and-excitation too."""
+    """pycls' init_weights: normal, variance 2 / (k * k * filters), groups or not,
+    squeeze-and-excitation too."""
     keras.utils.set_random_seed(0)
     model = kdb.RegNetY("800mf", include_top=False, input_shape=(32, 32, 3))
     kernels = [v for v in model.weights if v.path.endswith("kernel") and math.prod(v.shape) >= 2000]
     assert sum("_se/" in v.path for v in kernels) > 10
     for v in kernels:
         scale = math.sqrt(2 / (v.shape[0] * v.shape[1] * v.shape[3]))
-        assert np.std(v) / scale == pytest.approx(1, abs=4 / math.sqrt(2 * math.prod(v.shape))), v.path
+        assert np.std(v) / scale == pytest.approx(1, abs=4 / math.sqrt(2 * math.prod(v.shape))), (
+            v.path
+        )

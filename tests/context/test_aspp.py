@@ -41,27 +41,43 @@ def norm(name, width, rng, keys=("weight", "bias", "running_mean", "running_var"
 def torchvision_weights(channels, filters, rates, rng):
     params = {}
     for i, kernel in enumerate([1, *(3 for _ in rates)]):
-        params[f"convs.{i}.0.weight"] = rng.normal(size=(filters, channels, kernel, kernel)).astype("float32")
+        params[f"convs.{i}.0.weight"] = rng.normal(size=(filters, channels, kernel, kernel)).astype(
+            "float32"
+        )
         params |= norm(f"convs.{i}.1", filters, rng)
     last = len(rates) + 1
     params[f"convs.{last}.1.weight"] = rng.normal(size=(filters, channels, 1, 1)).astype("float32")
     params |= norm(f"convs.{last}.2", filters, rng)
-    params["project.0.weight"] = rng.normal(size=(filters, (last + 1) * filters, 1, 1)).astype("float32")
+    params["project.0.weight"] = rng.normal(size=(filters, (last + 1) * filters, 1, 1)).astype(
+        "float32"
+    )
     return params | norm("project.1", filters, rng)
 
 
 def as_tensorflow(params, rates, filters):
-    """The same weights under TF DeepLab's names, in its order: the image pooling comes first in the concatenation."""
+    """The same weights under TF DeepLab's names, in its order: the image pooling comes first in the
+    concatenation."""
     units = {f"convs.{i}": (f"aspp{i}", "0", "1") for i in range(len(rates) + 1)}
-    units |= {f"convs.{len(rates) + 1}": ("image_pooling", "1", "2"), "project": ("concat_projection", "0", "1")}
-    kinds = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+    units |= {
+        f"convs.{len(rates) + 1}": ("image_pooling", "1", "2"),
+        "project": ("concat_projection", "0", "1"),
+    }
+    kinds = {
+        "weight": "gamma",
+        "bias": "beta",
+        "running_mean": "moving_mean",
+        "running_var": "moving_variance",
+    }
     renamed = {}
     for ours, (theirs, conv, bn) in units.items():
         kernel = params[f"{ours}.{conv}.weight"].transpose(2, 3, 1, 0)
         if ours == "project":
             kernel = np.concatenate([kernel[:, :, -filters:], kernel[:, :, :-filters]], axis=2)
         renamed[f"{theirs}/weights"] = kernel
-        renamed |= {f"{theirs}/BatchNorm/{kind}": params[f"{ours}.{bn}.{key}"] for key, kind in kinds.items()}
+        renamed |= {
+            f"{theirs}/BatchNorm/{kind}": params[f"{ours}.{bn}.{key}"]
+            for key, kind in kinds.items()
+        }
     return renamed
 
 
@@ -84,8 +100,14 @@ def test_other_names():
     rates, params = (2, 3), torchvision_weights(5, 4, (2, 3), np.random.default_rng(0))
     detectron2 = {}
     for i in range(3):
-        detectron2 |= {f"convs.{i}.weight": params[f"convs.{i}.0.weight"], **norm(f"convs.{i}.norm", 4, rng)}
-    detectron2 |= {"convs.3.1.weight": params["convs.3.1.weight"], "convs.3.1.bias": rng.normal(size=4)}
+        detectron2 |= {
+            f"convs.{i}.weight": params[f"convs.{i}.0.weight"],
+            **norm(f"convs.{i}.norm", 4, rng),
+        }
+    detectron2 |= {
+        "convs.3.1.weight": params["convs.3.1.weight"],
+        "convs.3.1.bias": rng.normal(size=4),
+    }
     detectron2 |= {"project.weight": params["project.0.weight"], **norm("project.norm", 4, rng)}
     layer = kdb.ASPP(4, rates=rates, pool_normalization=None)
     layer.build((None, None, None, 5))
@@ -94,7 +116,10 @@ def test_other_names():
     units = {f"convs.{i}.0": f"aspp.stages.c{i}" for i in range(3)}
     units |= {"convs.3.1": "aspp.stages.imagepool.conv", "project.0": "fc1"}
     for ours, theirs in units.items():
-        kazuto |= {f"{theirs}.conv.weight": params[f"{ours}.weight"], **norm(f"{theirs}.bn", 4, rng)}
+        kazuto |= {
+            f"{theirs}.conv.weight": params[f"{ours}.weight"],
+            **norm(f"{theirs}.bn", 4, rng),
+        }
     layer = kdb.ASPP(4, rates=rates)
     layer.build((None, None, None, 5))
     assert kdb.weights.load(layer, kazuto) == "kazuto1011 v3"
@@ -104,7 +129,8 @@ NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
 def tensorflow_units(channels, filters, rates, rng, separable=True, pool_bias=False):
-    """Random weights of DeepLab's units in TensorFlow's order: kernel and normalisation, or kernel and bias."""
+    """Random weights of DeepLab's units in TensorFlow's order: kernel and normalisation, or kernel
+    and bias."""
 
     def unit(*shape, depthwise=False):
         width = shape[2] if depthwise else shape[3]
@@ -115,15 +141,24 @@ def tensorflow_units(channels, filters, rates, rng, separable=True, pool_bias=Fa
     for i in range(1, 1 + len(rates)):
         if separable:
             units[f"aspp{i}_depthwise"] = unit(3, 3, channels, 1, depthwise=True)
-        units[f"aspp{i}_pointwise" if separable else f"aspp{i}"] = unit(*((1, 1) if separable else (3, 3)), channels, filters)
+        units[f"aspp{i}_pointwise" if separable else f"aspp{i}"] = unit(
+            *((1, 1) if separable else (3, 3)), channels, filters
+        )
     units["concat_projection"] = unit(1, 1, (2 + len(rates)) * filters, filters)
     if pool_bias:
-        units["image_pooling"] = {"kernel": units["image_pooling"]["kernel"], "bias": rng.normal(size=filters)}
-    return {name: {key: array.astype("float32") for key, array in unit.items()} for name, unit in units.items()}
+        units["image_pooling"] = {
+            "kernel": units["image_pooling"]["kernel"],
+            "bias": rng.normal(size=filters),
+        }
+    return {
+        name: {key: array.astype("float32") for key, array in unit.items()}
+        for name, unit in units.items()
+    }
 
 
 def deeplab(x, units, rates):
-    """The separable form in plain operators: each convolution with its normalisation (or bias) and a ReLU."""
+    """The separable form in plain operators: each convolution with its normalisation (or bias) and
+    a ReLU."""
 
     def after(y, unit):
         if "bias" in unit:
@@ -134,10 +169,17 @@ def deeplab(x, units, rates):
     def conv(y, name):
         return after(tf.nn.conv2d(y, units[name]["kernel"], 1, "SAME"), units[name])
 
-    maps = [conv(tf.reduce_mean(x, (1, 2), keepdims=True), "image_pooling") + tf.zeros((*x.shape[:3], 1)), conv(x, "aspp0")]
+    maps = [
+        conv(tf.reduce_mean(x, (1, 2), keepdims=True), "image_pooling")
+        + tf.zeros((*x.shape[:3], 1)),
+        conv(x, "aspp0"),
+    ]
     for i, rate in enumerate(rates, 1):
         unit = units[f"aspp{i}_depthwise"]
-        y = after(tf.nn.depthwise_conv2d(x, unit["kernel"], (1, 1, 1, 1), "SAME", dilations=(rate, rate)), unit)
+        y = after(
+            tf.nn.depthwise_conv2d(x, unit["kernel"], (1, 1, 1, 1), "SAME", dilations=(rate, rate)),
+            unit,
+        )
         maps.append(conv(y, f"aspp{i}_pointwise"))
     return conv(tf.concat(maps, -1), "concat_projection").numpy()
 
@@ -147,7 +189,10 @@ def slim_names(units):
     named = {}
     for name, unit in units.items():
         kernel = "depthwise_weights" if name.endswith("depthwise") else "weights"
-        named |= {f"{name}/{kernel}": unit["kernel"], **{f"{name}/BatchNorm/{key}": unit[key] for key in NORM}}
+        named |= {
+            f"{name}/{kernel}": unit["kernel"],
+            **{f"{name}/BatchNorm/{key}": unit[key] for key in NORM},
+        }
     return named
 
 
@@ -156,7 +201,10 @@ def keras_names(units):
     named = {}
     for name, unit in units.items():
         kernel = "depthwise_kernel" if name.endswith("depthwise") else "kernel"
-        named |= {f"{name}/{kernel}": unit["kernel"], **{f"{name}_BN/{key}": unit[key] for key in NORM}}
+        named |= {
+            f"{name}/{kernel}": unit["kernel"],
+            **{f"{name}_BN/{key}": unit[key] for key in NORM},
+        }
     return named
 
 
@@ -168,12 +216,16 @@ def detectron2_names(units):
     named = {}
     for name, unit in units.items():
         branch, _, kind = name.partition("_")
-        theirs = {"image_pooling": f"convs.{last}.1", "concat_projection": "project"}.get(name, f"convs.{branch[4:]}")
+        theirs = {"image_pooling": f"convs.{last}.1", "concat_projection": "project"}.get(
+            name, f"convs.{branch[4:]}"
+        )
         theirs += f".{kind}" if branch.startswith("aspp") and kind else ""
         kernel = unit["kernel"]
         if name == "concat_projection":
             kernel = np.concatenate([kernel[:, :, filters:], kernel[:, :, :filters]], axis=2)
-        named[f"{theirs}.weight"] = kernel.transpose((2, 3, 0, 1) if kind == "depthwise" else (3, 2, 0, 1))
+        named[f"{theirs}.weight"] = kernel.transpose(
+            (2, 3, 0, 1) if kind == "depthwise" else (3, 2, 0, 1)
+        )
         norm = {f"{theirs}.norm.{key}": unit[ours] for key, ours in keys.items() if ours in unit}
         named |= norm or {f"{theirs}.bias": unit["bias"]}
     return named
@@ -184,13 +236,18 @@ def detectron2_names(units):
     [
         (slim_names, "TensorFlow DeepLab", "batch"),
         (keras_names, "bonlime", "batch"),
-        (lambda units: {f"{key}:0": value for key, value in keras_names(units).items()}, "bonlime", "batch"),
+        (
+            lambda units: {f"{key}:0": value for key, value in keras_names(units).items()},
+            "bonlime",
+            "batch",
+        ),
         (detectron2_names, "detectron2", None),
     ],
     ids=["tensorflow", "bonlime", "bonlime_tf1", "detectron2"],
 )
 def test_separable_under_the_names_of(rename, name, pool):
-    """Loaded under a reference's names, the layer gives the numbers of plain operators on the same weights."""
+    """Loaded under a reference's names, the layer gives the numbers of plain operators on the same
+    weights."""
     rates, x = (2, 3), random_map(2, 9, 7, 5)
     units = tensorflow_units(5, 4, rates, np.random.default_rng(0), pool_bias=pool is None)
     layer = kdb.ASPP(4, rates, separable=True, pool_normalization=pool)
@@ -216,12 +273,19 @@ def test_kazuto_v2_names(start):
     rng, x = np.random.default_rng(0), random_map(1, 9, 7, 5)
     params = {}
     for i in range(2):
-        params |= {f"{start}{i}.weight": rng.normal(size=(3, 5, 3, 3)), f"{start}{i}.bias": rng.normal(size=3)}
+        params |= {
+            f"{start}{i}.weight": rng.normal(size=(3, 5, 3, 3)),
+            f"{start}{i}.bias": rng.normal(size=3),
+        }
     layer = kdb.ASPP(3, rates=(2, 4), merge="sum")
     layer.build(x.shape)
     assert kdb.weights.load(layer, params) == "kazuto1011 v2"
-    kernels = [params[f"{start}{i}.weight"].astype("float32").transpose(2, 3, 1, 0) for i in range(2)]
-    expected = sum(tf.nn.conv2d(x, k, 1, "SAME", dilations=r).numpy() for k, r in zip(kernels, (2, 4)))
+    kernels = [
+        params[f"{start}{i}.weight"].astype("float32").transpose(2, 3, 1, 0) for i in range(2)
+    ]
+    expected = sum(
+        tf.nn.conv2d(x, k, 1, "SAME", dilations=r).numpy() for k, r in zip(kernels, (2, 4))
+    )
     expected += params[f"{start}0.bias"] + params[f"{start}1.bias"]
     np.testing.assert_allclose(layer(x), expected, atol=1e-4)
 
@@ -238,7 +302,8 @@ def test_kazuto_v2_names(start):
     ],
 )
 def test_rates(arguments, rates):
-    """The paper's by output stride (arXiv:1706.05587, section 4), or the given ones; the config is what was passed."""
+    """The paper's by output stride (arXiv:1706.05587, section 4), or the given ones; the config is
+    what was passed."""
     layer = kdb.ASPP(4, **arguments)
     layer.build((None, None, None, 5))
     dilations = [branch[0].conv.dilation_rate for branch in layer.branches]
@@ -251,13 +316,16 @@ def test_rates(arguments, rates):
 
 
 def test_v2_starts_as_the_authors_code():
-    """Normal with deviation 0.01 and no bias: the branches are classifiers, and their sum starts near zero."""
+    """Normal with deviation 0.01 and no bias: the branches are classifiers, and their sum starts
+    near zero."""
     layer = kdb.ASPP(21, rates=(6, 12), merge="sum")
     layer.build((None, None, None, 256))
     for (unit,) in layer.branches:
         kernel = np.asarray(unit.conv.kernel)
         assert abs(kernel.std() - 0.01) < 2e-4 and abs(kernel.mean()) < 2e-4  # of 48,384 numbers
-        assert np.abs(kernel).max() > 0.03  # normal, neither uniform nor truncated at two deviations
+        assert (
+            np.abs(kernel).max() > 0.03
+        )  # normal, neither uniform nor truncated at two deviations
         assert not np.asarray(unit.conv.bias).any()
 
 

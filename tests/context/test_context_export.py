@@ -1,4 +1,5 @@
-"""Context blocks as int8 TFLite files of builtin operators without SpaceToBatch pairs, and as files of dynamic size.
+"""Context blocks as int8 TFLite files of builtin operators without SpaceToBatch pairs, and as files
+of dynamic size.
 
 Float32 files of fixed size are made by `tests/test_export.py`.
 """
@@ -32,7 +33,13 @@ def all_blocks(size):
     """One model of every block, so that there is one conversion and one run."""
     keras.utils.set_random_seed(0)
     x = keras.Input((*size, CHANNELS), name="x")
-    return keras.Model(x, {name: keras.layers.Identity(name=f"out_{name}")(make()(x)) for name, make in BLOCKS.items()})
+    return keras.Model(
+        x,
+        {
+            name: keras.layers.Identity(name=f"out_{name}")(make()(x))
+            for name, make in BLOCKS.items()
+        },
+    )
 
 
 def normalized_error(y, want):
@@ -41,18 +48,28 @@ def normalized_error(y, want):
 
 @pytest.mark.slow
 def test_int8(tmp_path, record_property):
-    """Near the float model on the features that the ranges and the batch statistics are from: maps that come out of a ReLU."""
+    """Near the float model on the features that the ranges and the batch statistics are from: maps
+    that come out of a ReLU."""
     data = np.maximum(random_map(4, 20, 17, CHANNELS), 0)
     model = fit_statistics(all_blocks(data.shape[1:3]), data)
     report = to_tflite(model, tmp_path / "blocks.tflite", "int8", [data])
-    assert not [op for op in report.operators if "SPACE" in op or "Flex" in op or "CUSTOM" in op or op in ("SPLIT", "TILE")]
+    assert not [
+        op
+        for op in report.operators
+        if "SPACE" in op or "Flex" in op or "CUSTOM" in op or op in ("SPLIT", "TILE")
+    ]
     with Session(tmp_path / "blocks.tflite") as session:
         got = [session(x=x[None]) for x in data]
     errors = {
-        name: normalized_error(np.concatenate([each[name] for each in got]), np.asarray(want)) for name, want in model(data).items()
+        name: normalized_error(np.concatenate([each[name] for each in got]), np.asarray(want))
+        for name, want in model(data).items()
     }
     record_property("normalised_rms_error", errors)
-    print({name: f"{error:.2g}" for name, error in errors.items()}, report.operators, report.partitions)
+    print(
+        {name: f"{error:.2g}" for name, error in errors.items()},
+        report.operators,
+        report.partitions,
+    )
     assert max(errors.values()) <= 0.05, errors
 
 
@@ -64,7 +81,8 @@ def dynamic():
 @pytest.mark.slow
 @pytest.mark.parametrize("export", [to_saved_model, to_onnx])
 def test_dynamic_sizes(dynamic, tmp_path, export):
-    """One file for maps of any size: windows, bins and averages follow. Compared by the export at two sizes, here at a third."""
+    """One file for maps of any size: windows, bins and averages follow. Compared by the export at
+    two sizes, here at a third."""
     report = export(dynamic, tmp_path / "blocks.onnx", image_size=(None, None))
     assert set(report.max_error) == set(BLOCKS)
     x = random_map(1, 9, 14, CHANNELS)
@@ -77,7 +95,8 @@ def test_dynamic_sizes(dynamic, tmp_path, export):
 
 @pytest.mark.slow
 def test_windows_of_a_map_below_the_bins(tmp_path):
-    """A file of dynamic size cannot refuse a small map; the window rule, which has no windows there, gives way to the other."""
+    """A file of dynamic size cannot refuse a small map; the window rule, which has no windows
+    there, gives way to the other."""
     layer = kdb.SpatialPyramidPooling((1, 2, 6), form="window")
     to_onnx(kdb.as_model(layer, (None, None, 2)), tmp_path / "bins.onnx", image_size=(None, None))
     with Session(tmp_path / "bins.onnx") as session:

@@ -41,45 +41,81 @@ def test_parameter_counts_of_rfbnet(layer, channels, expected):
     assert count(layer(), channels) == expected
 
 
-# kernel:filters of every convolution for 64 input channels, by branch, read off the references: RFBNet's RFB_Net_vgg.py,
-# RFB_Net_E_vgg.py and RFB_Net_mobile.py, mb_tiny_RFB.py, ASFF's network_blocks.py, and the paper's Fig. 4 (a). d: dilation,
-# g: groups, s: has the strides, -: no activation. Then the shortcut of a block with as many output channels, and of another.
+# kernel:filters of every convolution for 64 input channels, by branch, read off the references:
+# RFBNet's RFB_Net_vgg.py, RFB_Net_E_vgg.py and RFB_Net_mobile.py, mb_tiny_RFB.py, ASFF's
+# network_blocks.py, and the paper's Fig. 4 (a). d: dilation, g: groups, s: has the strides, -: no
+# activation. Then the shortcut of a block with as many output channels, and of another.
 BRANCHES = {
-    "rfb": ("1x1:16s 3x3:16d2- | 1x1:8 3x3:16s 3x3:16d3- | 1x1:8 3x3:12 3x3:16s 3x3:16d5-", "conv", "conv"),
+    "rfb": (
+        "1x1:16s 3x3:16d2- | 1x1:8 3x3:16s 3x3:16d3- | 1x1:8 3x3:12 3x3:16s 3x3:16d5-",
+        "conv",
+        "conv",
+    ),
     "rfb_s": (
-        "1x1:16 3x3:16- | 1x1:16 3x1:16 3x3:16d3- | 1x1:16 1x3:16 3x3:16d3- | 1x1:8 1x3:12 3x1:16 3x3:16d5-",
+        "1x1:16 3x3:16- | 1x1:16 3x1:16 3x3:16d3- | 1x1:16 1x3:16 3x3:16d3- | 1x1:8 1x3:12 3x1:16 "
+        "3x3:16d5-",
         "conv",
         "conv",
     ),
-    "rfb_paper": ("1x1:16s 3x3:16- | 1x1:8 3x3:16s 3x3:16d3- | 1x1:8 5x5:16s 3x3:16d5-", "conv", "conv"),
+    "rfb_paper": (
+        "1x1:16s 3x3:16- | 1x1:8 3x3:16s 3x3:16d3- | 1x1:8 5x5:16s 3x3:16d5-",
+        "conv",
+        "conv",
+    ),
     "rfb_e": (
-        "1x1:16s 3x3:16- | 1x1:8 3x3:16s 3x3:16d3- | 1x1:8 3x3:12 3x3:16s 3x3:16d5- | 1x1:8 1x7:12 7x1:16s 3x3:16d7-",
+        "1x1:16s 3x3:16- | 1x1:8 3x3:16s 3x3:16d3- | 1x1:8 3x3:12 3x3:16s 3x3:16d5- | 1x1:8 "
+        "1x7:12 7x1:16s 3x3:16d7-",
         "conv",
         "conv",
     ),
-    "rfb_e_light": ("1x1:16s 3x3:16- | 1x1:8 3x3:16s 3x3:16d3- | 1x1:8 1x7:12 7x1:16s 3x3:16d7-", "conv", "conv"),
+    "rfb_e_light": (
+        "1x1:16s 3x3:16- | 1x1:8 3x3:16s 3x3:16d3- | 1x1:8 1x7:12 7x1:16s 3x3:16d7-",
+        "conv",
+        "conv",
+    ),
     "rfb_e_s": (
-        "1x1:8 3x3:8- | 1x1:8 3x1:8 3x3:8d3- | 1x1:8 1x3:8 3x3:8d3- | 1x1:8 3x1:8 3x3:8d5- | 1x1:8 1x3:8 3x3:8d5-"
+        "1x1:8 3x3:8- | 1x1:8 3x1:8 3x3:8d3- | 1x1:8 1x3:8 3x3:8d3- | 1x1:8 3x1:8 3x3:8d5- | "
+        "1x1:8 1x3:8 3x3:8d5-"
         " | 1x1:4 1x3:6 3x1:8 3x3:8d7- | 1x1:4 3x1:6 1x3:8 3x3:8d7-",
         "conv",
         "conv",
     ),
-    "rfb_mobile": ("1x1:8 1x3:12 3x1:12s 3x3:12d3g12- | 1x1:8 3x3:12 3x3:12s 3x3:12d5g12-", "input", "conv"),
+    "rfb_mobile": (
+        "1x1:8 1x3:12 3x1:12s 3x3:12d3g12- | 1x1:8 3x3:12 3x3:12s 3x3:12d5g12-",
+        "input",
+        "conv",
+    ),
     "rfb_s_mobile": (
-        "1x1:16 3x3:16g16- | 1x1:16 3x1:16 3x3:16d3g16- | 1x1:16 1x3:16 3x3:16d3g16- | 1x1:8 1x3:12 3x1:16 3x3:16d5g16-",
+        "1x1:16 3x3:16g16- | 1x1:16 3x1:16 3x3:16d3g16- | 1x1:16 1x3:16 3x3:16d3g16- | 1x1:8 "
+        "1x3:12 3x1:16 3x3:16d5g16-",
         "input",
         "refused",
     ),
-    "rfb_light": ("1x1:8- 3x3:16s 3x3:16d2- | 1x1:8- 3x3:16s 3x3:16d3- | 1x1:8- 3x3:12 3x3:16s 3x3:16d5-", "conv", "conv"),
-    "asff": ("1x1:16- | 1x1:16- 3x3:16- | 1x1:16- 3x3:16- 3x3:16d2- | 1x1:16- 5x5:16- 3x3:16d3-", "none", "refused"),
+    "rfb_light": (
+        "1x1:8- 3x3:16s 3x3:16d2- | 1x1:8- 3x3:16s 3x3:16d3- | 1x1:8- 3x3:12 3x3:16s 3x3:16d5-",
+        "conv",
+        "conv",
+    ),
+    "asff": (
+        "1x1:16- | 1x1:16- 3x3:16- | 1x1:16- 3x3:16- 3x3:16d2- | 1x1:16- 5x5:16- 3x3:16d3-",
+        "none",
+        "refused",
+    ),
 }
 
 
 def text(unit):
     conv = unit.conv
     (dilation, _), groups = conv.dilation_rate, conv.groups
-    kind = f"{conv.kernel_size[0]}x{conv.kernel_size[1]}:{conv.filters}" + f"d{dilation}" * (dilation > 1)
-    return kind + f"g{groups}" * (groups > 1) + "s" * (conv.strides == (2, 2)) + "-" * (unit.act is None)
+    kind = f"{conv.kernel_size[0]}x{conv.kernel_size[1]}:{conv.filters}" + f"d{dilation}" * (
+        dilation > 1
+    )
+    return (
+        kind
+        + f"g{groups}" * (groups > 1)
+        + "s" * (conv.strides == (2, 2))
+        + "-" * (unit.act is None)
+    )
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -87,22 +123,30 @@ def test_branches(name):
     strides = 2 if "s " in BRANCHES[name][0] else 1
     layer = kdb.RFB(48 if strides > 1 else 64, name, strides=strides)
     layer.build((None, None, None, 64))
-    assert " | ".join(" ".join(text(unit) for unit in branch) for branch in layer.units) == BRANCHES[name][0]
+    assert (
+        " | ".join(" ".join(text(unit) for unit in branch) for branch in layer.units)
+        == BRANCHES[name][0]
+    )
     assert layer.linear is None or text(layer.linear) == f"1x1:{layer.filters}-"
     if strides > 1:
         assert text(layer.shortcut) == "1x1:48s-"
 
 
 SHORTCUTS = {
-    "conv": lambda layer, x: np.maximum(layer.shortcut.norm(keras.ops.conv(x, layer.shortcut.conv.kernel)), 0),
+    "conv": lambda layer, x: np.maximum(
+        layer.shortcut.norm(keras.ops.conv(x, layer.shortcut.conv.kernel)), 0
+    ),
     "input": lambda layer, x: np.maximum(x, 0),
-    "none": lambda layer, x: np.concatenate([in_turn(branch, x) for branch in layer.units], axis=-1),
+    "none": lambda layer, x: np.concatenate(
+        [in_turn(branch, x) for branch in layer.units], axis=-1
+    ),
 }
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_shortcuts(name):
-    """With the main path at zero, what comes out is the shortcut, through the ReLU: a convolution's, the input's, or none."""
+    """With the main path at zero, what comes out is the shortcut, through the ReLU: a
+    convolution's, the input's, or none."""
     x = random_map(2, 6, 5, 64)
     for filters, kind in zip((64, 48), BRANCHES[name][1:]):
         if kind == "refused":
@@ -127,7 +171,8 @@ def test_stride_two_rounds_up(name):
 
 
 def test_by_hand():
-    """The figure: branches, concatenation, projection, shortcut; of a block whose branches are written as plain values."""
+    """The figure: branches, concatenation, projection, shortcut; of a block whose branches are
+    written as plain values."""
     branches = (((1, (1, 1)), (3, (2, 1), (1, 1), True, False)), ((3, (1, 2), (0, 3), True),))
     layer = kdb.RFB(8, branches, strides=2, scale=0.5, visual=1, reduction=2)
     x = random_map(2, 9, 6, 12)
@@ -138,9 +183,17 @@ def test_by_hand():
     conv = keras.ops.pad(relu(first.norm(first.conv(x))), [(0, 0), (2, 2), (2, 2), (0, 0)])
     conv = keras.ops.conv(conv, second.conv.kernel, 1, "valid", dilation_rate=2)[:, ::2, ::2]
     third = layer.units[1][0]
-    other = keras.ops.conv(keras.ops.pad(x, [(0, 0), (3, 3), (3, 3), (0, 0)]), third.conv.kernel, 1, "valid", dilation_rate=3)
+    other = keras.ops.conv(
+        keras.ops.pad(x, [(0, 0), (3, 3), (3, 3), (0, 0)]),
+        third.conv.kernel,
+        1,
+        "valid",
+        dilation_rate=3,
+    )
     maps = [second.norm(conv), relu(third.norm(other[:, ::2, ::2]))]
-    main = layer.linear.norm(keras.ops.conv(keras.ops.concatenate(maps, axis=-1), layer.linear.conv.kernel))
+    main = layer.linear.norm(
+        keras.ops.conv(keras.ops.concatenate(maps, axis=-1), layer.linear.conv.kernel)
+    )
     short = layer.shortcut.norm(keras.ops.conv(x[:, ::2, ::2], layer.shortcut.conv.kernel))
     np.testing.assert_allclose(layer(x), relu(0.5 * main + short), atol=1e-5)
 
@@ -169,14 +222,25 @@ def test_mobile_and_asff_names():
 
 
 def test_tail_of_rfbnet_by_the_authors_names():
-    """`extras.k` behind the blocks is one convolution with its normalisation: a layer, or a model of it, is a target."""
+    """`extras.k` behind the blocks is one convolution with its normalisation: a layer, or a model
+    of it, is a target."""
     rng = np.random.default_rng(0)
-    params = {"extras.4.conv.weight": rng.normal(size=(6, 5, 3, 3)), "extras.4.bn.num_batches_tracked": np.array(7)}
-    params |= {f"extras.4.bn.{k}": rng.uniform(0.5, 1.5, size=6) for k in ("weight", "bias", "running_mean", "running_var")}
+    params = {
+        "extras.4.conv.weight": rng.normal(size=(6, 5, 3, 3)),
+        "extras.4.bn.num_batches_tracked": np.array(7),
+    }
+    params |= {
+        f"extras.4.bn.{k}": rng.uniform(0.5, 1.5, size=6)
+        for k in ("weight", "bias", "running_mean", "running_var")
+    }
     scale = params["extras.4.bn.weight"] / np.sqrt(params["extras.4.bn.running_var"] + 1e-5)
     x = random_map(1, 7, 6, 5)
-    y = keras.ops.conv(x, params["extras.4.conv.weight"].transpose(2, 3, 1, 0).astype("float32"), 1, "valid")
-    expected = np.maximum((np.asarray(y) - params["extras.4.bn.running_mean"]) * scale + params["extras.4.bn.bias"], 0)
+    y = keras.ops.conv(
+        x, params["extras.4.conv.weight"].transpose(2, 3, 1, 0).astype("float32"), 1, "valid"
+    )
+    expected = np.maximum(
+        (np.asarray(y) - params["extras.4.bn.running_mean"]) * scale + params["extras.4.bn.bias"], 0
+    )
     alone, tail = (kdb.ConvNormAct(6, 3, padding="valid", name=name) for name in ("alone", "tail"))
     alone.build(x.shape)
     for target in (alone, kdb.as_model(tail, (7, 6, 5))):

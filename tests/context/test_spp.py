@@ -10,7 +10,9 @@ from context_golden import GOLDENS, check_golden, pyramid, random_map
 import keras_detblocks as kdb
 
 
-@pytest.mark.parametrize("name, filters", [("spp_yolo_13x13", 40), ("spp_yolo_25x21", 32), ("spp_pool_13x13", None)])
+@pytest.mark.parametrize(
+    "name, filters", [("spp_yolo_13x13", 40), ("spp_yolo_25x21", 32), ("spp_pool_13x13", None)]
+)
 @pytest.mark.parametrize("form", [kdb.SPP, kdb.SPPF])
 def test_golden(form, name, filters):
     """Checkpoints of SPP and SPPF are interchangeable."""
@@ -37,13 +39,19 @@ def test_pools_against_numpy():
 
 def test_darknet_order():
     x = random_map(1, 6, 8, 3)
-    small, large = np.split(kdb.SPP()(x), 4, axis=-1), np.split(kdb.SPP(largest_first=True)(x), 4, axis=-1)
+    small, large = (
+        np.split(kdb.SPP()(x), 4, axis=-1),
+        np.split(kdb.SPP(largest_first=True)(x), 4, axis=-1),
+    )
     np.testing.assert_array_equal(small[::-1], large)
 
 
-@pytest.mark.parametrize("make, kernel", [(kdb.SPP, "project"), (kdb.SPPF, "project"), (kdb.SPPCSP, "after")])
+@pytest.mark.parametrize(
+    "make, kernel", [(kdb.SPP, "project"), (kdb.SPPF, "project"), (kdb.SPPCSP, "after")]
+)
 def test_largest_first_is_a_permutation_of_the_next_kernel(make, kernel):
-    """A 1x1 kernel trained behind Darknet's order, its blocks of rows reversed, fits the other order."""
+    """A 1x1 kernel trained behind Darknet's order, its blocks of rows reversed, fits the other
+    order."""
     x = random_map(2, 9, 7, 6)
     ours, darknet = make(filters=8), make(filters=8, largest_first=True)
     for layer in (ours, darknet):
@@ -65,14 +73,21 @@ def test_sppf_and_spp_have_one_order():
     np.testing.assert_array_equal(kdb.SPPF(largest_first=True)(x), kdb.SPP(largest_first=True)(x))
     pool13, pool9, pool5, same = np.split(np.asarray(kdb.SPPF(largest_first=True)(x)), 4, axis=-1)
     np.testing.assert_array_equal(same, x)
-    assert (pool13 >= pool9).all() and (pool9 >= pool5).all() and (pool5 >= x).all() and (pool9 > pool5).any()
+    assert (
+        (pool13 >= pool9).all()
+        and (pool9 >= pool5).all()
+        and (pool5 >= x).all()
+        and (pool9 > pool5).any()
+    )
 
 
 @pytest.mark.parametrize("form", [kdb.SPP, kdb.SPPF])
 def test_activations_and_epsilon_by_hand(form):
     """The convolution before the pools has its own activation, both have the epsilon."""
     x, epsilon = random_map(1, 6, 8, 4), 0.25
-    layer = form(filters=3, hidden_filters=5, activation="relu6", hidden_activation="tanh", epsilon=epsilon)
+    layer = form(
+        filters=3, hidden_filters=5, activation="relu6", hidden_activation="tanh", epsilon=epsilon
+    )
     layer(x)
 
     def unit(unit, x):
@@ -97,9 +112,15 @@ def test_yolox_names():
     layer = kdb.SPPF(8)
     layer.build((None, 5, 5, 4))
     rng = np.random.default_rng(0)
-    params = {"conv1.conv.weight": rng.normal(size=(2, 4, 1, 1)), "conv2.conv.weight": rng.normal(size=(8, 8, 1, 1))}
+    params = {
+        "conv1.conv.weight": rng.normal(size=(2, 4, 1, 1)),
+        "conv2.conv.weight": rng.normal(size=(8, 8, 1, 1)),
+    }
     for unit, width in (("conv1", 2), ("conv2", 8)):
-        params |= {f"{unit}.bn.{key}": rng.normal(size=width) for key in ("weight", "bias", "running_mean", "running_var")}
+        params |= {
+            f"{unit}.bn.{key}": rng.normal(size=width)
+            for key in ("weight", "bias", "running_mean", "running_var")
+        }
     assert kdb.weights.load(layer, params) == "YOLOX, mmdetection"
 
 
@@ -113,9 +134,19 @@ def numpy_conv(x, kernel):
 def test_sppcsp_by_hand():
     """The figure of YOLOv7's SPPCSPC, computed in NumPy from the weights under its key names."""
     c, filters = 6, 4
-    widths = {1: (c, 1), 2: (c, 1), 3: (filters, 3), 4: (filters, 1), 5: (4 * filters, 1), 6: (filters, 3), 7: (2 * filters, 1)}
+    widths = {
+        1: (c, 1),
+        2: (c, 1),
+        3: (filters, 3),
+        4: (filters, 1),
+        5: (4 * filters, 1),
+        6: (filters, 3),
+        7: (2 * filters, 1),
+    }
     rng = np.random.default_rng(0)
-    params = {f"cv{i}.conv.weight": rng.normal(size=(filters, n, k, k)) for i, (n, k) in widths.items()}
+    params = {
+        f"cv{i}.conv.weight": rng.normal(size=(filters, n, k, k)) for i, (n, k) in widths.items()
+    }
     for i in widths:
         params |= {f"cv{i}.bn.{key}": np.ones(filters) for key in ("weight", "running_var")}
         params |= {f"cv{i}.bn.{key}": np.zeros(filters) for key in ("bias", "running_mean")}
@@ -140,7 +171,9 @@ def test_sppnet_golden(name):
     x = g.inputs()["x"].transpose(0, 2, 3, 1)
     layer = kdb.SpatialPyramidPooling((1, 2, 3, 6), flatten=False)
     parts = np.split(np.asarray(layer(x)), np.cumsum([1, 4, 9]), axis=1)
-    parts = [part.reshape(2, n, n, -1).transpose(0, 3, 1, 2) for n, part in zip((1, 2, 3, 6), parts)]
+    parts = [
+        part.reshape(2, n, n, -1).transpose(0, 3, 1, 2) for n, part in zip((1, 2, 3, 6), parts)
+    ]
     for n, part in zip((1, 2, 3, 6), parts):
         assert g.check(f"bin{n}", part) == 0.0
     assert g.check("vector", np.concatenate([part.reshape(2, -1) for part in parts], axis=1)) == 0.0
@@ -149,7 +182,8 @@ def test_sppnet_golden(name):
 @pytest.mark.parametrize("form", ["adaptive", "window"])
 @pytest.mark.parametrize("mode", ["max", "average"])
 def test_sppnet_against_numpy(form, mode):
-    """Every bin of every size, static and dynamic; the length is fixed, even where the window rule gives more than n windows."""
+    """Every bin of every size, static and dynamic; the length is fixed, even where the window rule
+    gives more than n windows."""
     layer = kdb.SpatialPyramidPooling((1, 2, 3, 6), mode=mode, form=form)
     dynamic = kdb.as_model(layer, (None, None, 2))
     reduce = np.max if mode == "max" else np.mean
@@ -161,20 +195,29 @@ def test_sppnet_against_numpy(form, mode):
 
 
 def test_sppnet_oracle_on_every_height():
-    """All heights up to 40: as many bins as asked for, and PyTorch's adaptive edges, written here as sets of covered rows."""
+    """All heights up to 40: as many bins as asked for, and PyTorch's adaptive edges, written here
+    as sets of covered rows."""
     layer = kdb.SpatialPyramidPooling((1, 2, 3, 6), flatten=False)
     for height in range(6, 41):
         for width in (6, 13):
             x = random_map(1, height, width, 2, seed=height)
             got, at = np.asarray(layer(x)), 0
             for n in (1, 2, 3, 6):
-                # Row r belongs to bin j where the intervals [r, r + 1) and [j * a / n, (j + 1) * a / n) meet; in integers.
+                # Row r belongs to bin j where the intervals [r, r + 1) and [j * a / n, (j + 1) * a
+                # / n) meet; in integers.
                 rows, columns = (
-                    [[r for r in range(a) if r * n < (j + 1) * a and (r + 1) * n > j * a] for j in range(n)]
+                    [
+                        [r for r in range(a) if r * n < (j + 1) * a and (r + 1) * n > j * a]
+                        for j in range(n)
+                    ]
                     for a in (height, width)
                 )
-                bins = [x[0][np.ix_(row, column)].max(axis=(0, 1)) for row in rows for column in columns]
-                np.testing.assert_array_equal(got[0, at : at + n * n], bins, err_msg=f"{height}x{width}, {n} bins")
+                bins = [
+                    x[0][np.ix_(row, column)].max(axis=(0, 1)) for row in rows for column in columns
+                ]
+                np.testing.assert_array_equal(
+                    got[0, at : at + n * n], bins, err_msg=f"{height}x{width}, {n} bins"
+                )
                 at += n * n
             assert at == got.shape[1]
 
@@ -188,13 +231,18 @@ def test_sppnet_refuses_static_heights_below_the_bins(height):
 @pytest.mark.parametrize("mode", ["max", "average"])
 @pytest.mark.parametrize("form", ["adaptive", "window"])
 def test_dynamic_sides_below_the_bins_overlap(form, mode):
-    """A graph of dynamic size cannot refuse a small map: the adaptive edges, which are never empty, hold for it in both forms."""
+    """A graph of dynamic size cannot refuse a small map: the adaptive edges, which are never empty,
+    hold for it in both forms."""
     layer = kdb.SpatialPyramidPooling((1, 3, 6), mode=mode, form=form)
-    graph = tf.function(layer, input_signature=[tf.TensorSpec((None, None, None, 2))]).get_concrete_function()
+    graph = tf.function(
+        layer, input_signature=[tf.TensorSpec((None, None, None, 2))]
+    ).get_concrete_function()
     reduce = np.max if mode == "max" else np.mean
     for size in ((1, 1), (2, 5), (4, 9), (11, 2)):
         x = random_map(2, *size, 2)
-        np.testing.assert_allclose(graph(tf.constant(x)), pyramid(x, (1, 3, 6), form, reduce), atol=1e-6)
+        np.testing.assert_allclose(
+            graph(tf.constant(x)), pyramid(x, (1, 3, 6), form, reduce), atol=1e-6
+        )
 
 
 @pytest.mark.parametrize(
@@ -220,8 +268,14 @@ def test_dynamic_sides_below_the_bins_overlap(form, mode):
         (lambda: kdb.SpatialPyramidPooling((0, 1)), "bins"),
         (lambda: kdb.SpatialPyramidPooling(mode="sum"), "mode"),
         (lambda: kdb.SpatialPyramidPooling(form="caffe"), "form"),
-        (lambda: kdb.SpatialPyramidPooling((1, 6))(keras.ops.ones((1, 8, 5, 4))), "at least 6 by 6"),
-        (lambda: kdb.SpatialPyramidPooling()(keras.ops.ones((8, 5, 4))), "batch, height, width, channels"),
+        (
+            lambda: kdb.SpatialPyramidPooling((1, 6))(keras.ops.ones((1, 8, 5, 4))),
+            "at least 6 by 6",
+        ),
+        (
+            lambda: kdb.SpatialPyramidPooling()(keras.ops.ones((8, 5, 4))),
+            "batch, height, width, channels",
+        ),
     ],
 )
 def test_bad_input(make, message):

@@ -1,4 +1,5 @@
-"""Augmentation: boxes follow painted rectangles, symmetries are exact, colours change as stated, no box is invented."""
+"""Augmentation: boxes follow painted rectangles, symmetries are exact, colours change as stated, no
+box is invented."""
 
 import colorsys
 
@@ -13,7 +14,8 @@ STILL = {"horizontal_flip": 0.0, "scale": (1, 1), "translate": 0.0, "color": (0,
 
 
 def _painted(count=16, size=(48, 64), seed=0):
-    """Images with two bright rectangles, the first in red and the second in green, and their boxes; a third place is padding."""
+    """Images with two bright rectangles, the first in red and the second in green, and their boxes;
+    a third place is padding."""
     rng = np.random.default_rng(seed)
     images = np.zeros((count, *size, 3), "uint8")
     boxes = np.zeros((count, 3, 4), "float32")
@@ -55,7 +57,11 @@ def test_nothing_to_do_changes_nothing():
 
 @pytest.mark.parametrize(
     "change",
-    [{"horizontal_flip": 1.0}, {"vertical_flip": 1.0}, {"horizontal_flip": 0.5, "vertical_flip": 0.5}],
+    [
+        {"horizontal_flip": 1.0},
+        {"vertical_flip": 1.0},
+        {"horizontal_flip": 0.5, "vertical_flip": 0.5},
+    ],
 )
 def test_flips_are_exact(change):
     images, boxes, labels = _painted()
@@ -83,7 +89,13 @@ def test_eight_symmetries_are_exact_and_equally_likely():
         {"scale": (0.5, 0.9)},
         {"scale": (1.1, 2.0)},
         {"scale": (0.7, 1.4), "translate": 0.3},
-        {"scale": (0.7, 1.4), "translate": 0.1, "horizontal_flip": 0.5, "vertical_flip": 0.5, "rotate90": True},
+        {
+            "scale": (0.7, 1.4),
+            "translate": 0.1,
+            "horizontal_flip": 0.5,
+            "vertical_flip": 0.5,
+            "rotate90": True,
+        },
         {"scale": (0.7, 1.4), "translate": 0.1, "mosaic": 1.0},
     ],
 )
@@ -91,7 +103,9 @@ def test_boxes_follow_scaled_and_cut_rectangles(change):
     images, boxes, labels = _painted(count=32)
     augment = Augment(**(STILL | {"min_visible": 0.0} | change))
     moved = augment(images, tf.constant(boxes), tf.constant(labels), [3, 4])
-    if augment.mosaic:  # several rectangles of one colour in an image: every pixel under a box centre is painted
+    if (
+        augment.mosaic
+    ):  # several rectangles of one colour in an image: every pixel under a box centre is painted
         for image, image_boxes, image_labels in zip(*(t.numpy() for t in moved)):
             for box, label in zip(image_boxes, image_labels):
                 x, y = ((box[:2] + box[2:]) / 2).astype(int)
@@ -104,10 +118,13 @@ def test_boxes_follow_scaled_and_cut_rectangles(change):
 
 
 def test_too_little_visible_is_dropped():
-    """Twice as large, cut at random: a box stays exactly where 60 % of its area is left; the valid ones come first."""
+    """Twice as large, cut at random: a box stays exactly where 60 % of its area is left; the valid
+    ones come first."""
     images, boxes, labels = _painted(count=64)
     lenient, strict = (
-        Augment(**(STILL | {"scale": (2, 2), "min_visible": share}))(images, tf.constant(boxes), tf.constant(labels), [3, 4])
+        Augment(**(STILL | {"scale": (2, 2), "min_visible": share}))(
+            images, tf.constant(boxes), tf.constant(labels), [3, 4]
+        )
         for share in (0.0, 0.6)
     )
     whole = 4 * ((boxes[:, :2, 2] - boxes[:, :2, 0]) * (boxes[:, :2, 3] - boxes[:, :2, 1]))
@@ -128,7 +145,9 @@ def test_mosaic_and_mixup_double_the_places_and_lose_no_box():
     for change in ({"mixup": 1.0}, {"mosaic": 0.5}):
         moved = Augment(**(STILL | change))(images, tf.constant(boxes), tf.constant(labels), [1, 2])
         assert moved[1].shape == (8, 6, 4) and moved[2].shape == (8, 6)
-    mixed, mixed_boxes, mixed_labels = Augment(**(STILL | {"mixup": 1.0}))(images, tf.constant(boxes), tf.constant(labels), [1, 2])
+    mixed, mixed_boxes, mixed_labels = Augment(**(STILL | {"mixup": 1.0}))(
+        images, tf.constant(boxes), tf.constant(labels), [1, 2]
+    )
     np.testing.assert_array_equal(mixed_labels, [[0, 1, 0, 1, -1, -1]] * 8)
     for image, image_boxes in zip(mixed.numpy(), mixed_boxes.numpy().astype(int)):
         for k in range(4):
@@ -137,11 +156,14 @@ def test_mosaic_and_mixup_double_the_places_and_lose_no_box():
 
 
 def test_colours_against_colorsys():
-    """Hue turns, saturation fades to grey, contrast and brightness scale and shift; one image each."""
+    """Hue turns, saturation fades to grey, contrast and brightness scale and shift; one image
+    each."""
     rng = np.random.default_rng(0)
     pixel = rng.uniform(60, 200, 3).astype("float32")
     images = tf.constant(np.tile(pixel, (4, 2, 2, 1)))
-    draw = tf.constant([[1, 0.5, 0.5, 0.5], [0.5, 1, 0.5, 0.5], [0.5, 0.5, 0, 0.5], [0.5, 0.5, 0.5, 1]])
+    draw = tf.constant(
+        [[1, 0.5, 0.5, 0.5], [0.5, 1, 0.5, 0.5], [0.5, 0.5, 0, 0.5], [0.5, 0.5, 0.5, 1]]
+    )
     changed = _recolour(images, *_colour_change(draw, (0.1, 0.2, 1.0, 0.05))).numpy()[:, 0, 0]
     np.testing.assert_allclose(changed[0], pixel + 25.5, rtol=1e-4)
     np.testing.assert_allclose(changed[1], (pixel - 128) * 1.2 + 128, rtol=1e-4)
@@ -156,16 +178,24 @@ def test_colours_against_colorsys():
 
 
 def test_in_the_pipeline(tmp_path):
-    """Through tf.data in graph mode, seeded: the same seed gives the same images, another pass others; values stay in 0..255."""
+    """Through tf.data in graph mode, seeded: the same seed gives the same images, another pass
+    others; values stay in 0..255."""
     pytest.importorskip("sklearn")
-    dataset = data.load(data.write_digits(tmp_path / "digits", train_images=8, val_images=1, image_size=96), "train")
+    dataset = data.load(
+        data.write_digits(tmp_path / "digits", train_images=8, val_images=1, image_size=96), "train"
+    )
     augment = Augment(vertical_flip=0.5, rotate90=True, mosaic=0.5, mixup=0.5)
 
     def batches(seed):
-        return [(x.numpy(), y["labels"].numpy()) for x, y in data.pipeline(dataset, (96, 128), 4, True, augment, seed).take(4)]
+        return [
+            (x.numpy(), y["labels"].numpy())
+            for x, y in data.pipeline(dataset, (96, 128), 4, True, augment, seed).take(4)
+        ]
 
     one, again, other = batches(0), batches(0), batches(1)
-    assert all(np.array_equal(a[0], b[0]) and np.array_equal(a[1], b[1]) for a, b in zip(one, again))
+    assert all(
+        np.array_equal(a[0], b[0]) and np.array_equal(a[1], b[1]) for a, b in zip(one, again)
+    )
     assert not np.array_equal(one[0][0], other[0][0])
     for x, y in one:
         assert x.shape == (4, 96, 128, 3) and x.min() >= 0 and x.max() <= 255

@@ -22,7 +22,16 @@ def _coco(**changes):
             {"id": 7, "file_name": "a.png", "width": 40, "height": 30},
             {"id": 9, "file_name": "b.png", "width": 40, "height": 30},
         ],
-        "annotations": [{"id": 1, "image_id": 7, "category_id": 90, "bbox": [1, 2, 10, 20], "area": 123.5, "iscrowd": 0}],
+        "annotations": [
+            {
+                "id": 1,
+                "image_id": 7,
+                "category_id": 90,
+                "bbox": [1, 2, 10, 20],
+                "area": 123.5,
+                "iscrowd": 0,
+            }
+        ],
         "categories": [{"id": 90, "name": "zebra"}, {"id": 3, "name": "ant"}],
     }
     return content | changes
@@ -107,7 +116,8 @@ def test_a_resized_picture_takes_its_boxes_along_and_another_one_does_not(tmp_pa
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
 def test_boxes_on_stored_pixels_turn_with_the_image(tmp_path, orientation):
-    """Annotated without regard to EXIF: a painted rectangle must stay under its box in the upright image."""
+    """Annotated without regard to EXIF: a painted rectangle must stay under its box in the upright
+    image."""
     path = _write(tmp_path, _coco())
     stored = Image.new("RGB", (40, 30))
     stored.paste("white", (1, 2, 11, 22))

@@ -9,7 +9,9 @@ from keras_detblocks import data
 def _dataset(labels, names, ids):
     labels = np.array(labels, "int32")
     boxes = np.tile(np.array([[0, 0, 4, 5]], "float32"), (len(labels), 1))
-    record = data.Record("a.png", 8, 8, boxes, labels, np.zeros(len(labels), bool), np.full(len(labels), 20.0), 1)
+    record = data.Record(
+        "a.png", 8, 8, boxes, labels, np.zeros(len(labels), bool), np.full(len(labels), 20.0), 1
+    )
     return data.Dataset([record], names, ids, source="here")
 
 

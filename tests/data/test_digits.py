@@ -14,7 +14,13 @@ pytest.importorskip("sklearn")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return data.write_digits(tmp_path_factory.mktemp("digits") / "set", train_images=24, val_images=6, image_size=160, seed=3)
+    return data.write_digits(
+        tmp_path_factory.mktemp("digits") / "set",
+        train_images=24,
+        val_images=6,
+        image_size=160,
+        seed=3,
+    )
 
 
 def test_read_by_the_real_reader(folder):
@@ -28,7 +34,8 @@ def test_read_by_the_real_reader(folder):
 
 
 def test_boxes_follow_the_recipe(folder):
-    """1 to 6 digits, no larger than a scan's side of 80 px, at least 2 px between boxes, inside the image."""
+    """1 to 6 digits, no larger than a scan's side of 80 px, at least 2 px between boxes, inside the
+    image."""
     for record in data.load(folder, "train").records:
         boxes = record.boxes
         assert 1 <= len(boxes) <= 6
@@ -63,7 +70,8 @@ def test_reused_redrawn_refused(folder, tmp_path):
     out = tmp_path / "set"
     same = data.write_digits(out, train_images=2, val_images=1, image_size=160, seed=3)
     assert np.array_equal(
-        np.asarray(Image.open(same / "train" / "000002.png")), np.asarray(Image.open(folder / "train" / "000002.png"))
+        np.asarray(Image.open(same / "train" / "000002.png")),
+        np.asarray(Image.open(folder / "train" / "000002.png")),
     )
     data.write_digits(out, train_images=1, val_images=1, image_size=160, seed=4)
     assert len(list((out / "train").iterdir())) == 1

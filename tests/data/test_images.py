@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from keras_detblocks import data
-from keras_detblocks.data.images import image_header
+from keras_detblocks.images.read import image_header
 
 RED = (250, 10, 20)
 
@@ -46,7 +46,9 @@ def test_grey_and_sixteen_bits(tmp_path):
     deep[:, :12] = 257 * 100
     assert (data.read_image(_saved(tmp_path, Image.fromarray(deep), "deep.png"))[8, 4] == 100).all()
     assert (data.read_image(deep)[8, 4] == 100).all()
-    assert (data.read_image(_saved(tmp_path, _half("1", (255,) * 3), "bits.png"))[8, 4] == 255).all()
+    assert (
+        data.read_image(_saved(tmp_path, _half("1", (255,) * 3), "bits.png"))[8, 4] == 255
+    ).all()
 
 
 def test_transparent_lies_on_white(tmp_path):

@@ -26,7 +26,9 @@ def test_sizes_and_round_trip(original, size, resized):
     assert (canvas[resized[0] :] == 114).all() and (canvas[:, resized[1] :] == 114).all()
     height, width = original
     whole = [[0, 0, width, height]]
-    np.testing.assert_allclose(fitted.to_letterboxed(whole), [[0, 0, resized[1], resized[0]]], rtol=1e-6)
+    np.testing.assert_allclose(
+        fitted.to_letterboxed(whole), [[0, 0, resized[1], resized[0]]], rtol=1e-6
+    )
     boxes = np.array([[0.1, 0.2, 0.9, 0.7]]) * [width, height, width, height]
     np.testing.assert_allclose(fitted.to_original(fitted.to_letterboxed(boxes)), boxes, rtol=1e-5)
 

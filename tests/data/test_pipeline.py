@@ -1,4 +1,5 @@
-"""The tf.data pipeline: order, shuffling, padding, letterboxing, unreadable files, both ways of holding images."""
+"""The tf.data pipeline: order, shuffling, padding, letterboxing, unreadable files, both ways of
+holding images."""
 
 import os
 
@@ -19,7 +20,9 @@ def dataset(tmp_path):
     skipped, records = Skipped(), []
     for i, (width, height) in enumerate(SIZES):
         Image.new("RGB", (width, height), (10 * i, 0, 0)).save(tmp_path / f"{i}.png")
-        objects = [((2, 2, 12, 14), k, 0, None) for k in range(i % 3)] + [((0, 0, 9, 9), 0, 1, None)]
+        objects = [((2, 2, 12, 14), k, 0, None) for k in range(i % 3)] + [
+            ((0, 0, 9, 9), 0, 1, None)
+        ]
         records.append(make_record(tmp_path / f"{i}.png", (width, height), objects, i, skipped))
     return data.Dataset(records, ("x", "y"), (0, 1), skipped, "made up")
 
@@ -33,7 +36,9 @@ def test_in_order_with_a_partial_last_batch(dataset, budget):
     np.testing.assert_array_equal(images[:, 2, 2, 0], [0, 10, 20, 30, 40, 50, 60])
     boxes, labels = (np.concatenate([y[k] for _, y in batches]) for k in ("boxes", "labels"))
     assert boxes.shape == (7, 2, 4) and boxes.dtype == np.float32
-    np.testing.assert_array_equal(labels, [[-1, -1], [0, -1], [0, 1], [-1, -1], [0, -1], [0, 1], [-1, -1]])
+    np.testing.assert_array_equal(
+        labels, [[-1, -1], [0, -1], [0, 1], [-1, -1], [0, -1], [0, 1], [-1, -1]]
+    )
     for record, canvas_boxes in zip(dataset.records, boxes):
         _, fitted = data.letterbox(data.read_image(record.path), (32, 48))
         expected = fitted.to_letterboxed(record.boxes[~record.crowd])
@@ -43,7 +48,9 @@ def test_in_order_with_a_partial_last_batch(dataset, budget):
 @pytest.mark.parametrize("budget", [10**9, 0])
 def test_training_shuffles_anew_and_repeats(dataset, budget):
     def passes(seed):
-        batches = data.pipeline(dataset, 32, 3, training=True, seed=seed, memory_budget=budget).take(7)
+        batches = data.pipeline(
+            dataset, 32, 3, training=True, seed=seed, memory_budget=budget
+        ).take(7)
         return np.concatenate([x[:, 2, 2, 0] for x, _ in batches]).astype(int).tolist()
 
     seen = passes(0)  # 21 images: three passes, batches running across their borders
@@ -59,8 +66,13 @@ def test_resumed_run_sees_what_it_would_have_seen(dataset):
     def augment(images, boxes, labels, seed):
         return images + tf.cast(seed[0] % 100, "uint8"), boxes, labels
 
-    whole = [x.numpy() for x, _ in data.pipeline(dataset, 32, 3, training=True, augment=augment).take(6)]
-    rest = [x.numpy() for x, _ in data.pipeline(dataset, 32, 3, training=True, augment=augment, skip=4).take(2)]
+    whole = [
+        x.numpy() for x, _ in data.pipeline(dataset, 32, 3, training=True, augment=augment).take(6)
+    ]
+    rest = [
+        x.numpy()
+        for x, _ in data.pipeline(dataset, 32, 3, training=True, augment=augment, skip=4).take(2)
+    ]
     np.testing.assert_array_equal(whole[4:], rest)
 
 

@@ -77,7 +77,9 @@ def test_two_years_are_not_taken_for_one(tmp_path):
     for year in ("VOC2007", "VOC2012"):
         _annotate(tmp_path / "VOCdevkit" / year, "a", [_object()])
         _image(tmp_path / "VOCdevkit" / year, "a.jpg")
-    with pytest.raises(data.DatasetError, match="one Pascal VOC folder; found .*VOC2007, .*VOC2012"):
+    with pytest.raises(
+        data.DatasetError, match="one Pascal VOC folder; found .*VOC2007, .*VOC2012"
+    ):
         data.load(tmp_path)
 
 
@@ -90,7 +92,10 @@ def test_name_inside_the_file_comes_second(tmp_path):
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (_object(box=(504, 337, 504, 337)), "box of zero or negative size"),  # as in real annotations
+        (
+            _object(box=(504, 337, 504, 337)),
+            "box of zero or negative size",
+        ),  # as in real annotations
         (_object(box=(20, 6, 11, 15)), "box of zero or negative size"),
         (_object(box=(100, 6, 120, 15)), "box outside its image"),
         (_object(box=("x", 6, 120, 15)), "object without a name or a box of four numbers"),
@@ -110,7 +115,10 @@ def test_missing_files_are_skipped_and_counted(folder):
     _annotate(folder, "d", [_object()])
     dataset = data.load(folder, "train")
     assert len(dataset) == 1
-    assert dataset.skipped.counts == {"image without an annotation file": 1, "image missing, truncated or unreadable": 1}
+    assert dataset.skipped.counts == {
+        "image without an annotation file": 1,
+        "image missing, truncated or unreadable": 1,
+    }
 
 
 def test_size_left_out(folder):

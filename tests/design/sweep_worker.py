@@ -1,4 +1,5 @@
-"""One worker of a sweep over eight nets, run as a process by the tests: `python sweep_worker.py STORAGE LOG SECONDS_PER_NET`."""
+"""One worker of a sweep over eight nets, run as a process by the tests: `python sweep_worker.py
+STORAGE LOG SECONDS_PER_NET`."""
 
 import os
 import sys
@@ -26,7 +27,9 @@ def main():
         say("end", spec)
         return 1 / spec.depths[0]
 
-    sweep(SPECS, None, train, storage, name="kill", settings={}, heartbeat_interval=1, progress=False)
+    sweep(
+        SPECS, None, train, storage, name="kill", settings={}, heartbeat_interval=1, progress=False
+    )
 
 
 if __name__ == "__main__":

@@ -17,12 +17,17 @@ def _run(*arguments):
 def test_sample_prints_json_lines(capsys):
     _run("sample", "RegNetX", "-n", 3, "--macs", 360e6, 400e6, "--seed", 1)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert len(lines) == 3 and all(360e6 <= line["macs"] <= 400e6 and line["type"] == "RegNetSpec" for line in lines)
+    assert len(lines) == 3 and all(
+        360e6 <= line["macs"] <= 400e6 and line["type"] == "RegNetSpec" for line in lines
+    )
 
 
 def test_own_space_from_a_file(tmp_path, capsys):
     path = tmp_path / "mine.py"
-    path.write_text("from keras_detblocks.design import *\nS = AnyNetX_E.derive('S', depths=Range(1, 2))\nx = 3\n")
+    path.write_text(
+        "from keras_detblocks.design import *\nS = AnyNetX_E.derive('S', depths=Range(1, 2))\nx = "
+        "3\n"
+    )
     _run("sample", f"{path}:S", "-n", 2)
     assert max(json.loads(capsys.readouterr().out.splitlines()[0])["depths"]) <= 2
     for wrong in (f"{path}:x", "AnyNet"):
@@ -32,11 +37,15 @@ def test_own_space_from_a_file(tmp_path, capsys):
 
 def test_sweep_and_report(tmp_path, capsys, monkeypatch):
     pytest.importorskip("matplotlib")
-    monkeypatch.setattr(cli.Classification, "__call__", lambda task, spec: 1 / sum(spec.to_anynet().depths))
+    monkeypatch.setattr(
+        cli.Classification, "__call__", lambda task, spec: 1 / sum(spec.to_anynet().depths)
+    )
     for space in ("RegNetX", "RegNetY"):
         _run("sweep", space, "-n", 2, "--out", tmp_path, "--epochs", 1)
     assert "2 nets trained, 0 failed" in capsys.readouterr().out
-    assert load_sweep(f"sqlite:///{tmp_path / 'sweep.db'}", "RegNetX").settings["task"]["epochs"] == 1
+    assert (
+        load_sweep(f"sqlite:///{tmp_path / 'sweep.db'}", "RegNetX").settings["task"]["epochs"] == 1
+    )
     _run("report", "--out", tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert "RegNetX" in page and "RegNetY" in page

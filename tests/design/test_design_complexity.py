@@ -11,7 +11,9 @@ from keras_detblocks.backbones.regnet import VARIANTS
 
 def _nets(net):
     widths = np.array([net.widths])
-    return Architectures(np.array([net.depths]), widths, np.ones_like(widths), np.minimum(widths, net.group_width))
+    return Architectures(
+        np.array([net.depths]), widths, np.ones_like(widths), np.minimum(widths, net.group_width)
+    )
 
 
 @pytest.mark.parametrize("net", PUBLISHED, ids=lambda net: net.name)
@@ -22,7 +24,9 @@ def test_published(net):
 
 def test_population_is_counted_row_by_row():
     two = [_nets(net) for net in PUBLISHED[:2]]
-    both = Architectures(*(np.concatenate(pair) for pair in zip(*(vars(nets).values() for nets in two))))
+    both = Architectures(
+        *(np.concatenate(pair) for pair in zip(*(vars(nets).values() for nets in two)))
+    )
     assert population_complexity(both).macs.tolist() == [net.macs for net in PUBLISHED[:2]]
 
 
@@ -31,14 +35,21 @@ def test_small_net_by_hand():
     nets = Architectures(*(np.array([[value]]) for value in (2, 8, 2, 2)))
     counted = population_complexity(nets, stem_width=4, image_size=8, classes=3)
     stem = 27 * 4 * 16
-    first = 4 * 8 * 4 + 4 * 4 * 16 + 9 * 4 * 2 * 4 + 4 * 8 * 4  # projection, 1x1 at 4x4, grouped 3x3 and 1x1 at 2x2
+    first = (
+        4 * 8 * 4 + 4 * 4 * 16 + 9 * 4 * 2 * 4 + 4 * 8 * 4
+    )  # projection, 1x1 at 4x4, grouped 3x3 and 1x1 at 2x2
     second = 8 * 4 * 4 + 9 * 4 * 2 * 4 + 4 * 8 * 4
     assert counted.macs[0] == stem + first + second + 27
-    assert counted.activations[0] == 4 * 16 + (8 * 4 + 4 * 16 + 4 * 4 + 8 * 4) + (4 * 4 + 4 * 4 + 8 * 4) + 3
+    assert (
+        counted.activations[0]
+        == 4 * 16 + (8 * 4 + 4 * 16 + 4 * 4 + 8 * 4) + (4 * 4 + 4 * 4 + 8 * 4) + 3
+    )
     norms = 2 * (4 + 8 + 4 + 4 + 8 + 4 + 4 + 8)
     assert counted.params[0] == 108 + (32 + 16 + 72 + 32) + (32 + 72 + 32) + norms + 27
 
 
-@pytest.mark.parametrize(("name", "net"), list(zip(VARIANTS, PUBLISHED)), ids=lambda x: getattr(x, "name", x))
+@pytest.mark.parametrize(
+    ("name", "net"), list(zip(VARIANTS, PUBLISHED)), ids=lambda x: getattr(x, "name", x)
+)
 def test_one_spec(name, net):
     assert kdb.design.complexity(VARIANTS[name]) == (net.macs, net.params, net.activations)

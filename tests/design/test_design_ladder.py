@@ -14,5 +14,10 @@ def test_smoke(tmp_path, capsys):
         pytest.importorskip(package)
     runpy.run_path(str(EXAMPLE))["main"](["--smoke", "--out", str(tmp_path)])
     lines = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("AnyNetX_A") for line in lines) and any(line.startswith("RegNetX") for line in lines)
-    assert "<svg" not in (tmp_path / "report.html").read_text() and (tmp_path / "report.html").stat().st_size > 10_000
+    assert any(line.startswith("AnyNetX_A") for line in lines) and any(
+        line.startswith("RegNetX") for line in lines
+    )
+    assert (
+        "<svg" not in (tmp_path / "report.html").read_text()
+        and (tmp_path / "report.html").stat().st_size > 10_000
+    )

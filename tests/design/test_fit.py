@@ -13,9 +13,12 @@ def _spec(depths, widths):
 
 @pytest.mark.parametrize("net", THE_24, ids=lambda net: net.name)
 def test_published_nets_fit_up_to_the_group_rounding(net):
-    """On the quantised line itself the fit is exact; after the group fix it leaves at most what the fix moved."""
+    """On the quantised line itself the fit is exact; after the group fix it leaves at most what the
+    fix moved."""
     depths, widths, _ = quantized_stages(*([value] for value in net.line))
-    moved = np.abs(np.log(np.repeat(net.widths, net.depths) / np.repeat(widths[0], depths[0]))).mean()
+    moved = np.abs(
+        np.log(np.repeat(net.widths, net.depths) / np.repeat(widths[0], depths[0]))
+    ).mean()
     assert fit_quantized_linear(_spec(net.depths, net.widths)).error <= moved + 1e-9
     exact = fit_quantized_linear(_spec(depths[0].tolist(), widths[0].tolist()))
     assert exact.error < 0.005
@@ -25,11 +28,19 @@ def test_published_nets_fit_up_to_the_group_rounding(net):
 def test_free_nets_do_not_fit():
     """The finding behind RegNet: monotone widths come close to a line, free ones do not."""
     free, monotone = (
-        np.median([fit_quantized_linear(spec).error for spec in sample(SPACES[name], 15, {"macs": (360e6, 400e6)}, rng=0)])
+        np.median(
+            [
+                fit_quantized_linear(spec).error
+                for spec in sample(SPACES[name], 15, {"macs": (360e6, 400e6)}, rng=0)
+            ]
+        )
         for name in ("AnyNetX_A", "AnyNetX_E")
     )
     assert monotone < 0.5 * free
-    assert max(fit_quantized_linear(_spec(net.depths, net.widths)).error for net in THE_24) < 0.5 * monotone
+    assert (
+        max(fit_quantized_linear(_spec(net.depths, net.widths)).error for net in THE_24)
+        < 0.5 * monotone
+    )
 
 
 def test_constant_width_is_a_line():

@@ -22,7 +22,9 @@ def test_edf_starts_at_zero_and_ends_at_one(population):
 def test_error_against(population):
     nets, errors = population
     figure = plots.plot_error_against(
-        {name: getattr(nets.complexity, name) for name in ("macs", "activations")}, errors, log=("macs",)
+        {name: getattr(nets.complexity, name) for name in ("macs", "activations")},
+        errors,
+        log=("macs",),
     )
     assert figure.axes[0].get_xscale() == "log" and "best" in figure.axes[1].get_xlabel()
 

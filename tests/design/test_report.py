@@ -10,9 +10,19 @@ pytest.importorskip("matplotlib")
 
 
 def _result(name, n, failures=()):
-    sampled = sample(SPACES[name], n, {"macs": (100e6, 900e6)}, rng=0) if n else sample(SPACES[name], 0)
+    sampled = (
+        sample(SPACES[name], n, {"macs": (100e6, 900e6)}, rng=0) if n else sample(SPACES[name], 0)
+    )
     errors = np.linspace(0.2, 0.6, n)
-    return SweepResult(name, {"seed": 0, "note": "<script>"}, sampled.specs, errors, sampled.complexity, ({},) * n, tuple(failures))
+    return SweepResult(
+        name,
+        {"seed": 0, "note": "<script>"},
+        sampled.specs,
+        errors,
+        sampled.complexity,
+        ({},) * n,
+        tuple(failures),
+    )
 
 
 class _Page(html.parser.HTMLParser):
@@ -33,9 +43,14 @@ class _Page(html.parser.HTMLParser):
 
 def test_one_page_holds_everything(tmp_path):
     spec = sample(SPACES["RegNetX"], 1, rng=5)[0]
-    results = [_result("RegNetY", 12), _result("RegNetX", 12, [(spec, "out of memory <all of it>")])]
+    results = [
+        _result("RegNetY", 12),
+        _result("RegNetX", 12, [(spec, "out of memory <all of it>")]),
+    ]
     page = _Page(report(results, tmp_path / "new" / "report.html").read_text())
-    assert page.addresses and all(address.startswith("data:image/svg+xml;base64,") for address in page.addresses)
+    assert page.addresses and all(
+        address.startswith("data:image/svg+xml;base64,") for address in page.addresses
+    )
     assert "script" not in page.tags and "<script>" in page.text
     assert "out of memory <all of it>" in page.text and "Differences are to RegNetY" in page.text
     assert repr(results[0].specs[0]) in page.text
@@ -55,6 +70,8 @@ def test_one_net_is_enough(tmp_path):
 
 
 def test_nothing_trained(tmp_path):
-    empty = SweepResult("x", {}, (), np.zeros(0), Complexity(*np.zeros((3, 0))), (), ((None, "NaN"),))
+    empty = SweepResult(
+        "x", {}, (), np.zeros(0), Complexity(*np.zeros((3, 0))), (), ((None, "NaN"),)
+    )
     with pytest.raises(ValueError, match=r"no trained net to report \(NaN\)"):
         report([empty], tmp_path / "report.html")

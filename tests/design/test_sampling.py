@@ -21,7 +21,8 @@ WINDOW = {"macs": (360e6, 400e6)}
     ],
 )
 def test_acceptance_rates(name, published):
-    """Rates of an independent implementation over 20,000 draws, within three standard errors and the digit they were printed to."""
+    """Rates of an independent implementation over 20,000 draws, within three standard errors and
+    the digit they were printed to."""
     draws = 200_000
     seen = acceptance_rate(SPACES[name], WINDOW, draws, rng=0)
     error = np.sqrt(published * (1 - published) * (1 / 20_000 + 1 / draws))
@@ -56,7 +57,12 @@ def test_unsatisfiable_is_reported_with_the_rate():
 
 
 def test_small_space_runs_out():
-    one = {"depths": Choice((1, 2)), "widths": Range(8, 8, 8), "bottleneck_ratios": Choice((1,)), "group_widths": Choice((8,))}
+    one = {
+        "depths": Choice((1, 2)),
+        "widths": Range(8, 8, 8),
+        "bottleneck_ratios": Choice((1,)),
+        "group_widths": Choice((8,)),
+    }
     space = kdb.design.AnyNetX_A.derive("sixteen", **one)
     assert len(sample(space, 16, rng=0, max_draws=1000)) == space.size == 16
     with pytest.raises(ValueError, match="Found 16 of 17"):
@@ -68,7 +74,8 @@ def test_nothing_asked():
 
 
 @pytest.mark.parametrize(
-    ("constraints", "message"), [({"flops": (1, 2)}, "macs"), ({"macs": (2, 1)}, "nothing can meet"), ({"macs": 5}, "window")]
+    ("constraints", "message"),
+    [({"flops": (1, 2)}, "macs"), ({"macs": (2, 1)}, "nothing can meet"), ({"macs": 5}, "window")],
 )
 def test_bad_constraints(constraints, message):
     with pytest.raises(ValueError, match=message):

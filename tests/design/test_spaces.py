@@ -21,7 +21,9 @@ def test_size_of_regnet():
     assert float(f"{SPACES['RegNetX'].size:.1e}") == 3.0e8
 
 
-@pytest.mark.parametrize(("name", "dimensions"), [("A", 16), ("B", 13), ("C", 10), ("D", 10), ("E", 10)])
+@pytest.mark.parametrize(
+    ("name", "dimensions"), [("A", 16), ("B", 13), ("C", 10), ("D", 10), ("E", 10)]
+)
 def test_dimensions(name, dimensions):
     assert len(SPACES[f"AnyNetX_{name}"].parameters) == dimensions
     assert len(SPACES["RegNetX"].parameters) == 6
@@ -38,7 +40,9 @@ def test_generation_rule_gives_the_published_nets():
 
 
 def test_skipped_and_missing_stages_are_not_valid():
-    _, _, valid = quantized_stages([13, 3, 13], [24, 24, 24], [36.44, 36.44, 300.0], [2.49, 2.49, 1.5])
+    _, _, valid = quantized_stages(
+        [13, 3, 13], [24, 24, 24], [36.44, 36.44, 300.0], [2.49, 2.49, 1.5]
+    )
     assert valid.tolist() == [True, False, False]
 
 
@@ -80,7 +84,11 @@ def test_spec_agrees_with_the_vectorised_rule(name):
 
 def test_derive():
     space = kdb.design.AnyNetX_E.derive(
-        "mine", stages=3, widths=Range(8, 64, 8), bottleneck_ratios=Choice((1,)), where=(lambda nets: nets.widths[:, -1] >= 48,)
+        "mine",
+        stages=3,
+        widths=Range(8, 64, 8),
+        bottleneck_ratios=Choice((1,)),
+        where=(lambda nets: nets.widths[:, -1] >= 48,),
     )
     nets = kdb.design.sample(space, 20, rng=0).nets
     assert nets.widths.shape == (20, 3) and (nets.widths[:, -1] >= 48).all()

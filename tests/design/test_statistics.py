@@ -3,13 +3,28 @@ import itertools
 import numpy as np
 import pytest
 
-from keras_detblocks.design import bootstrap, compare, complexity_weights, edf, random_search_efficiency
+from keras_detblocks.design import (
+    bootstrap,
+    compare,
+    complexity_weights,
+    edf,
+    random_search_efficiency,
+)
 
 
 def test_edf_by_hand():
     distribution = edf([0.3, 0.1, 0.2, 0.2])
-    assert [float(distribution(e)) for e in (0.1, 0.15, 0.2, 0.25, 0.3, 0.31)] == [0, 0.25, 0.25, 0.75, 0.75, 1]
-    assert distribution.n == 4 and distribution.min == 0.1 and distribution.mean == pytest.approx(0.2)
+    assert [float(distribution(e)) for e in (0.1, 0.15, 0.2, 0.25, 0.3, 0.31)] == [
+        0,
+        0.25,
+        0.25,
+        0.75,
+        0.75,
+        1,
+    ]
+    assert (
+        distribution.n == 4 and distribution.min == 0.1 and distribution.mean == pytest.approx(0.2)
+    )
 
 
 def test_mean_error_is_the_area_above_the_curve():
@@ -35,7 +50,8 @@ def test_empty_bin():
 
 
 def test_bootstrap_matches_the_exact_law():
-    """With replacement, the net of rank i is the best of k drawn with probability ((n-i)^k - (n-i-1)^k) / n^k."""
+    """With replacement, the net of rank i is the best of k drawn with probability ((n-i)^k -
+    (n-i-1)^k) / n^k."""
     n, k = 8, 2
     values = np.arange(n)
     kept = bootstrap(values, values, rng=0, repetitions=40_000)

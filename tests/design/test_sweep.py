@@ -15,7 +15,9 @@ def _error(spec):
 
 
 def _run(tmp_path, build_and_train=_error, n=6, **options):
-    return sweep(SPACE, n, build_and_train, out=tmp_path, **({"progress": False, "settings": {}} | options))
+    return sweep(
+        SPACE, n, build_and_train, out=tmp_path, **({"progress": False, "settings": {}} | options)
+    )
 
 
 def _study(tmp_path):
@@ -24,10 +26,20 @@ def _study(tmp_path):
 
 def test_records_every_net_once_and_goes_on(tmp_path):
     trained = []
-    first = _run(tmp_path, lambda spec: trained.append(spec) or {"error": _error(spec), "epochs": 3}, heartbeat_interval=5)
+    first = _run(
+        tmp_path,
+        lambda spec: trained.append(spec) or {"error": _error(spec), "epochs": 3},
+        heartbeat_interval=5,
+    )
     assert trained == list(sample(SPACE, 6, rng=0))
-    assert first.errors.tolist() == sorted(map(_error, trained)) == [_error(spec) for spec in first.specs]
-    assert first.details[0]["epochs"] == 3 and first.details[0]["macs"] == first.complexity.macs[0] > 0
+    assert (
+        first.errors.tolist()
+        == sorted(map(_error, trained))
+        == [_error(spec) for spec in first.specs]
+    )
+    assert (
+        first.details[0]["epochs"] == 3 and first.details[0]["macs"] == first.complexity.macs[0] > 0
+    )
     again = _run(tmp_path, lambda spec: pytest.fail("trained twice"))
     assert again.specs == first.specs
 
@@ -39,7 +51,16 @@ def test_dashboard_sees_the_parameters(tmp_path):
 
 
 def test_failures_keep_their_reason_and_stop_nothing(tmp_path):
-    outcomes = iter([0.5, MemoryError("12 GB"), float("nan"), RuntimeError("OOM: ResourceExhausted"), KeyError("x"), 0.25])
+    outcomes = iter(
+        [
+            0.5,
+            MemoryError("12 GB"),
+            float("nan"),
+            RuntimeError("OOM: ResourceExhausted"),
+            KeyError("x"),
+            0.25,
+        ]
+    )
 
     def train(spec):
         outcome = next(outcomes)
@@ -71,7 +92,8 @@ def test_stopped_by_the_user_and_started_again(tmp_path):
 
 
 def test_a_trial_killed_before_its_first_heartbeat_is_taken_up(tmp_path):
-    """A worker that dies between taking a trial and its first sign of life leaves a trial that Optuna would never fail."""
+    """A worker that dies between taking a trial and its first sign of life leaves a trial that
+    Optuna would never fail."""
     with pytest.raises(KeyboardInterrupt):
         _run(tmp_path, _interrupt)
     _study(tmp_path).ask()
@@ -83,11 +105,17 @@ def test_a_net_that_kills_its_worker_three_times_is_given_up(tmp_path):
         _run(tmp_path, _interrupt)
     study = _study(tmp_path)
     stopped = next(trial for trial in study.trials if trial.state.name == "FAIL")
-    killed = {key: value for key, value in stopped.user_attrs.items() if key != "stopped"}  # what a SIGKILL leaves
+    killed = {
+        key: value for key, value in stopped.user_attrs.items() if key != "stopped"
+    }  # what a SIGKILL leaves
     for _ in range(3):
-        study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL, user_attrs=killed))
+        study.add_trial(
+            optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL, user_attrs=killed)
+        )
     result = _run(tmp_path)
-    assert len(result) == 5 and [reason for _, reason in result.failures] == ["its worker died in each of 3 attempts"]
+    assert len(result) == 5 and [reason for _, reason in result.failures] == [
+        "its worker died in each of 3 attempts"
+    ]
 
 
 def _interrupt(spec):
@@ -96,7 +124,12 @@ def _interrupt(spec):
 
 def test_two_sweeps_with_different_settings(tmp_path):
     _run(tmp_path, n=2)
-    for change in ({"n": 3}, {"seed": 1}, {"settings": {"epochs": 2}}, {"constraints": {"macs": (0, 1e12)}}):
+    for change in (
+        {"n": 3},
+        {"seed": 1},
+        {"settings": {"epochs": 2}},
+        {"constraints": {"macs": (0, 1e12)}},
+    ):
         with pytest.raises(ValueError, match="other settings"):
             _run(tmp_path, **({"n": 2} | change))
     assert len(load_sweep(f"sqlite:///{tmp_path / 'sweep.db'}")) == 2
@@ -154,13 +187,19 @@ def test_search_finds_better_nets_than_it_began_with(tmp_path):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda out: _run(out, storage="sqlite:////nowhere/at/all.db"), "cannot be reached: unable to open"),
+        (
+            lambda out: _run(out, storage="sqlite:////nowhere/at/all.db"),
+            "cannot be reached: unable to open",
+        ),
         (lambda out: _run(out, storage="sweep.db"), "Expected a storage URL"),
         (lambda out: _run(out, search="grid"), "'random' or 'tpe'"),
         (lambda out: _run(out, n=0), "n >= 1"),
         (lambda out: _run(out, constraints={"flops": (1, 2)}), "macs"),
         (lambda out: sweep([], 1, _error, out=out, search="tpe"), "needs a space"),
-        (lambda out: load_sweep(f"sqlite:///{out / 'new.db'}", "x"), "Expected the name of a study"),
+        (
+            lambda out: load_sweep(f"sqlite:///{out / 'new.db'}", "x"),
+            "Expected the name of a study",
+        ),
     ],
 )
 def test_bad_input(tmp_path, call, message):

@@ -1,4 +1,5 @@
-"""Two worker processes on one study, one killed in mid-training: on SQLite, and on a PostgreSQL server of our own."""
+"""Two worker processes on one study, one killed in mid-training: on SQLite, and on a PostgreSQL
+server of our own."""
 
 import os
 import pathlib
@@ -25,7 +26,10 @@ _DEADLINE = 240
 
 def _worker(storage, log, seconds):
     environment = os.environ | {"PYTHONPATH": str(_HERE.parent.parent), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    return subprocess.Popen([sys.executable, str(_HERE / "sweep_worker.py"), storage, str(log), str(seconds)], env=environment)
+    return subprocess.Popen(
+        [sys.executable, str(_HERE / "sweep_worker.py"), storage, str(log), str(seconds)],
+        env=environment,
+    )
 
 
 def _lines(log):
@@ -33,7 +37,8 @@ def _lines(log):
 
 
 def _kill_one_of_two(storage, tmp_path):
-    """A worker that would take minutes a net is killed as soon as it has begun one; a quick one does everything."""
+    """A worker that would take minutes a net is killed as soon as it has begun one; a quick one
+    does everything."""
     log = tmp_path / "log"
     slow = _worker(storage, log, 300)
     quick = None
@@ -62,10 +67,15 @@ def _check(lines, killed, storage):
     assert sorted(depth for event, depth, _ in lines if event == "end") == good  # each exactly once
     assert not [line for line in lines if line[0] == "end" and line[2] == killed]
     interrupted = [depth for event, depth, pid in lines if pid == killed]
-    assert len(interrupted) == 1 and sum(depth == interrupted[0] for event, depth, _ in lines if event == "start") == 2
+    assert (
+        len(interrupted) == 1
+        and sum(depth == interrupted[0] for event, depth, _ in lines if event == "start") == 2
+    )
     result = load_sweep(storage)
     assert [spec.depths[0] for spec in result.specs] == [8, 7, 6, 5, 4, 2, 1]
-    assert [(spec.depths[0], reason) for spec, reason in result.failures] == [(3, "out of memory (MemoryError: too deep)")]
+    assert [(spec.depths[0], reason) for spec, reason in result.failures] == [
+        (3, "out of memory (MemoryError: too deep)")
+    ]
 
 
 def test_kill_on_sqlite(tmp_path):
@@ -89,10 +99,14 @@ def postgresql():
     pytest.importorskip("pg8000", reason="the PostgreSQL driver is not installed (extra: postgres)")
     if not (_program("initdb") and _program("pg_ctl")):
         pytest.skip("no PostgreSQL server: apt-get install postgresql")
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="detblocks_pg_", dir="/tmp"))  # a socket's path must be short
+    folder = pathlib.Path(
+        tempfile.mkdtemp(prefix="detblocks_pg_", dir="/tmp")
+    )  # a socket's path must be short
     account = {}
     if os.geteuid() == 0:  # the server refuses to run as root
-        user = pwd.getpwnam("postgres" if any(entry.pw_name == "postgres" for entry in pwd.getpwall()) else "nobody")
+        user = pwd.getpwnam(
+            "postgres" if any(entry.pw_name == "postgres" for entry in pwd.getpwall()) else "nobody"
+        )
         os.chown(folder, user.pw_uid, user.pw_gid)
         account = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
     with socket.socket() as free:
@@ -100,11 +114,41 @@ def postgresql():
         port = free.getsockname()[1]
     run = {"check": True, "stdout": subprocess.DEVNULL, "cwd": folder, "timeout": 120} | account
     data = str(folder / "data")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+    options = (
+        f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+    )
     try:
-        subprocess.run([_program("initdb"), "-D", data, "-U", "sweep", "--auth=trust", "-E", "UTF8", "--no-sync"], **run)
-        subprocess.run([_program("pg_ctl"), "-D", data, "-o", options, "-l", str(folder / "log"), "-w", "start"], **run)
+        subprocess.run(
+            [
+                _program("initdb"),
+                "-D",
+                data,
+                "-U",
+                "sweep",
+                "--auth=trust",
+                "-E",
+                "UTF8",
+                "--no-sync",
+            ],
+            **run,
+        )
+        subprocess.run(
+            [
+                _program("pg_ctl"),
+                "-D",
+                data,
+                "-o",
+                options,
+                "-l",
+                str(folder / "log"),
+                "-w",
+                "start",
+            ],
+            **run,
+        )
         yield f"postgresql://sweep@127.0.0.1:{port}/postgres"
     finally:
-        subprocess.run([_program("pg_ctl"), "-D", data, "-m", "immediate", "stop"], **(run | {"check": False}))
+        subprocess.run(
+            [_program("pg_ctl"), "-D", data, "-m", "immediate", "stop"], **(run | {"check": False})
+        )
         shutil.rmtree(folder, ignore_errors=True)

@@ -26,7 +26,9 @@ def test_digits_splits_are_disjoint_and_whole():
 
 def test_own_arrays_and_their_settings():
     rng = np.random.default_rng(0)
-    splits = tuple((rng.integers(0, 256, (n, 16, 16, 3), dtype="uint8"), np.arange(n) % 3) for n in (12, 6))
+    splits = tuple(
+        (rng.integers(0, 256, (n, 16, 16, 3), dtype="uint8"), np.arange(n) % 3) for n in (12, 6)
+    )
     task = Classification(splits, epochs=1, image_size=32, batch_size=4)
     assert task.classes == 3 and task.arrays[0][0].shape == (12, 32, 32, 3)
     assert 0 <= task(SMALL)["error"] <= 1

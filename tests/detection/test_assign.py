@@ -9,7 +9,13 @@ POINTS, STRIDES = level_points([(4, 4)], (32, 32), [3])
 def _assign(boxes, truth, labels, scores=None, **options):
     scores = np.full((1, 16, 2), 0.5, "float32") if scores is None else scores
     out = task_aligned(
-        scores, np.asarray(boxes, "float32")[None], POINTS, STRIDES, np.array([truth], "float32"), np.array([labels]), **options
+        scores,
+        np.asarray(boxes, "float32")[None],
+        POINTS,
+        STRIDES,
+        np.array([truth], "float32"),
+        np.array([labels]),
+        **options,
     )
     return {key: np.asarray(value)[0] for key, value in out.items()}
 

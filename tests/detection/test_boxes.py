@@ -35,7 +35,8 @@ def test_points_of_ceil_halved_and_other_maps():
     points, strides = B.level_points([(2, 3), (1, 1)], (15, 20), [3, 4])
     np.testing.assert_array_equal(points[:3], [[4, 4], [12, 4], [20, 4]])
     np.testing.assert_array_equal(strides[0], [8, 8])
-    # 15 and 20 pixels make 1 and 2 cells of stride 16: one cell in x is none of these, so it spans the image.
+    # 15 and 20 pixels make 1 and 2 cells of stride 16: one cell in x is none of these, so it spans
+    # the image.
     np.testing.assert_array_equal(points[-1], [10, 8])
     np.testing.assert_array_equal(strides[-1], [20, 16])
 

@@ -12,9 +12,14 @@ def _greedy(boxes, scores, labels, iou_threshold, agnostic):
         if scores[i] <= 0:
             continue
         for j in kept:
-            low, high = np.maximum(boxes[i, :2], boxes[j, :2]), np.minimum(boxes[i, 2:], boxes[j, 2:])
+            low, high = (
+                np.maximum(boxes[i, :2], boxes[j, :2]),
+                np.minimum(boxes[i, 2:], boxes[j, 2:]),
+            )
             inter = np.prod(np.maximum(high - low, 0))
-            union = np.prod(boxes[i, 2:] - boxes[i, :2]) + np.prod(boxes[j, 2:] - boxes[j, :2]) - inter
+            union = (
+                np.prod(boxes[i, 2:] - boxes[i, :2]) + np.prod(boxes[j, 2:] - boxes[j, :2]) - inter
+            )
             if (agnostic or labels[i] == labels[j]) and inter / union > iou_threshold:
                 break
         else:
@@ -27,7 +32,9 @@ def _greedy(boxes, scores, labels, iou_threshold, agnostic):
 def test_suppression_equals_the_greedy_oracle(seed, agnostic):
     rng = np.random.default_rng(seed)
     corner = rng.uniform(0, 60, (2, 80, 2))
-    boxes = np.concatenate([corner, corner + rng.uniform(10, 40, (2, 80, 2))], axis=-1).astype("float32")
+    boxes = np.concatenate([corner, corner + rng.uniform(10, 40, (2, 80, 2))], axis=-1).astype(
+        "float32"
+    )
     scores = rng.uniform(0, 1, (2, 80, 3)).astype("float32")
     found = candidates(boxes, scores, 120, (100, 100), agnostic, score_threshold=0.2)
     out = {k: np.asarray(v) for k, v in non_max_suppression(found, 0.5, max_detections=200).items()}
@@ -38,7 +45,9 @@ def test_suppression_equals_the_greedy_oracle(seed, agnostic):
         assert out["count"][b] == len(kept)
         np.testing.assert_allclose(out["boxes"][b, : len(kept)], boxes[b][top[kept] // 3])
         np.testing.assert_array_equal(out["labels"][b, : len(kept)], top[kept] % 3)
-        assert (out["labels"][b, len(kept) :] == -1).all() and not out["scores"][b, len(kept) :].any()
+        assert (out["labels"][b, len(kept) :] == -1).all() and not out["scores"][
+            b, len(kept) :
+        ].any()
 
 
 def test_max_detections_cuts_the_worst():

@@ -22,7 +22,10 @@ def trained():
 
 def test_raw_outputs_and_names(trained):
     detector = trained[0]
-    shapes = {key: tuple(value.shape) for key, value in detector(np.zeros((2, 64, 96, 3), "float32")).items()}
+    shapes = {
+        key: tuple(value.shape)
+        for key, value in detector(np.zeros((2, 64, 96, 3), "float32")).items()
+    }
     assert shapes == {
         "P3_logits": (2, 8, 12, 3),
         "P3_distances": (2, 8, 12, 4),
@@ -40,10 +43,13 @@ def test_training_finds_the_rectangles(trained):
     found = detector.detect([image.astype("uint8") for image in x[:8]])
     hits = total = 0
     for each, boxes, labels in zip(found, y["boxes"], y["labels"]):
-        overlaps = np.asarray(kdb.detection.boxes.iou_matrix(boxes[labels >= 0], each["boxes"].reshape(-1, 4)))
+        overlaps = np.asarray(
+            kdb.detection.boxes.iou_matrix(boxes[labels >= 0], each["boxes"].reshape(-1, 4))
+        )
         total += (labels >= 0).sum()
         hits += sum(
-            bool(row.size) and each["labels"][row.argmax()] == label and row.max() > 0.5 for row, label in zip(overlaps, labels)
+            bool(row.size) and each["labels"][row.argmax()] == label and row.max() > 0.5
+            for row, label in zip(overlaps, labels)
         )
     assert hits >= 0.7 * total
 
@@ -61,7 +67,13 @@ def test_thresholds_can_be_changed_after_training(trained):
 
 
 @pytest.mark.parametrize(
-    "name, value", [("score_threshold", 1.5), ("iou_threshold", 0.0), ("max_detections", 0), ("class_agnostic", "yes")]
+    "name, value",
+    [
+        ("score_threshold", 1.5),
+        ("iou_threshold", 0.0),
+        ("max_detections", 0),
+        ("class_agnostic", "yes"),
+    ],
 )
 def test_bad_thresholds_are_refused(trained, name, value):
     with pytest.raises(ValueError, match=name):
@@ -71,14 +83,19 @@ def test_bad_thresholds_are_refused(trained, name, value):
 def test_other_classes_keep_the_weights_and_the_outputs_of_known_names(trained):
     detector = trained[0]
     other = detector.with_classes(["star", "moon", "circle", "sun"])
-    assert other.class_names == ("star", "moon", "circle", "sun") and other.score_threshold == detector.score_threshold
+    assert (
+        other.class_names == ("star", "moon", "circle", "sun")
+        and other.score_threshold == detector.score_threshold
+    )
     x = trained[2][0][:2]
     before, after = detector(x), other(x)
     for key, value in before.items():
         if key.endswith("distances"):
             np.testing.assert_array_equal(after[key], value)
         else:
-            np.testing.assert_allclose(np.asarray(after[key])[..., [2, 0]], np.asarray(value)[..., [0, 2]], atol=1e-5)
+            np.testing.assert_allclose(
+                np.asarray(after[key])[..., [2, 0]], np.asarray(value)[..., [0, 2]], atol=1e-5
+            )
     new = np.asarray(other.get_layer("head").classifier.bias)[[1, 3]]
     np.testing.assert_allclose(new, np.log(0.01 / 0.99), atol=1e-5)
 
@@ -110,7 +127,8 @@ def test_keras_file_opens_in_a_fresh_process(trained, tmp_path):
     code = (
         "import keras, numpy as np, keras_detblocks, sys\n"
         "model = keras.models.load_model('detector.keras')\n"
-        "assert model.iou_threshold == 0.5 and model.class_names == ('circle', 'square', 'star') and model.optimizer is not None\n"
+        "assert model.iou_threshold == 0.5 and model.class_names == ('circle', 'square', 'star') "
+        "and model.optimizer is not None\n"
         "np.savez('out.npz', **{k: np.asarray(v) for k, v in model(np.load('x.npy')).items()})\n"
     )
     env = {**os.environ, "PYTHONPATH": str(kdb.__path__[0]) + "/.."}
@@ -140,8 +158,15 @@ def test_on_jax_it_finds_and_loses_the_same_and_trains(trained, tmp_path):
     x, y = x[:4], {key: value[:4] for key, value in y.items()}
     detector.save(tmp_path / "detector.keras")
     np.savez(tmp_path / "data.npz", x=x, **y)
-    env = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(kdb.__path__[0]) + "/.."}
-    run = subprocess.run([sys.executable, "-c", ON_JAX], cwd=tmp_path, env=env, capture_output=True, text=True)
+    env = {
+        **os.environ,
+        "KERAS_BACKEND": "jax",
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": str(kdb.__path__[0]) + "/..",
+    }
+    run = subprocess.run(
+        [sys.executable, "-c", ON_JAX], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
     assert run.returncode == 0, run.stderr[-3000:]
     out = np.load(tmp_path / "out.npz")
     found = detector.predict(x, verbose=0)
@@ -157,7 +182,9 @@ def test_on_jax_it_finds_and_loses_the_same_and_trains(trained, tmp_path):
 
 
 def test_dynamic_sizes_and_one_neck_after_another():
-    detector = kdb.Detector(toy_backbone((None, None, 3)), [kdb.FPN(16, levels=(3, 4)), kdb.FPN(8, levels=(3, 4))], 2)
+    detector = kdb.Detector(
+        toy_backbone((None, None, 3)), [kdb.FPN(16, levels=(3, 4)), kdb.FPN(8, levels=(3, 4))], 2
+    )
     assert detector.image_size is None and detector.class_names == ("0", "1")
     found = detector.detect([np.zeros((50, 70), "uint8"), np.zeros((64, 64, 3), "uint8")])
     assert [set(each) for each in found] == [{"boxes", "scores", "labels", "class_names"}] * 2
@@ -165,8 +192,15 @@ def test_dynamic_sizes_and_one_neck_after_another():
 
 def test_context_for_one_level_or_the_deepest():
     block = kdb.SPPF(24)
-    assert kdb.Detector(toy_backbone(), kdb.FPN(8, levels=(3, 4)), 2, context=block).get_config()["context"] is not None
-    detector = kdb.Detector(toy_backbone(), kdb.FPN(8, levels=(3, 4)), 2, context={"P3": kdb.SPPF(24)})
+    assert (
+        kdb.Detector(toy_backbone(), kdb.FPN(8, levels=(3, 4)), 2, context=block).get_config()[
+            "context"
+        ]
+        is not None
+    )
+    detector = kdb.Detector(
+        toy_backbone(), kdb.FPN(8, levels=(3, 4)), 2, context={"P3": kdb.SPPF(24)}
+    )
     assert kdb.Detector.from_config(detector.get_config()).count_params() == detector.count_params()
 
 
@@ -174,11 +208,27 @@ def test_context_for_one_level_or_the_deepest():
     "make, message",
     [
         (lambda: kdb.Detector(toy_backbone(), kdb.FPN(8, levels=(3, 4))), "num_classes"),
-        (lambda: kdb.Detector(toy_backbone(), kdb.FPN(8, levels=(3, 4)), 3, class_names=["a"]), "3 classes, but 1"),
-        (lambda: kdb.Detector(toy_backbone(), kdb.FPN(8, levels=(3, 4)), class_names=["a", "a"]), "different"),
+        (
+            lambda: kdb.Detector(toy_backbone(), kdb.FPN(8, levels=(3, 4)), 3, class_names=["a"]),
+            "3 classes, but 1",
+        ),
+        (
+            lambda: kdb.Detector(toy_backbone(), kdb.FPN(8, levels=(3, 4)), class_names=["a", "a"]),
+            "different",
+        ),
         (lambda: kdb.Detector(toy_backbone(), None, 2, context={"P9": kdb.SPPF(8)}), "P9"),
-        (lambda: kdb.Detector(toy_backbone(), kdb.FPN(8, levels=(3, 4)), 2, head=kdb.AnchorFreeHead(5)), "5 classes"),
-        (lambda: kdb.Detector(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()]), None, 2), "dict of levels"),
+        (
+            lambda: kdb.Detector(
+                toy_backbone(), kdb.FPN(8, levels=(3, 4)), 2, head=kdb.AnchorFreeHead(5)
+            ),
+            "5 classes",
+        ),
+        (
+            lambda: kdb.Detector(
+                keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()]), None, 2
+            ),
+            "dict of levels",
+        ),
         (lambda: toy_detector().compile(loss="mse"), "own loss"),
         (lambda: toy_detector().compile(box_loss="l1"), "box_loss"),
     ],
@@ -190,7 +240,8 @@ def test_parts_that_do_not_fit_are_refused(make, message):
 
 @pytest.mark.slow
 def test_two_replicas_train_like_one_device():
-    """Unequal numbers of objects per replica; synchronised batch norm, since each replica sees half of the batch."""
+    """Unequal numbers of objects per replica; synchronised batch norm, since each replica sees half
+    of the batch."""
     code = """
 import sys; sys.path[:0] = sys.argv[1:]
 import keras_detblocks as kdb, keras, numpy as np, tensorflow as tf
@@ -221,7 +272,11 @@ print("equal")
     import pathlib
 
     here = pathlib.Path(__file__).parent
-    run = subprocess.run([sys.executable, "-c", code, str(here), str(here.parent.parent)], capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(here), str(here.parent.parent)],
+        capture_output=True,
+        text=True,
+    )
     assert run.stdout.strip().endswith("equal"), run.stderr[-3000:]
 
 
@@ -242,7 +297,9 @@ def test_wrong_context(context, message):
 
 @pytest.mark.parametrize("arguments", [{"class_names": "cat"}, {"num_classes": ["a", "b"]}])
 def test_class_names_are_a_list(arguments):
-    with pytest.raises(ValueError, match="`num_classes` is a number, `class_names` a list of names"):
+    with pytest.raises(
+        ValueError, match="`num_classes` is a number, `class_names` a list of names"
+    ):
         kdb.Detector(toy_backbone(), kdb.FPN(8, levels=(3, 4)), **arguments)
 
 

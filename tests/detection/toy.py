@@ -14,7 +14,9 @@ def toy_backbone(shape=(64, 96, 3), levels=(3, 4)):
     for level in range(2, max(levels) + 1):
         x = conv_norm_act(x, 16, 3, 2, name=f"stage{level}")
         features[f"P{level}"] = x
-    return keras.Model(image, {f"P{level}": features[f"P{level}"] for level in levels}, name="toy_backbone")
+    return keras.Model(
+        image, {f"P{level}": features[f"P{level}"] for level in levels}, name="toy_backbone"
+    )
 
 
 def toy_detector(shape=(64, 96, 3), levels=(3, 4), **options):

@@ -11,15 +11,29 @@ EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "compare_necks.py"
 
 @pytest.mark.slow
 def test_necks(tmp_path, capsys):
-    """One neck is trained and measured; one that a stopped comparison left behind is not run again."""
+    """One neck is trained and measured; one that a stopped comparison left behind is not run
+    again."""
     pytest.importorskip("sklearn")
     main = runpy.run_path(str(EXAMPLE))["main"]
     out = tmp_path / "necks"
-    tiny = ["--out", str(out), "--steps", "2", "--levels", "4,5", "--filters", "16", "--image-size", "96"]
+    tiny = [
+        "--out",
+        str(out),
+        "--steps",
+        "2",
+        "--levels",
+        "4,5",
+        "--filters",
+        "16",
+        "--image-size",
+        "96",
+    ]
     tiny += ["--train-images", "12", "--val-images", "4"]
     (row,) = main([*tiny, "--necks", "fpn"])
     assert row["neck"] == "fpn" and 0 < row["params"] < 1e6 < row["macs"]
-    assert set(row["formats"]) == {"keras", "tflite", "tflite-int8"} and all(f["ms"] > 0 for f in row["formats"].values())
+    assert set(row["formats"]) == {"keras", "tflite", "tflite-int8"} and all(
+        f["ms"] > 0 for f in row["formats"].values()
+    )
     assert "[1/1] fpn" in capsys.readouterr().out
 
     (out / "panet.json").write_text(json.dumps({**row, "neck": "panet"}))

@@ -9,9 +9,9 @@ from export_models import pictures, small_detector
 
 from keras_detblocks import data, export
 from keras_detblocks.export import onnx, saved_model, tflite
+from keras_detblocks.export.check.detections import match
 from keras_detblocks.export.graph import Signature
-from keras_detblocks.export.matching import match
-from keras_detblocks.export.metadata import read_metadata
+from keras_detblocks.export.runtime.metadata import read_metadata
 
 SIZE = (64, 96)
 
@@ -43,7 +43,10 @@ def test_the_file_finds_what_keras_finds(files, detector, images, format):
     with export.open_exported(report.path) as exported:
         got = exported.predict(images)
         assert (exported.image_size, exported.class_names) == (SIZE, ("cat", "dog", "bird"))
-        found, same = exported.detect(images[0].astype("uint8"), 0.4), exported.detect([images[0].astype("uint8")], 0.4)[0]
+        found, same = (
+            exported.detect(images[0].astype("uint8"), 0.4),
+            exported.detect([images[0].astype("uint8")], 0.4)[0],
+        )
     assert len(found["scores"]) == len(same["scores"]) > 0 and found["scores"].min() >= 0.4
     assert {k: v.shape for k, v in got.items()} == {k: v.shape for k, v in want.items()}
     if format in ("onnx", "tflite"):
@@ -71,7 +74,9 @@ def test_what_a_device_must_know_is_in_the_tflite_file(files):
         about = json.loads(archive.read("keras_detblocks.json"))
     assert about["image_size"] == list(SIZE) and about["letterbox"]["fill"] == 114
     canvas, _ = data.letterbox(np.zeros((10, 96, 3), "uint8"), SIZE)
-    assert (canvas[-1, -1] == about["letterbox"]["fill"]).all() and (canvas[0, 0] == 0).all()  # top left
+    assert (canvas[-1, -1] == about["letterbox"]["fill"]).all() and (
+        canvas[0, 0] == 0
+    ).all()  # top left
     assert read_metadata(files["onnx"].path) == about
 
 
@@ -81,12 +86,15 @@ def test_saved_model_takes_any_batch(detector, images, tmp_path):
     assert report.detections[0] == report.detections[1] > 4
     assert read_metadata(tmp_path / "m")["class_names"] == ["cat", "dog", "bird"]
     want = detector.predict(images, verbose=0)
-    got = tf.saved_model.load(str(tmp_path / "m")).signatures["serving_default"](image=tf.constant(images))
+    got = tf.saved_model.load(str(tmp_path / "m")).signatures["serving_default"](
+        image=tf.constant(images)
+    )
     np.testing.assert_array_equal(got["count"], want["count"])
     np.testing.assert_allclose(got["scores"], want["scores"], atol=1e-4)
 
 
-# Without calibration pictures a detector finds nothing surely in the random ones, and the comparison must mean something still.
+# Without calibration pictures a detector finds nothing surely in the random ones, and the
+# comparison must mean something still.
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +114,10 @@ def wrong_in(name, outputs):
     if name == "labels":
         return {**outputs, "labels": tf.where(found, (outputs["labels"] + 1) % 3, -1)}
     if name == "order":  # boxes of other scores
-        return {**outputs, "boxes": tf.where(found[..., None], tf.roll(outputs["boxes"], 1, axis=1), 0.0)}
+        return {
+            **outputs,
+            "boxes": tf.where(found[..., None], tf.roll(outputs["boxes"], 1, axis=1), 0.0),
+        }
     return {key: tf.zeros_like(value) for key, value in outputs.items()}
 
 
@@ -129,13 +140,19 @@ WRITERS = {
         ("saved_model", "boxes", 0.01),
     ],
 )
-def test_a_wrong_file_is_refused_without_pictures(untrained, tmp_path, monkeypatch, format, wrong, threshold):
+def test_a_wrong_file_is_refused_without_pictures(
+    untrained, tmp_path, monkeypatch, format, wrong, threshold
+):
     module, name, to_format = WRITERS[format]
     write = getattr(module, name)
 
     def write_wrong(signature, *args, **kwargs):
         return write(
-            Signature(signature.inputs, signature.outputs, lambda *v: wrong_in(wrong, signature.call(*v))), *args, **kwargs
+            Signature(
+                signature.inputs, signature.outputs, lambda *v: wrong_in(wrong, signature.call(*v))
+            ),
+            *args,
+            **kwargs,
         )
 
     monkeypatch.setattr(module, name, write_wrong)
@@ -168,7 +185,9 @@ def test_a_wrong_end_of_an_int8_file_is_refused(untrained, tmp_path, monkeypatch
 
     def wrong_tail(*args, **trial):
         signature = right(*args, **trial)
-        return Signature(signature.inputs, signature.outputs, lambda *v: wrong_in("labels", signature.call(*v)))
+        return Signature(
+            signature.inputs, signature.outputs, lambda *v: wrong_in("labels", signature.call(*v))
+        )
 
     monkeypatch.setattr(tflite, "tail", wrong_tail)
     with pytest.raises(export.ExportError, match="Only"):
@@ -177,7 +196,14 @@ def test_a_wrong_end_of_an_int8_file_is_refused(untrained, tmp_path, monkeypatch
 
 @pytest.mark.slow
 def test_class_agnostic_and_thresholds_travel(images, tmp_path):
-    detector = small_detector(SIZE, class_agnostic=True, score_threshold=0.2, iou_threshold=0.4, max_detections=7, name="agnostic")
+    detector = small_detector(
+        SIZE,
+        class_agnostic=True,
+        score_threshold=0.2,
+        iou_threshold=0.4,
+        max_detections=7,
+        name="agnostic",
+    )
     export.to_tflite(detector, tmp_path / "m.tflite", representative_data=[images])
     want = detector.predict(images, verbose=0)
     with export.open_exported(tmp_path / "m.tflite") as exported:
@@ -197,7 +223,10 @@ def test_benchmark_times_models_and_files(files, detector):
 
 @pytest.mark.slow
 def test_wrong_pictures_and_formats_are_refused(files, tmp_path):
-    with export.open_exported(files["tflite"].path) as exported, pytest.raises(ValueError, match="takes images"):
+    with (
+        export.open_exported(files["tflite"].path) as exported,
+        pytest.raises(ValueError, match="takes images"),
+    ):
         exported.predict(np.zeros((1, 8, 8, 3)))
     with pytest.raises(ValueError, match="Formats are"):
         export.exported_path(tmp_path, "coreml")
@@ -215,9 +244,16 @@ def test_a_file_without_our_metadata_is_no_detector(tmp_path):
 
 
 def test_match_wants_the_same_class_overlap_and_score():
-    one = {"boxes": np.array([[0.0, 0, 10, 10]]), "scores": np.array([0.9]), "labels": np.array([1])}
+    one = {
+        "boxes": np.array([[0.0, 0, 10, 10]]),
+        "scores": np.array([0.9]),
+        "labels": np.array([1]),
+    }
     assert match(one, one, 0.9, 0.01) == (1, [(0.0, 0.0)])
     assert match(one, {**one, "labels": np.array([0])}, 0.9, 0.01) == (1, [])
-    assert match(one, {**one, "boxes": one["boxes"] + 1.0}, 0.9, 0.01) == (1, [])  # overlap 81 / 119
+    assert match(one, {**one, "boxes": one["boxes"] + 1.0}, 0.9, 0.01) == (
+        1,
+        [],
+    )  # overlap 81 / 119
     assert match(one, {**one, "scores": np.array([0.8])}, 0.9, 0.01) == (1, [])
     assert match({**one, "scores": np.array([0.2])}, one, 0.9, 0.01) == (0, [])

@@ -24,7 +24,9 @@ def test_dict_inputs_and_outputs_keep_their_names(tmp_path):
     model = neck_model()
     to_onnx(model, tmp_path / "neck.onnx")
     rng = np.random.default_rng(0)
-    features = {k: rng.normal(size=(1, *t.shape[1:])).astype("float32") for k, t in model.input.items()}
+    features = {
+        k: rng.normal(size=(1, *t.shape[1:])).astype("float32") for k, t in model.input.items()
+    }
     with Session(tmp_path / "neck.onnx") as session:
         got = session(**features)
     for key, want in model(features).items():

@@ -1,7 +1,7 @@
 import pytest
 
 from keras_detblocks.export import Session
-from keras_detblocks.export.session import kind_of
+from keras_detblocks.export.runtime.session import kind_of
 
 
 def test_files_of_other_kinds_are_refused(tmp_path):

@@ -6,10 +6,10 @@ import pytest
 from export_models import grouped_model, neck_model, pictures
 
 from keras_detblocks.export import ExportError, Session, to_tflite
-from keras_detblocks.export.flatbuffer import mend_dead_tensors, parse, serialise
+from keras_detblocks.export.check.samples import calibration_samples
+from keras_detblocks.export.formats.flatbuffer import mend_dead_tensors, parse, serialise
+from keras_detblocks.export.formats.tflite import convert
 from keras_detblocks.export.graph import signature_of
-from keras_detblocks.export.samples import calibration_samples
-from keras_detblocks.export.tflite import convert
 
 
 def test_grouped_and_dilated_convolutions_are_one_operator_each_in_one_partition(tmp_path):
@@ -18,14 +18,18 @@ def test_grouped_and_dilated_convolutions_are_one_operator_each_in_one_partition
     assert not any("SPACE" in name or "SPLIT" in name for name in report.operators)
     assert report.partitions == 1
     assert max(report.max_error.values()) < 1e-4
-    assert [p.name for p in tmp_path.iterdir()] == ["m.tflite"] and report.size == (tmp_path / "m.tflite").stat().st_size
+    assert [p.name for p in tmp_path.iterdir()] == ["m.tflite"] and report.size == (
+        tmp_path / "m.tflite"
+    ).stat().st_size
 
 
 def test_dict_inputs_and_outputs_keep_their_names(tmp_path):
     model = neck_model()
     to_tflite(model, tmp_path / "neck.tflite")
     rng = np.random.default_rng(0)
-    features = {k: rng.normal(size=(1, *t.shape[1:])).astype("float32") for k, t in model.input.items()}
+    features = {
+        k: rng.normal(size=(1, *t.shape[1:])).astype("float32") for k, t in model.input.items()
+    }
     with Session(tmp_path / "neck.tflite") as session:
         got = session(**features)
     assert set(session.inputs) == {"P3", "P4", "P5"}
@@ -43,13 +47,24 @@ def test_half_precision_weights_halve_the_file(tmp_path):
 @pytest.mark.parametrize("squeeze_bias", [0.0, -50.0], ids=["alive", "dead squeeze unit"])
 @pytest.mark.slow
 def test_int8(tmp_path, squeeze_bias):
-    report = to_tflite(grouped_model(squeeze_bias=squeeze_bias), tmp_path / "m.tflite", "int8", [pictures()], (32, 40))
+    report = to_tflite(
+        grouped_model(squeeze_bias=squeeze_bias),
+        tmp_path / "m.tflite",
+        "int8",
+        [pictures()],
+        (32, 40),
+    )
     assert report.partitions == 1
     assert bool(report.mended) or squeeze_bias == 0.0
     with Session(tmp_path / "m.tflite") as session:
         assert session.inputs["image"] == ((1, 32, 40, 3), "float32")
     report = to_tflite(
-        grouped_model(squeeze_bias=squeeze_bias), tmp_path / "u.tflite", "int8", [pictures()], (32, 40), input_dtype="uint8"
+        grouped_model(squeeze_bias=squeeze_bias),
+        tmp_path / "u.tflite",
+        "int8",
+        [pictures()],
+        (32, 40),
+        input_dtype="uint8",
     )
     with Session(tmp_path / "u.tflite") as session:
         assert session.inputs["image"][1] == "uint8"
@@ -57,7 +72,8 @@ def test_int8(tmp_path, squeeze_bias):
 
 @pytest.mark.slow
 def test_mending_a_dead_tensor_changes_no_number(tmp_path):
-    """The mended file must open, and the same net with a live unit of no influence gives the same output."""
+    """The mended file must open, and the same net with a live unit of no influence gives the same
+    output."""
     model = grouped_model(size=(32, 40), squeeze_bias=-50.0)
     signature = signature_of(model)
     samples = calibration_samples(signature, [pictures()])
@@ -75,7 +91,9 @@ def test_reading_and_writing_a_flatbuffer_changes_nothing():
     content, _ = convert(signature_of(neck_model()))
     model = parse(content)
     again = parse(serialise(model))
-    assert [t.name for t in again.subgraphs[0].tensors] == [t.name for t in model.subgraphs[0].tensors]
+    assert [t.name for t in again.subgraphs[0].tensors] == [
+        t.name for t in model.subgraphs[0].tensors
+    ]
     assert all(np.array_equal(a.data, b.data) for a, b in zip(model.buffers, again.buffers))
 
 
@@ -89,7 +107,11 @@ def test_a_mixed_precision_model_is_exported_in_float32(tmp_path, quantization):
     same.set_weights(model.get_weights())
     images = pictures(1)
     with Session(tmp_path / "m.tflite") as session:
-        np.testing.assert_allclose(session(image=images)["output"], same(images), atol=1e-4 if quantization is None else 0.1)
+        np.testing.assert_allclose(
+            session(image=images)["output"],
+            same(images),
+            atol=1e-4 if quantization is None else 0.1,
+        )
 
 
 @keras.saving.register_keras_serializable(package="test")
@@ -110,7 +132,9 @@ def test_a_file_that_differs_is_not_kept(tmp_path):
     old.write_bytes(b"the old file")
     with pytest.raises(ExportError, match="differs from Keras"):
         to_tflite(grouped_model(size=(32, 40)), old, "fp16", tolerance=1e-9)
-    assert old.read_bytes() == b"the old file" and [p.name for p in tmp_path.iterdir()] == ["m.tflite"]
+    assert old.read_bytes() == b"the old file" and [p.name for p in tmp_path.iterdir()] == [
+        "m.tflite"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +144,10 @@ def test_a_file_that_differs_is_not_kept(tmp_path):
         ({"quantization": "int8"}, "representative_data"),
         ({"input_dtype": "int8"}, "'float32' or 'uint8'"),
         ({"quantization": "int8", "representative_data": []}, "is empty"),
-        ({"quantization": "int8", "representative_data": [np.zeros((2, 8, 8, 3))]}, r"must be batches \(None, 32, 40, 3\)"),
+        (
+            {"quantization": "int8", "representative_data": [np.zeros((2, 8, 8, 3))]},
+            r"must be batches \(None, 32, 40, 3\)",
+        ),
         ({"image_size": None}, "image_size"),
     ],
 )

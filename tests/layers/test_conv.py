@@ -1,4 +1,5 @@
-"""Conv2D: grouped and dilated values and gradients against the dense convolution with a block-diagonal kernel."""
+"""Conv2D: grouped and dilated values and gradients against the dense convolution with a
+block-diagonal kernel."""
 
 import os
 import pathlib
@@ -12,7 +13,8 @@ from cases import NEEDS_TORCH
 
 import keras_detblocks as kdb
 
-# Run in children: with oneDNN on and off, on the JAX backend, and on the PyTorch backend where torch is installed.
+# Run in children: with oneDNN on and off, on the JAX backend, and on the PyTorch backend where
+# torch is installed.
 SCRIPT = """
 import itertools
 import keras, numpy as np
@@ -86,7 +88,9 @@ print("equal")
 def run(**environment):
     root = str(pathlib.Path(__file__).parents[2])
     everything = {**os.environ, "PYTHONPATH": root, **environment}
-    return subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=everything)
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=everything
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,14 +108,24 @@ def test_values_and_gradients(environment):
     assert done.stdout.strip().endswith("equal")
 
 
-@pytest.mark.parametrize("dtype, tolerance", [("mixed_bfloat16", 0.03), ("mixed_float16", 0.005), ("float64", 1e-5)])
+@pytest.mark.parametrize(
+    "dtype, tolerance", [("mixed_bfloat16", 0.03), ("mixed_float16", 0.005), ("float64", 1e-5)]
+)
 @pytest.mark.parametrize("groups, dilation", [(6, 1), (1, 2), (6, 2), (24, 2)])
 def test_other_precisions_train(dtype, tolerance, groups, dilation):
-    """TensorFlow's CPU kernels differentiate grouped and dilated convolutions in float32 alone; the layer finds another way."""
+    """TensorFlow's CPU kernels differentiate grouped and dilated convolutions in float32 alone; the
+    layer finds another way."""
     x = np.random.default_rng(0).normal(size=(2, 10, 11, 24)).astype("float32")
     found, weights = [], None
     for policy in ("float32", dtype):
-        layer = kdb.Conv2D(24, 3, groups=groups, dilation_rate=dilation, dtype=policy, kernel_initializer=kdb.fan_out_normal())
+        layer = kdb.Conv2D(
+            24,
+            3,
+            groups=groups,
+            dilation_rate=dilation,
+            dtype=policy,
+            kernel_initializer=kdb.fan_out_normal(),
+        )
         layer.build(x.shape)
         if weights is not None:
             layer.set_weights(weights)

@@ -15,7 +15,13 @@ GOLDENS = pathlib.Path(__file__).parent.parent / "goldens"
 def _key(path):
     """From our path to the key of the reference's partial dense block."""
     position = {"norm1": 0, "conv1": 2, "norm2": 3, "conv2": 5, "norm": 0, "conv": 2}
-    names = {"gamma": "weight", "beta": "bias", "kernel": "weight", "moving_mean": "running_mean", "moving_variance": "running_var"}
+    names = {
+        "gamma": "weight",
+        "beta": "bias",
+        "kernel": "weight",
+        "moving_mean": "running_mean",
+        "moving_variance": "running_var",
+    }
     *parts, layer, variable = path.split("/")
     if "layer_" in layer:
         number, kind = layer.removeprefix("layer_").split("_")
@@ -24,18 +30,30 @@ def _key(path):
     return f"{owner}.transition_layer.{position[layer]}.{names[variable]}"
 
 
-@pytest.mark.parametrize("file, layers, fusion", [("14x18", 3, "full"), ("notransition_13x11", 2, "last")])
+@pytest.mark.parametrize(
+    "file, layers, fusion", [("14x18", 3, "full"), ("notransition_13x11", 2, "last")]
+)
 def test_partial_dense_block_equals_the_reference(file, layers, fusion):
     fixture = golden.load(GOLDENS / f"csp_dense_block_{file}.npz")
     x = fixture.inputs()["x"].transpose(0, 2, 3, 1)
     worked = 16 + layers * 8
     block = kdb.DenseBlock(layers, growth_rate=8)
     stage = kdb.CrossStage(
-        block, (16 + worked // 2) // 2, fusion, part_filters=worked // 2, pre_activation=True, worked_part="first"
+        block,
+        (16 + worked // 2) // 2,
+        fusion,
+        part_filters=worked // 2,
+        pre_activation=True,
+        worked_part="first",
     )
     stage.build(x.shape)
     kdb.weights.assign._assign(
-        {v.path: v for v in stage.weights}, kdb.weights.Layout("reference", _key), fixture.params(), "the golden file", set(), {}
+        {v.path: v for v in stage.weights},
+        kdb.weights.Layout("reference", _key),
+        fixture.params(),
+        "the golden file",
+        set(),
+        {},
     )
     y = keras.ops.convert_to_numpy(stage(x))
     if fusion == "full":
@@ -46,14 +64,17 @@ def test_partial_dense_block_equals_the_reference(file, layers, fusion):
 @pytest.mark.parametrize("ratio, bypass", [(0.25, 8), (0.5, 16), (0.75, 24)])
 def test_fusion_last_passes_the_bypass_on_untouched(ratio, bypass):
     x = np.random.default_rng(0).normal(size=(2, 5, 4, 32)).astype("float32")
-    stage = kdb.CrossStage(keras.layers.Conv2D(12, 1), fusion="last", part_ratio=ratio, part_filters=10)
+    stage = kdb.CrossStage(
+        keras.layers.Conv2D(12, 1), fusion="last", part_ratio=ratio, part_filters=10
+    )
     y = keras.ops.convert_to_numpy(stage(x))
     assert y.shape == (2, 5, 4, bypass + 10) == stage.compute_output_shape(x.shape)
     np.testing.assert_array_equal(y[..., :bypass], x[..., :bypass])
 
 
 def test_full_fusion_by_hand():
-    """With transitions of identity kernels, untouched statistics and no negative values, full fusion is the concatenation."""
+    """With transitions of identity kernels, untouched statistics and no negative values, full
+    fusion is the concatenation."""
     x = np.random.default_rng(0).uniform(size=(1, 3, 3, 8)).astype("float32")
     stage = kdb.CrossStage(keras.layers.Rescaling(2.0))
     stage.build(x.shape)
@@ -71,11 +92,19 @@ def test_fusion_first_has_one_transition():
 
 
 def test_a_users_block_survives_saving(tmp_path):
-    block = keras.Sequential([keras.Input((None, None, 4)), keras.layers.Conv2D(6, 3, padding="same"), keras.layers.ReLU()])
+    block = keras.Sequential(
+        [
+            keras.Input((None, None, 4)),
+            keras.layers.Conv2D(6, 3, padding="same"),
+            keras.layers.ReLU(),
+        ]
+    )
     model = kdb.as_model(kdb.CrossStage(block, filters=5), (8, 8, 8))
     x = np.random.default_rng(0).normal(size=(1, 8, 8, 8)).astype("float32")
     model.save(tmp_path / "m.keras")
-    np.testing.assert_allclose(keras.models.load_model(tmp_path / "m.keras")(x), model(x), atol=1e-6)
+    np.testing.assert_allclose(
+        keras.models.load_model(tmp_path / "m.keras")(x), model(x), atol=1e-6
+    )
 
 
 @keras.saving.register_keras_serializable(package="test")
@@ -96,7 +125,9 @@ def test_any_layer_is_a_block(block, channels, tmp_path):
     assert model.layers[-1].part_transition.conv.kernel.shape == (1, 1, channels, 5)
     x = np.random.default_rng(0).normal(size=(1, 16, 16, 16)).astype("float32")
     model.save(tmp_path / "m.keras")
-    np.testing.assert_allclose(keras.models.load_model(tmp_path / "m.keras")(x), model(x), atol=1e-6)
+    np.testing.assert_allclose(
+        keras.models.load_model(tmp_path / "m.keras")(x), model(x), atol=1e-6
+    )
 
 
 @keras.saving.register_keras_serializable(package="test")
@@ -153,26 +184,39 @@ def test_a_block_made_for_one_size_in_a_dynamic_model():
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_a_model_with_a_nested_model_is_a_block(policy):
-    """Sizes unknown, normalisation and dropout that depend on training, as blocks of real nets have them."""
+    """Sizes unknown, normalisation and dropout that depend on training, as blocks of real nets have
+    them."""
     image = keras.Input((None, None, 4))
-    inner = keras.Sequential([keras.layers.Conv2D(6, 3, padding="same"), keras.layers.BatchNormalization()])
+    inner = keras.Sequential(
+        [keras.layers.Conv2D(6, 3, padding="same"), keras.layers.BatchNormalization()]
+    )
     block = keras.Model(image, keras.layers.Dropout(0.5, seed=0)(inner(image)))
     model = kdb.as_model(kdb.CrossStage(block, filters=5, dtype=policy), (None, None, 8))
     x = np.random.default_rng(0).normal(size=(2, 9, 6, 8)).astype("float32")
-    once, again = (keras.ops.convert_to_numpy(keras.ops.cast(model(x), "float32")) for _ in range(2))
+    once, again = (
+        keras.ops.convert_to_numpy(keras.ops.cast(model(x), "float32")) for _ in range(2)
+    )
     np.testing.assert_array_equal(once, again)
     trained = keras.ops.convert_to_numpy(keras.ops.cast(model(x, training=True), "float32"))
     assert trained.shape == (2, 9, 6, 5) and np.abs(trained - once).max() > 1e-3
     assert np.abs(keras.ops.convert_to_numpy(inner.layers[-1].moving_mean)).max() > 0
 
 
-@pytest.mark.parametrize("block", [None, [keras.layers.ReLU()], keras.ops.relu, keras.layers.ReLU, "relu"])
+@pytest.mark.parametrize(
+    "block", [None, [keras.layers.ReLU()], keras.ops.relu, keras.layers.ReLU, "relu"]
+)
 def test_a_block_must_be_a_layer(block):
-    with pytest.raises(ValueError, match=r"`block` must be one keras.layers.Layer.*Received: block="):
+    with pytest.raises(
+        ValueError, match=r"`block` must be one keras.layers.Layer.*Received: block="
+    ):
         kdb.CrossStage(block)
 
 
-@pytest.mark.parametrize("shape", [(None, 8), (None, 6, 8), (None, 2, 6, 6, 8), (None, 6, 6, None), [(None, 6, 6, 8)] * 4], ids=str)
+@pytest.mark.parametrize(
+    "shape",
+    [(None, 8), (None, 6, 8), (None, 2, 6, 6, 8), (None, 6, 6, None), [(None, 6, 6, 8)] * 4],
+    ids=str,
+)
 def test_the_input_must_be_one_map(shape):
     stage = kdb.CrossStage(keras.layers.ReLU())
     for call in (stage.build, stage.compute_output_shape):
@@ -190,7 +234,11 @@ def test_the_input_of_a_built_layer_must_stay_such_a_map():
 
 @pytest.mark.parametrize(
     "arguments, words",
-    [(dict(fusion="middle"), "fusion"), (dict(part_ratio=1.0), "part_ratio"), (dict(worked_part="left"), "worked_part")],
+    [
+        (dict(fusion="middle"), "fusion"),
+        (dict(part_ratio=1.0), "part_ratio"),
+        (dict(worked_part="left"), "worked_part"),
+    ],
 )
 def test_bad_arguments(arguments, words):
     with pytest.raises(ValueError, match=words):

@@ -44,8 +44,18 @@ def test_chained_concatenation(number):
     "make, message",
     [
         (lambda: kdb.WeightedFusion("mean"), "method"),
-        (lambda: kdb.WeightedFusion()([keras.ops.ones((1, 2, 2, 3)), keras.ops.ones((1, 2, 2, 4))]), "one shape"),
-        (lambda: kdb.WeightedFusion()([keras.ops.ones((1, 8, 8, 3)), keras.ops.ones((1, 1, 1, 3))]), "one shape"),
+        (
+            lambda: kdb.WeightedFusion()(
+                [keras.ops.ones((1, 2, 2, 3)), keras.ops.ones((1, 2, 2, 4))]
+            ),
+            "one shape",
+        ),
+        (
+            lambda: kdb.WeightedFusion()(
+                [keras.ops.ones((1, 8, 8, 3)), keras.ops.ones((1, 1, 1, 3))]
+            ),
+            "one shape",
+        ),
         (lambda: kdb.CrossChannelPooling(0), "pool_size"),
         (lambda: kdb.CrossChannelPooling(2, "random"), "grouping"),
         (lambda: kdb.CrossChannelPooling(4)(keras.ops.ones((1, 2, 2, 6))), "not divisible"),

@@ -40,4 +40,6 @@ def test_config_and_dtype():
     initializer = type(kdb.fan_out_normal())(11)
     again = keras.initializers.deserialize(keras.initializers.serialize(initializer))
     np.testing.assert_array_equal(again((1, 1, 4, 4)), initializer((1, 1, 4, 4)))
-    assert keras.backend.standardize_dtype(initializer((1, 1, 4, 4), "bfloat16").dtype) == "bfloat16"
+    assert (
+        keras.backend.standardize_dtype(initializer((1, 1, 4, 4), "bfloat16").dtype) == "bfloat16"
+    )

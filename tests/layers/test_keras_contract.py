@@ -1,6 +1,7 @@
 """Keras' own test of a layer over every layer that maps one tensor to one, once per class.
 
-Layers of lists and dicts are left to `test_contract.py`: Keras calls them with keyword arguments, and `fit` takes no lists.
+Layers of lists and dicts are left to `test_contract.py`: Keras calls them with keyword arguments,
+and `fit` takes no lists.
 """
 
 import pytest

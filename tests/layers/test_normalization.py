@@ -12,7 +12,10 @@ def _images(*shape):
 @pytest.mark.parametrize("options", [{}, {"scale": False}, {"center": False}])
 def test_fused_batch_norm_equals_keras(options):
     x = _images(4, 5, 6, 3)
-    ours, theirs = BatchNormalization(momentum=0.9, **options), keras.layers.BatchNormalization(momentum=0.9, **options)
+    ours, theirs = (
+        BatchNormalization(momentum=0.9, **options),
+        keras.layers.BatchNormalization(momentum=0.9, **options),
+    )
     np.testing.assert_allclose(ours(x, training=True), theirs(x, training=True), atol=1e-5)
     np.testing.assert_allclose(ours.moving_mean, theirs.moving_mean, atol=1e-6)
     unbiased = 0.9 + 0.1 * x.reshape(-1, 3).var(axis=0, ddof=1)
@@ -45,7 +48,9 @@ def test_frozen_batch_norm_keeps_its_statistics():
 
 def test_image_normalization_divides_by_std():
     layer = ImageNormalization(mean=(10.0, 20.0, 30.0), std=(2.0, 4.0, 5.0))
-    np.testing.assert_allclose(layer(np.full((1, 1, 1, 3), 50.0, "float32"))[0, 0, 0], [20.0, 7.5, 4.0], rtol=1e-6)
+    np.testing.assert_allclose(
+        layer(np.full((1, 1, 1, 3), 50.0, "float32"))[0, 0, 0], [20.0, 7.5, 4.0], rtol=1e-6
+    )
 
 
 def test_image_normalization_averages_the_default_for_other_channels():

@@ -33,14 +33,26 @@ def test_golden(name):
 
 
 def test_all_levels_by_the_authors_names():
-    g = {l: golden.load(GOLDENS / f"{n}.npz") for l, n in ((5, "asff_level0_7x6"), (4, "asff_level1_14x10"))}
-    params = {f"level_{5 - l}_fusion.{key}": value for l, each in g.items() for key, value in each.params().items()}
+    g = {
+        l: golden.load(GOLDENS / f"{n}.npz")
+        for l, n in ((5, "asff_level0_7x6"), (4, "asff_level1_14x10"))
+    }
+    params = {
+        f"level_{5 - l}_fusion.{key}": value
+        for l, each in g.items()
+        for key, value in each.params().items()
+    }
     neck = kdb.ASFF(1024, levels=(5,))
     neck.build({"P3": (1, 25, 21, 256), "P4": (1, 13, 11, 256), "P5": (1, 7, 6, 512)})
-    assert kdb.weights.load(neck, {k: v for k, v in params.items() if k.startswith("level_0")}) == "GOATmessi8/ASFF"
+    assert (
+        kdb.weights.load(neck, {k: v for k, v in params.items() if k.startswith("level_0")})
+        == "GOATmessi8/ASFF"
+    )
 
 
-@pytest.mark.parametrize("level, filters, expected", [(5, 1024, 7_106_803), (4, 512, 1_915_123), (3, 256, 734_451)])
+@pytest.mark.parametrize(
+    "level, filters, expected", [(5, 1024, 7_106_803), (4, 512, 1_915_123), (3, 256, 734_451)]
+)
 def test_parameter_counts(level, filters, expected):
     neck = kdb.ASFF(filters, levels=(level,))
     neck.build({f"P{l}": (None, None, None, c) for l, c in {3: 256, 4: 256, 5: 512}.items()})
@@ -51,9 +63,13 @@ def test_parameter_counts(level, filters, expected):
 def test_any_number_of_levels(levels):
     x = features({l: 4 for l in levels}, (101, 67))
     neck = kdb.ASFF(6)
-    assert {k: tuple(v.shape) for k, v in neck(x).items()} == {k: (*v.shape[:3], 6) for k, v in x.items()}
+    assert {k: tuple(v.shape) for k, v in neck(x).items()} == {
+        k: (*v.shape[:3], 6) for k, v in x.items()
+    }
     fusion = neck.fusions[levels[0]]
-    np.testing.assert_allclose(np.sum(fusion.weights_of(fusion.resampled(x)), axis=-1), 1, rtol=1e-5)
+    np.testing.assert_allclose(
+        np.sum(fusion.weights_of(fusion.resampled(x)), axis=-1), 1, rtol=1e-5
+    )
 
 
 def test_without_output_convolution_widths_stay():

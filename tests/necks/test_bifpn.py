@@ -21,7 +21,8 @@ def test_golden(name):
 
 
 def test_wiring_is_the_papers():
-    """Nodes and inputs of google/automl's cell, in its order: 0 to 4 are the inputs, 5 and up the nodes."""
+    """Nodes and inputs of google/automl's cell, in its order: 0 to 4 are the inputs, 5 and up the
+    nodes."""
     nodes = wiring((3, 4, 5, 6, 7))
     order = [f"P{l}_in" for l in range(3, 8)] + [name for name, _, _ in nodes]
     offsets = [[order.index(source) for source, _ in inputs] for _, _, inputs in nodes]
@@ -29,12 +30,21 @@ def test_wiring_is_the_papers():
     assert offsets == [[3, 4], [2, 5], [1, 6], [0, 7], [1, 7, 8], [2, 6, 9], [3, 5, 10], [4, 11]]
 
 
-CELLS = {64: 38_931, 88: 70_419, 112: 111_123, 160: 220_179, 224: 422_931, 288: 691_219, 384: 1_216_531}
+CELLS = {
+    64: 38_931,
+    88: 70_419,
+    112: 111_123,
+    160: 220_179,
+    224: 422_931,
+    288: 691_219,
+    384: 1_216_531,
+}
 
 
 @pytest.mark.parametrize("variant", ["d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7"])
 def test_parameter_counts(variant):
-    """A repeated five-level cell, with fast fusion and biases; D6 and D7 sum without the 19 weights."""
+    """A repeated five-level cell, with fast fusion and biases; D6 and D7 sum without the 19
+    weights."""
     neck = kdb.BiFPN.from_variant(variant, num_repeats=2)
     neck.build({f"P{l}": (None, None, None, c) for l, c in {3: 40, 4: 112, 5: 320}.items()})
     expected = CELLS[neck.filters] - (19 if neck.fusion == "sum" else 0)
@@ -59,11 +69,16 @@ def test_first_cell_owns_a_projection_per_use():
 def test_variants_follow_the_table():
     assert (VARIANTS["d0"]["filters"], VARIANTS["d0"]["num_repeats"]) == (64, 3)
     assert VARIANTS["d7x"]["levels"] == (3, 4, 5, 6, 7, 8)
-    assert {name for name, row in VARIANTS.items() if row["fusion"] == "sum" and row["activation"] == "silu"} == {"d6", "d7", "d7x"}
+    assert {
+        name
+        for name, row in VARIANTS.items()
+        if row["fusion"] == "sum" and row["activation"] == "silu"
+    } == {"d6", "d7", "d7x"}
 
 
 def test_every_node_reaches_the_outputs():
-    """A gradient for each fusion weight: a cell that returned its top-down nodes would lack some."""
+    """A gradient for each fusion weight: a cell that returned its top-down nodes would lack
+    some."""
     neck = kdb.BiFPN(8, num_repeats=1)
     x = features({3: 8, 4: 8, 5: 8}, (128, 96))
     with tf.GradientTape() as tape:
@@ -76,12 +91,20 @@ def test_every_node_reaches_the_outputs():
 @pytest.mark.parametrize("fusion", ["fast", "softmax", "sum"])
 @pytest.mark.parametrize(
     "inputs, levels",
-    [((3, 4), (3, 4)), ((2, 3, 4, 5), (3, 4, 5, 6, 7, 8)), ((3, 4, 5), (3, 4)), ((3, 5), (3, 5, 6)), ((4,), (4, 6))],
+    [
+        ((3, 4), (3, 4)),
+        ((2, 3, 4, 5), (3, 4, 5, 6, 7, 8)),
+        ((3, 4, 5), (3, 4)),
+        ((3, 5), (3, 5, 6)),
+        ((4,), (4, 6)),
+    ],
 )
 def test_any_subset_of_levels(fusion, inputs, levels):
     neck = kdb.BiFPN(8, levels=levels, fusion=fusion, num_repeats=2)
     outputs = neck(features({l: 4 for l in inputs}, (101, 67)))
-    assert {k: tuple(v.shape) for k, v in outputs.items()} == {f"P{l}": (2, -(-101 // 2**l), -(-67 // 2**l), 8) for l in levels}
+    assert {k: tuple(v.shape) for k, v in outputs.items()} == {
+        f"P{l}": (2, -(-101 // 2**l), -(-67 // 2**l), 8) for l in levels
+    }
 
 
 @pytest.mark.parametrize("height", range(33, 160, 21))

@@ -15,14 +15,25 @@ def reach(neck, x, changed):
 
 
 def test_topology_is_figure_6c():
-    """Each input reaches the levels that the F column and then the bottom-up P column connect it to."""
+    """Each input reaches the levels that the F column and then the bottom-up P column connect it
+    to."""
     x = features(CHANNELS, (96, 64))
     neck = kdb.EFM(8)
-    assert {k: tuple(v.shape) for k, v in neck(x).items()} == {"P3": (2, 12, 8, 8), "P4": (2, 6, 4, 8), "P5": (2, 3, 2, 8)}
-    widths = {name: w.shape[2] for name, w in ((w.path.split("/")[1], w) for w in neck.weights) if w.shape[:1] == (1,)}
+    assert {k: tuple(v.shape) for k, v in neck(x).items()} == {
+        "P3": (2, 12, 8, 8),
+        "P4": (2, 6, 4, 8),
+        "P5": (2, 3, 2, 8),
+    }
+    widths = {
+        name: w.shape[2]
+        for name, w in ((w.path.split("/")[1], w) for w in neck.weights)
+        if w.shape[:1] == (1,)
+    }
     # concat[CCP(C_l), CCP(C_{l-1}), CCP(F_{l+1})], halved by pool_size=2
     assert widths == {"F3": (6 + 4 + 8) // 2, "F4": (8 + 6 + 8) // 2, "F5": (10 + 8) // 2}
-    assert all(reach(neck, x, f"P{l}") == {"P3", "P4", "P5"} for l in CHANNELS)  # top-down, then bottom-up
+    assert all(
+        reach(neck, x, f"P{l}") == {"P3", "P4", "P5"} for l in CHANNELS
+    )  # top-down, then bottom-up
 
 
 def test_pooling_divides_the_gathered_maps():

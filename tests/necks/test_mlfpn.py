@@ -20,7 +20,12 @@ def nchw(x):
 
 
 @pytest.mark.parametrize(
-    "name, scales", [("m2det_tum_first_40x40", 6), ("m2det_tum_next_40x40", 6), ("m2det_tum_first_25x21_4scales", 4)]
+    "name, scales",
+    [
+        ("m2det_tum_first_40x40", 6),
+        ("m2det_tum_next_40x40", 6),
+        ("m2det_tum_first_25x21_4scales", 4),
+    ],
 )
 def test_golden_tum(name, scales):
     g, x = load(name)
@@ -32,7 +37,9 @@ def test_golden_tum(name, scales):
         g.check(f"level{i}", nchw(y))
 
 
-@pytest.mark.parametrize("name, shared", [("m2det_sfam_shared", True), ("m2det_sfam_untied", False)])
+@pytest.mark.parametrize(
+    "name, shared", [("m2det_sfam_shared", True), ("m2det_sfam_untied", False)]
+)
 def test_golden_sfam(name, shared):
     g, x = load(name)
     sfam = kdb.SFAM(shared=shared)
@@ -68,17 +75,30 @@ def test_golden_mlfpn(final_norm):
     neck = kdb.MLFPN(64, num_tums=2, shared=True, final_norm=final_norm)
     inputs = {"P3": x["shallow"], "P4": x["deep"]}
     neck.build({key: each.shape for key, each in inputs.items()})
-    kdb.weights.load(neck, {k: v for k, v in g.params().items() if final_norm or not k.startswith("Norm")})
+    kdb.weights.load(
+        neck, {k: v for k, v in g.params().items() if final_norm or not k.startswith("Norm")}
+    )
     for i, y in enumerate(neck(inputs).values()):
         g.check("normed0" if final_norm and i == 0 else f"sfam{i}", nchw(y))
 
 
 def test_released_files_repeat_shared_modules():
-    """M2Det's state dicts hold one copy per place of each shared module; copies that differ are an error."""
+    """M2Det's state dicts hold one copy per place of each shared module; copies that differ are an
+    error."""
     g, x = load("m2det_mlfpn_2tum_40x40")
     params = {k: v for k, v in g.params().items() if not k.startswith("Norm")}
-    copies = {k.replace("leach.0", f"leach.{i}"): v for k, v in params.items() if k.startswith("leach.0") for i in range(1, 8)}
-    copies |= {re.sub(r"(fc\d)\.0", rf"\1.{i}", k): v for k, v in params.items() if "sfam" in k for i in range(1, 6)}
+    copies = {
+        k.replace("leach.0", f"leach.{i}"): v
+        for k, v in params.items()
+        if k.startswith("leach.0")
+        for i in range(1, 8)
+    }
+    copies |= {
+        re.sub(r"(fc\d)\.0", rf"\1.{i}", k): v
+        for k, v in params.items()
+        if "sfam" in k
+        for i in range(1, 6)
+    }
     neck = kdb.MLFPN(64, num_tums=2, shared=True)
     neck.build({"P3": x["shallow"].shape, "P4": x["deep"].shape})
     kdb.weights.load(neck, {**params, **copies})
@@ -101,32 +121,44 @@ def test_parameter_counts():
 
 
 @pytest.mark.parametrize(
-    "image, expected", [(320, [40, 20, 10, 5, 3, 1]), (512, [64, 32, 16, 8, 4, 2]), (800, [100, 50, 25, 13, 7, 5])]
+    "image, expected",
+    [(320, [40, 20, 10, 5, 3, 1]), (512, [64, 32, 16, 8, 4, 2]), (800, [100, 50, 25, 13, 7, 5])],
 )
 def test_published_scales(image, expected):
     neck = kdb.MLFPN.from_variant(f"m2det_{image}")
-    shapes = neck.compute_output_shape({"P3": (1, image // 8, image // 8, 512), "P4": (1, image // 16, image // 16, 1024)})
+    shapes = neck.compute_output_shape(
+        {"P3": (1, image // 8, image // 8, 512), "P4": (1, image // 16, image // 16, 1024)}
+    )
     assert [shape[1] for shape in shapes.values()] == expected
 
 
-@pytest.mark.parametrize("inputs, levels", [((3, 4, 5), (3, 4, 5)), ((3, 4), (3, 5, 6)), ((2, 3), (2, 3, 4)), ((3, 5), (3, 4, 5))])
+@pytest.mark.parametrize(
+    "inputs, levels",
+    [((3, 4, 5), (3, 4, 5)), ((3, 4), (3, 5, 6)), ((2, 3), (2, 3, 4)), ((3, 5), (3, 4, 5))],
+)
 def test_any_subset_of_levels(inputs, levels):
     neck = kdb.MLFPN(4, levels=levels, num_tums=6, reduction=None)
     x = features({l: 4 for l in inputs}, (205, 140))
     outputs = neck(x)
-    assert {k: tuple(v.shape) for k, v in outputs.items()} == neck.compute_output_shape({k: v.shape for k, v in x.items()})
+    assert {k: tuple(v.shape) for k, v in outputs.items()} == neck.compute_output_shape(
+        {k: v.shape for k, v in x.items()}
+    )
 
 
 def test_nearest_resize_is_pytorchs():
     for a, b in [(1, 3), (3, 5), (5, 7), (4, 6), (2, 4), (7, 13)]:
         x = np.arange(a, dtype="float32").reshape(1, a, 1, 1)
-        np.testing.assert_array_equal(np.ravel(resize_to(x, np.zeros((1, b, 1, 1)))), np.arange(b) * a // b)
+        np.testing.assert_array_equal(
+            np.ravel(resize_to(x, np.zeros((1, b, 1, 1)))), np.arange(b) * a // b
+        )
 
 
 def test_bilinear_resize_is_half_pixel():
     x = np.random.default_rng(0).normal(size=(2, 5, 4, 3)).astype("float32")
     expected = keras.ops.image.resize(x, (7, 6), interpolation="bilinear")
-    np.testing.assert_allclose(resize_to(x, np.zeros((1, 7, 6, 1)), "bilinear"), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        resize_to(x, np.zeros((1, 7, 6, 1)), "bilinear"), expected, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -141,7 +173,12 @@ def test_bilinear_resize_is_half_pixel():
         (lambda: kdb.TUM(8, 1), "num_scales"),
         (lambda: kdb.TUM(0), "filters"),
         (lambda: kdb.SFAM(0), "reduction"),
-        (lambda: kdb.SFAM(shared=True)([keras.ops.ones((1, 2, 2, 16)), keras.ops.ones((1, 2, 2, 32))]), "one width"),
+        (
+            lambda: kdb.SFAM(shared=True)(
+                [keras.ops.ones((1, 2, 2, 16)), keras.ops.ones((1, 2, 2, 32))]
+            ),
+            "one width",
+        ),
         (lambda: kdb.FFMv1()([keras.ops.ones((1, 2, 2, 16))]), "two maps"),
         (lambda: kdb.FFMv2(4, upsampling="nearest"), "upsampling"),
     ],

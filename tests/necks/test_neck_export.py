@@ -21,17 +21,21 @@ NECKS = {
     "asff": (lambda: kdb.ASFF(32), {3: 32, 4: 32, 5: 32}, 128),
     "mlfpn": (lambda: kdb.MLFPN(16, num_tums=2), CHANNELS, 272),
 }
-# Above 0.05 as measured, where the batch statistics fit the features: 0.06 for CSPPANet, 0.09 for MLFPN; their docstrings say so.
-# Batch normalisation over random weights magnifies any difference by about 1.2 per layer (https://arxiv.org/abs/1902.08129).
+# Above 0.05 as measured, where the batch statistics fit the features: 0.06 for CSPPANet, 0.09 for
+# MLFPN; their docstrings say so. Batch normalisation over random weights magnifies any difference
+# by about 1.2 per layer (https://arxiv.org/abs/1902.08129).
 LIMITS = {"csp_panet": 0.07, "mlfpn": 0.12}
 
 
 def check(name, fitted, path):
-    """Exports a neck as int8 for random features, which its ranges are calibrated on, and runs it on them."""
+    """Exports a neck as int8 for random features, which its ranges are calibrated on, and runs it
+    on them."""
     keras.utils.set_random_seed(0)
     build, channels, image = NECKS[name]
     x = features(channels, (image, image), 4)
-    x = {key: np.maximum(value, 0) for key, value in x.items()}  # a backbone's maps come out of a ReLU
+    x = {
+        key: np.maximum(value, 0) for key, value in x.items()
+    }  # a backbone's maps come out of a ReLU
     model = kdb.as_model(build(), {key: value.shape[1:] for key, value in x.items()})
     if fitted:
         fit_statistics(model, x)
@@ -43,14 +47,19 @@ def check(name, fitted, path):
     for level, expected in model(one).items():
         got = outputs[f"{level}_out"] if f"{level}_out" in outputs else outputs[level]
         errors[level] = float(np.sqrt(np.mean((got - expected) ** 2)) / np.std(expected))
-    print(name, {level: round(error, 4) for level, error in errors.items()}, f"{report.partitions} partitions")
+    print(
+        name,
+        {level: round(error, 4) for level, error in errors.items()},
+        f"{report.partitions} partitions",
+    )
     return errors
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NECKS)
 def test_int8(name, tmp_path, record_property):
-    """With batch statistics that fit the features: builtin operators only, in another process, near the float model."""
+    """With batch statistics that fit the features: builtin operators only, in another process, near
+    the float model."""
     errors = check(name, True, tmp_path / f"{name}.tflite")
     record_property("normalised_rms_error", errors)
     assert max(errors.values()) <= LIMITS.get(name, 0.05)
@@ -59,7 +68,8 @@ def test_int8(name, tmp_path, record_property):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LIMITS)
 def test_int8_with_initial_statistics(name, tmp_path, record_property):
-    """The necks above 0.05 are below it while their batch normalisation is the identity: it is not the arithmetic."""
+    """The necks above 0.05 are below it while their batch normalisation is the identity: it is not
+    the arithmetic."""
     errors = check(name, False, tmp_path / f"{name}.tflite")
     record_property("normalised_rms_error", errors)
     assert max(errors.values()) <= 0.05
@@ -68,14 +78,20 @@ def test_int8_with_initial_statistics(name, tmp_path, record_property):
 @pytest.mark.slow
 @pytest.mark.parametrize("export", [kdb.export.to_saved_model, kdb.export.to_onnx])
 def test_dynamic_sizes(tmp_path, export):
-    """One file for pyramids of any size: the export compares it with Keras at two, odd at some levels."""
-    inputs = {f"P{level}": keras.Input((None, None, channels), name=f"P{level}") for level, channels in CHANNELS.items()}
+    """One file for pyramids of any size: the export compares it with Keras at two, odd at some
+    levels."""
+    inputs = {
+        f"P{level}": keras.Input((None, None, channels), name=f"P{level}")
+        for level, channels in CHANNELS.items()
+    }
     necks = {
         "fpn": kdb.FPN(8),
         "fpn_linear": kdb.FPN(8, upsampling="bilinear"),
         "bifpn": kdb.BiFPN(8, num_repeats=1),
         "mlfpn": kdb.MLFPN(4, levels=(3, 4), num_tums=2, base_levels=(3, 5)),
     }
-    outputs = {f"{name}_{level}": x for name, neck in necks.items() for level, x in neck(inputs).items()}
+    outputs = {
+        f"{name}_{level}": x for name, neck in necks.items() for level, x in neck(inputs).items()
+    }
     report = export(keras.Model(inputs, outputs), tmp_path / "necks.onnx", image_size=(None, None))
     assert set(report.max_error) == set(outputs)

@@ -1,4 +1,5 @@
-"""`tflite/detect.py`, run as a user runs it, in processes that must not import Keras, TensorFlow or the package."""
+"""`tflite/detect.py`, run as a user runs it, in processes that must not import Keras, TensorFlow or
+the package."""
 
 import importlib.util
 import pathlib
@@ -49,19 +50,26 @@ def files(tmp_path_factory):
 
 def run(*arguments):
     return subprocess.run(
-        [sys.executable, "-c", ALONE, str(SCRIPT), *map(str, arguments)], capture_output=True, text=True, cwd=SCRIPT.parent
+        [sys.executable, "-c", ALONE, str(SCRIPT), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=SCRIPT.parent,
     )
 
 
 @pytest.mark.slow
 def test_it_finds_what_keras_finds_and_needs_nothing_else(files, tmp_path):
     folder, detector = files
-    done = run(folder / "turned.jpg", "--model", folder / "m.tflite", "--out", tmp_path, "--score", "0.3")
+    done = run(
+        folder / "turned.jpg", "--model", folder / "m.tflite", "--out", tmp_path, "--score", "0.3"
+    )
     assert done.returncode == 0, done.stderr
     found = detector.detect(str(folder / "turned.jpg"), score_threshold=0.3)
     lines = done.stdout.strip().splitlines()
     assert len(lines) - 1 == len(found["scores"]) > 0
-    for line, name, score, box in zip(lines[1:], found["class_names"], found["scores"], found["boxes"]):
+    for line, name, score, box in zip(
+        lines[1:], found["class_names"], found["scores"], found["boxes"]
+    ):
         words = line.replace("[", "").replace("]", "").replace(",", "").split()
         assert words[0] == name and abs(float(words[1]) - score) < 0.02
         np.testing.assert_allclose([float(word) for word in words[2:]], box, atol=1.0)
@@ -78,14 +86,25 @@ def test_mistakes_are_one_line_and_not_zero(files, tmp_path):
     for arguments, message in (
         ((tmp_path / "text.jpg", "--model", model, "--out", tmp_path), "not a picture"),
         ((tmp_path / "none.jpg", "--model", model, "--out", tmp_path), "no picture"),
-        ((picture, "--model", tmp_path / "other.tflite", "--out", tmp_path), "not a detector exported by keras_detblocks"),
+        (
+            (picture, "--model", tmp_path / "other.tflite", "--out", tmp_path),
+            "not a detector exported by keras_detblocks",
+        ),
         ((picture, "--model", tmp_path / "none.tflite", "--out", tmp_path), "no model file"),
         ((picture, "--model", model, "--out", tmp_path / "text.jpg"), "cannot write to the folder"),
     ):
         done = run(*arguments)
-        assert done.returncode == 2 and message in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
+        assert (
+            done.returncode == 2
+            and message in done.stderr
+            and len(done.stderr.strip().splitlines()) == 1
+        ), done.stderr
     done = run(tmp_path / "text.jpg", picture, "--model", model, "--out", tmp_path)
-    assert done.returncode == 2 and "not a picture" in done.stderr and (tmp_path / "turned.png").is_file()
+    assert (
+        done.returncode == 2
+        and "not a picture" in done.stderr
+        and (tmp_path / "turned.png").is_file()
+    )
 
 
 @pytest.mark.parametrize("size", [(64, 96), (33, 70), (200, 100), (1, 90)])
@@ -104,7 +123,11 @@ def test_pictures_are_read_as_in_training(script, tmp_path, mode):
         image = Image.fromarray(rng.integers(0, 65536, (9, 7), "uint16"))
     else:
         image = Image.fromarray(rng.integers(0, 256, (9, 7, 4), "uint8"), "RGBA")
-        image = image if mode == "RGBA" else image.convert("LA" if mode == "LA" else "RGB").convert(mode)
+        image = (
+            image
+            if mode == "RGBA"
+            else image.convert("LA" if mode == "LA" else "RGB").convert(mode)
+        )
     path = tmp_path / ("picture.tif" if mode == "CMYK" else "picture.png")
     image.save(path)
     np.testing.assert_array_equal(np.asarray(script.read_picture(path)), data.read_image(path))

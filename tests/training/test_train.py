@@ -20,7 +20,11 @@ def dataset(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rectangles")
     images, truth = toy_batch(24)
     (folder / "train").mkdir()
-    coco = {"images": [], "annotations": [], "categories": [{"id": 7 + i, "name": name} for i, name in enumerate(CLASSES)]}
+    coco = {
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": 7 + i, "name": name} for i, name in enumerate(CLASSES)],
+    }
     for i, image in enumerate(images):
         Image.fromarray(image.astype("uint8")).save(folder / "train" / f"{i}.png")
         coco["images"].append({"id": i, "file_name": f"{i}.png", "width": 96, "height": 64})
@@ -29,7 +33,14 @@ def dataset(tmp_path_factory):
                 number = len(coco["annotations"])
                 box = [x0, y0, x1 - x0, y1 - y0]
                 coco["annotations"].append(
-                    {"id": number, "image_id": i, "category_id": 7 + label, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
+                    {
+                        "id": number,
+                        "image_id": i,
+                        "category_id": 7 + label,
+                        "bbox": box,
+                        "area": box[2] * box[3],
+                        "iscrowd": 0,
+                    }
                 )
     (folder / "annotations").mkdir()
     (folder / "annotations" / "instances_train.json").write_text(json.dumps(coco))
@@ -43,7 +54,13 @@ def _build():
 @pytest.mark.slow
 def test_a_resumed_run_ends_like_an_uninterrupted_one(dataset, tmp_path, monkeypatch):
     """Averaged weights, optimizer state, order of the pictures and learning rate all continue."""
-    options = {"epochs": 4, "batch_size": 8, "evaluations": 2, "learning_rate": 0.005, "warmup_steps": 2}
+    options = {
+        "epochs": 4,
+        "batch_size": 8,
+        "evaluations": 2,
+        "learning_rate": 0.005,
+        "warmup_steps": 2,
+    }
     whole, _ = training.train(_build, dataset, None, tmp_path / "whole", **options)
 
     save = Checkpoint.save
@@ -61,7 +78,9 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(dataset, tmp_path, monkeyp
     with pytest.raises(ValueError, match="holds a stopped run: continue it with --resume"):
         training.train(_build, dataset, None, tmp_path / "cut", **options)
     with pytest.raises(ValueError, match=r"epochs=4 \(now 5\): give the same"):
-        training.train(_build, dataset, None, tmp_path / "cut", resume=True, **{**options, "epochs": 5})
+        training.train(
+            _build, dataset, None, tmp_path / "cut", resume=True, **{**options, "epochs": 5}
+        )
     resumed, _ = training.train(_build, dataset, None, tmp_path / "cut", resume=True, **options)
     for a, b in zip(whole.weights, resumed.weights):
         np.testing.assert_allclose(a.numpy(), b.numpy(), atol=2e-4, err_msg=a.path)
@@ -69,17 +88,23 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(dataset, tmp_path, monkeyp
 
 @pytest.mark.slow
 def test_a_run_leaves_model_history_curve_and_logs(dataset, tmp_path):
-    model, history = training.train(_build, dataset, dataset, tmp_path, epochs=2, batch_size=8, evaluations=2)
+    model, history = training.train(
+        _build, dataset, dataset, tmp_path, epochs=2, batch_size=8, evaluations=2
+    )
     assert [entry["step"] for entry in history["ap"]] == [3, 6]
     assert {"AP", "AP50", "AR_100"} <= set(history["ap"][0])
     assert json.loads((tmp_path / "history.json").read_text()) == history
     assert (tmp_path / "learning_curve.png").read_bytes()[:4] == b"\x89PNG"
     assert list((tmp_path / "logs").iterdir()) and not (tmp_path / "checkpoint").exists()
     again = keras.models.load_model(tmp_path / "detector.keras")
-    assert training.evaluate_ap(again, dataset).numbers == training.evaluate_ap(model, dataset).numbers
+    assert (
+        training.evaluate_ap(again, dataset).numbers == training.evaluate_ap(model, dataset).numbers
+    )
     assert not again.compiled and model.compiled  # the file holds the weights alone
     model.save(tmp_path / "whole.keras")
-    assert (tmp_path / "detector.keras").stat().st_size < 0.7 * (tmp_path / "whole.keras").stat().st_size
+    assert (tmp_path / "detector.keras").stat().st_size < 0.7 * (
+        tmp_path / "whole.keras"
+    ).stat().st_size
     with pytest.raises(ValueError, match="holds a finished run"):
         training.train(_build, dataset, None, tmp_path, epochs=1)
 
@@ -102,7 +127,14 @@ def test_ctrl_c_keeps_what_was_trained(dataset, tmp_path, monkeypatch, capsys):
     assert Checkpoint(tmp_path / "checkpoint").progress()["step"] == 2
     assert "--resume continues from there" in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"size=\[64, 96\] \(now \[32, 32\]\)"):
-        training.train(_build, dataset, None, tmp_path, resume=True, **{**options, "settings": {"size": (32, 32)}})
+        training.train(
+            _build,
+            dataset,
+            None,
+            tmp_path,
+            resume=True,
+            **{**options, "settings": {"size": (32, 32)}},
+        )
     with pytest.raises(ValueError, match=r"ema=0.99 \(now 0.5\)"):
         training.train(_build, dataset, None, tmp_path, resume=True, ema=0.5, **options)
 
@@ -112,7 +144,9 @@ def test_validation_ap_in_a_plain_fit(dataset):
     detector = toy_detector(class_names=CLASSES)
     detector.compile("adamw")
     batches = data.pipeline(dataset, (64, 96), 8, training=True)
-    history = detector.fit(batches, steps_per_epoch=1, epochs=2, verbose=0, callbacks=[training.ValidationAP(dataset)]).history
+    history = detector.fit(
+        batches, steps_per_epoch=1, epochs=2, verbose=0, callbacks=[training.ValidationAP(dataset)]
+    ).history
     assert len(history["val_AP"]) == 2 and history["val_AP50"][1] >= history["val_AP"][1] >= 0
 
 
@@ -136,7 +170,11 @@ def test_averaged_weights_are_exchanged_and_put_back(scaled):
     model = toy_detector()
     training.compile_detector(model, ema=0.5)
     if scaled:  # what mixed float16 does
-        model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.AdamW(0.001, use_ema=True, ema_momentum=0.5)))
+        model.compile(
+            keras.optimizers.LossScaleOptimizer(
+                keras.optimizers.AdamW(0.001, use_ema=True, ema_momentum=0.5)
+            )
+        )
     x, y = toy_batch(8)
     model.train_on_batch(x, y)
     model.train_on_batch(x, y)
@@ -157,7 +195,9 @@ def test_normalisation_and_biases_are_not_decayed(saved, tmp_path):
         model.save(tmp_path / "model.keras")
         model = keras.models.load_model(tmp_path / "model.keras")
     for variable in model.trainable_variables:
-        assert model.optimizer._use_weight_decay(variable) == (len(variable.shape) > 1), variable.path
+        assert model.optimizer._use_weight_decay(variable) == (len(variable.shape) > 1), (
+            variable.path
+        )
 
 
 @pytest.mark.parametrize(
@@ -178,8 +218,16 @@ def test_impossible_runs_are_refused(dataset, tmp_path, options, error, message)
 
 
 def test_a_detector_of_other_classes_is_refused(dataset, tmp_path):
-    with pytest.raises(ValueError, match=r"classes are \('square', 'circle', 'star'\), those of the data"):
-        training.train(lambda: toy_detector(class_names=["square", "circle", "star"]), dataset, None, tmp_path, epochs=1)
+    with pytest.raises(
+        ValueError, match=r"classes are \('square', 'circle', 'star'\), those of the data"
+    ):
+        training.train(
+            lambda: toy_detector(class_names=["square", "circle", "star"]),
+            dataset,
+            None,
+            tmp_path,
+            epochs=1,
+        )
 
 
 def test_a_set_without_objects_is_refused(dataset, tmp_path):
@@ -203,4 +251,13 @@ def test_a_full_disk_is_told_before_training(dataset, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_loss_that_is_not_finite_ends_the_run_with_its_step(dataset, tmp_path):
     with pytest.raises(FloatingPointError, match=r"step \d+: lower the learning rate"):
-        training.train(_build, dataset, None, tmp_path, epochs=50, batch_size=8, learning_rate=1e20, warmup_steps=1)
+        training.train(
+            _build,
+            dataset,
+            None,
+            tmp_path,
+            epochs=50,
+            batch_size=8,
+            learning_rate=1e20,
+            warmup_steps=1,
+        )

@@ -6,11 +6,18 @@ import json
 import logging
 import warnings
 
-from .detector import is_detector, metadata, raw_signature, with_detections
-from .graph import as_float32, freeze, nodes_of, signature_of
-from .matching import compare_detections
-from .samples import comparison_samples
-from .verify import METADATA_KEY, ExportError, ExportReport, compare, size_of, staged
+from ..check.detections import compare_detections
+from ..check.outputs import (
+    METADATA_KEY,
+    ExportError,
+    ExportReport,
+    compare_outputs,
+    size_of,
+    staged,
+)
+from ..check.samples import comparison_samples
+from ..detections import is_detector, metadata, raw_signature, with_detections
+from ..graph import as_float32, freeze, nodes_of, signature_of
 
 OPSET = 18
 
@@ -21,20 +28,23 @@ def to_onnx(model, path, image_size=None, batch_size=1, opset=OPSET, representat
     Args:
         model: a functional or Sequential Keras model; images stay channels-last.
         path: of the file.
-        image_size: `(height, width)`, needed where the model's are dynamic; `(None, None)` keeps them dynamic in the file, except
-            for a detector, and it is then compared at two sizes.
+        image_size: `(height, width)`, needed where the model's are dynamic; `(None, None)` keeps
+            them dynamic in the file, except for a detector, and it is then compared at two sizes.
         batch_size: of the file; 1 by default.
         opset: ONNX operator set.
         representative_data: inputs to compare on, as in `to_tflite`; random ones by default.
 
-    A `Detector` (batch 1) gets decoding and suppression inside: `image` in; `boxes, scores, labels, count` out; image size,
-    class names and letterboxing are in the file's metadata under `keras_detblocks`.
+    A `Detector` (batch 1) gets decoding and suppression inside: `image` in; `boxes, scores, labels,
+    count` out; image size, class names and letterboxing are in the file's metadata under
+    `keras_detblocks`.
 
     Returns:
-        An `ExportReport`, after onnxruntime opened the file and its outputs were compared with Keras.
+        An `ExportReport`, after onnxruntime opened the file and its outputs were compared with
+        Keras.
 
     Raises:
-        ExportError: naming the operators and layers if something has no ONNX form, or if the outputs differ.
+        ExportError: naming the operators and layers if something has no ONNX form, or if the
+            outputs differ.
         ImportError: without the extra `keras_detblocks[export]`.
     """
     if is_detector(model):
@@ -42,23 +52,32 @@ def to_onnx(model, path, image_size=None, batch_size=1, opset=OPSET, representat
     signature = signature_of(as_float32(model), image_size, batch_size)
     with staged(path) as target:
         operators = write_onnx(signature, target, opset)
-        errors, _ = compare(target, signature, samples=comparison_samples(signature, representative_data))
+        errors, _ = compare_outputs(
+            target, signature, samples=comparison_samples(signature, representative_data)
+        )
         size = size_of(target)
     return ExportReport(str(path), size, errors, operators)
 
 
 def _detector(detector, path, image_size, batch_size, opset, representative_data):
     if batch_size != 1:
-        raise ValueError(f"A detector's ONNX file takes one image, for its suppression does. Received: batch_size={batch_size}")
+        raise ValueError(
+            f"A detector's ONNX file takes one image, for its suppression does. Received: "
+            f"batch_size={batch_size}"
+        )
     raw = raw_signature(detector, image_size)
     about = {METADATA_KEY: json.dumps(metadata(detector, image_size))}
 
     def write(where, **trial):
-        return write_onnx(with_detections(raw, detector, one_image=True, **trial), where, opset, about)
+        return write_onnx(
+            with_detections(raw, detector, one_image=True, **trial), where, opset, about
+        )
 
     with staged(path) as target:
         operators = write(target)
-        errors, found, _ = compare_detections(target, raw, detector, write, samples=comparison_samples(raw, representative_data))
+        errors, found, _ = compare_detections(
+            target, raw, detector, write, samples=comparison_samples(raw, representative_data)
+        )
         size = size_of(target)
     return ExportReport(str(path), size, errors, operators, detections=found)
 
@@ -69,7 +88,9 @@ def write_onnx(signature, path, opset=OPSET, metadata=None):
 
     tf2onnx, onnx = _tools()
     function, graph_def = freeze(signature)
-    specs = [tf.TensorSpec(shape, dtype, name=name) for name, (shape, dtype) in signature.inputs.items()]
+    specs = [
+        tf.TensorSpec(shape, dtype, name=name) for name, (shape, dtype) in signature.inputs.items()
+    ]
     try:
         with _quiet():
             proto, _ = tf2onnx.convert.from_function(function, specs, opset=opset)
@@ -77,9 +98,15 @@ def write_onnx(signature, path, opset=OPSET, metadata=None):
         raise ExportError(f"tf2onnx could not convert the model: {error}") from error
     unknown = {n.op_type for n in proto.graph.node if not n.domain and not onnx.defs.has(n.op_type)}
     if unknown:
-        where = nodes_of(graph_def, unknown) or [f"{n.name} ({n.op_type})" for n in proto.graph.node if n.op_type in unknown]
-        raise ExportError(f"No ONNX form for: {'; '.join(where[:5])}. Replace these operations in the model.")
-    _rename(proto.graph, {name: f"{name}:0" for name in signature.inputs} | _outputs(proto, signature))
+        where = nodes_of(graph_def, unknown) or [
+            f"{n.name} ({n.op_type})" for n in proto.graph.node if n.op_type in unknown
+        ]
+        raise ExportError(
+            f"No ONNX form for: {'; '.join(where[:5])}. Replace these operations in the model."
+        )
+    _rename(
+        proto.graph, {name: f"{name}:0" for name in signature.inputs} | _outputs(proto, signature)
+    )
     for key, value in (metadata or {}).items():
         proto.metadata_props.add(key=key, value=value)
     onnx.save(proto, str(path))
@@ -92,7 +119,9 @@ def _tools():
         import onnxruntime  # noqa: F401  (needed by the comparison; better to say so before converting)
         import tf2onnx
     except ImportError as error:
-        raise ImportError(f"ONNX export needs {error.name}: pip install 'keras_detblocks[export]'") from error
+        raise ImportError(
+            f"ONNX export needs {error.name}: pip install 'keras_detblocks[export]'"
+        ) from error
     from keras.src.export.tf2onnx_lib import patch_tf2onnx
 
     with warnings.catch_warnings():
@@ -115,7 +144,8 @@ def _quiet():
 
 
 def _outputs(proto, signature):
-    """Wanted output name -> the name in the file (tf2onnx names them by the dict's keys, or lists them in sorted order)."""
+    """Wanted output name -> the name in the file (tf2onnx names them by the dict's keys, or lists
+    them in sorted order)."""
     present = [value.name for value in proto.graph.output]
     wanted = present if set(present) == set(signature.outputs) else sorted(signature.outputs)
     return dict(zip(wanted, present, strict=True))

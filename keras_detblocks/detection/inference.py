@@ -1,4 +1,5 @@
-"""Runs a detector on pictures of any size: letterbox, predict, and boxes back in each picture's own pixels."""
+"""Runs a detector on pictures of any size: letterbox, predict, and boxes back in each picture's own
+pixels."""
 
 import numpy as np
 from keras import ops
@@ -7,15 +8,20 @@ from .decode import level_names, level_number
 
 
 def detect(detector, images, score_threshold, batch_size):
-    from ..data.images import read_image
-    from ..data.letterbox import letterbox
+    from ..images.letterbox import letterbox
+    from ..images.read import read_image
 
     if not 0.0 <= score_threshold <= 1.0:
-        raise ValueError(f"`score_threshold` must be from 0 to 1. Received: score_threshold={score_threshold}")
+        raise ValueError(
+            f"`score_threshold` must be from 0 to 1. Received: score_threshold={score_threshold}"
+        )
     single = not isinstance(images, (list, tuple))
     pictures = [read_image(image) for image in ([images] if single else images)]
     results = [None] * len(pictures)
-    boxed = [letterbox(picture, detector.image_size or _fitting(detector, picture)) for picture in pictures]
+    boxed = [
+        letterbox(picture, detector.image_size or _fitting(detector, picture))
+        for picture in pictures
+    ]
     for batch in _batches([image.shape for image, _ in boxed], batch_size):
         found = _found(detector, np.stack([boxed[i][0] for i in batch]).astype("float32"))
         for row, i in enumerate(batch):
@@ -33,7 +39,8 @@ def detect(detector, images, score_threshold, batch_size):
 def _found(detector, images):
     if detector.image_size is not None:
         return detector.predict(images, verbose=0)
-    # Eagerly: a graph that has met two sizes is traced for unknown ones, and the points of a map need its size.
+    # Eagerly: a graph that has met two sizes is traced for unknown ones, and the points of a map
+    # need its size.
     outputs = detector.postprocess(detector(images, training=False), images.shape[1:3])
     return {key: ops.convert_to_numpy(value) for key, value in outputs.items()}
 

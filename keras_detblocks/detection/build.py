@@ -1,30 +1,39 @@
-"""Detectors by name: the tables behind `--backbone`, `--neck` and `--context`, and the function that puts the parts together."""
+"""Detectors by name: the tables behind `--backbone`, `--neck` and `--context`, and the function
+that puts the parts together."""
 
 import difflib
 
-from . import backbones, necks
-from . import context as context_blocks
-from .backbones import AnyNet, AnyNetSpec
-from .detection import Detector
+from .. import backbones, necks
+from .. import context as context_blocks
+from ..backbones import AnyNet, AnyNetSpec
+from .detector import Detector
 
-__all__ = ["build_backbone", "build_detector"]
-
-# Stages of the compact backbone that trains from scratch in minutes: RegNet's Y block, one stage per level from P2 on.
+# Stages of the compact backbone that trains from scratch in minutes: RegNet's Y block, one stage
+# per level from P2 on.
 COMPACT_WIDTHS = {2: 24, 3: 48, 4: 96, 5: 192}
 COMPACT_DEPTHS = {2: 1, 3: 1, 4: 2, 5: 2}
 
 DEEPEST = 5  # of the backbones' levels; necks make what lies beyond
 
-# Functions (filters, levels, **options) -> layers run in turn. ASFF fuses the levels of a pyramid, so it brings an FPN along.
-# FPN comes with batch normalisation, without which high learning rates do harm; the others have it by default.
+# Functions (filters, levels, **options) -> layers run in turn. ASFF fuses the levels of a pyramid,
+# so it brings an FPN along. FPN comes with batch normalisation, without which high learning rates
+# do harm; the others have it by default.
 NECKS = {
     "fpn": lambda filters, levels, **options: [
         necks.FPN(filters, levels=levels, name="fpn", **{"normalization": "batch", **options})
     ],
-    "panet": lambda filters, levels, **options: [necks.PANet(filters, levels=levels, name="panet", **options)],
-    "csppanet": lambda filters, levels, **options: [necks.CSPPANet(filters, levels=levels, name="csppanet", **options)],
-    "bifpn": lambda filters, levels, **options: [necks.BiFPN(filters, levels=levels, name="bifpn", **options)],
-    "efm": lambda filters, levels, **options: [necks.EFM(filters, levels=levels, name="efm", **options)],
+    "panet": lambda filters, levels, **options: [
+        necks.PANet(filters, levels=levels, name="panet", **options)
+    ],
+    "csppanet": lambda filters, levels, **options: [
+        necks.CSPPANet(filters, levels=levels, name="csppanet", **options)
+    ],
+    "bifpn": lambda filters, levels, **options: [
+        necks.BiFPN(filters, levels=levels, name="bifpn", **options)
+    ],
+    "efm": lambda filters, levels, **options: [
+        necks.EFM(filters, levels=levels, name="efm", **options)
+    ],
     "mlfpn": lambda filters, levels, **options: [_mlfpn(filters, levels, **options)],
     "asff": lambda filters, levels, **options: [
         necks.FPN(filters, levels=levels, name="fpn", normalization="batch"),
@@ -36,7 +45,8 @@ CONTEXTS = {
     "spp": lambda channels: context_blocks.SPP(filters=channels, name="spp"),
     "sppcsp": lambda channels: context_blocks.SPPCSP(channels, name="sppcsp"),
     "sppf": lambda channels: context_blocks.SPPF(channels, name="sppf"),
-    # The published rates are for maps of stride 8 and 16; at rate 18 a map of stride 32 is met by the centre tap alone.
+    # The published rates are for maps of stride 8 and 16; at rate 18 a map of stride 32 is met by
+    # the centre tap alone.
     "aspp": lambda channels: context_blocks.ASPP(channels, rates=(3, 6, 9), name="aspp"),
     "rfb": lambda channels: context_blocks.RFB(channels, name="rfb"),
     "rfbs": lambda channels: context_blocks.RFBs(channels, name="rfbs"),
@@ -44,10 +54,13 @@ CONTEXTS = {
 
 
 def _mlfpn(filters, levels, **options):
-    # Two of the paper's eight modules: the outputs are `filters` times the number of modules wide, and so is the head. The two
-    # levels that it fuses are the finest and the deepest, so that no stage is built in vain and a context block has its say.
+    # Two of the paper's eight modules: the outputs are `filters` times the number of modules wide,
+    # and so is the head. The two levels that it fuses are the finest and the deepest, so that no
+    # stage is built in vain and a context block has its say.
     base_levels = (min(levels), min(max(levels), DEEPEST))
-    return necks.MLFPN(filters // 2, levels, name="mlfpn", **{"num_tums": 2, "base_levels": base_levels, **options})
+    return necks.MLFPN(
+        filters // 2, levels, name="mlfpn", **{"num_tums": 2, "base_levels": base_levels, **options}
+    )
 
 
 def build_detector(
@@ -68,8 +81,8 @@ def build_detector(
     Args:
         class_names: one name per class.
         image_size: `(height, width)` of the input.
-        backbone: `"compact"` (0.2 to 0.6 million parameters, for training from scratch) or the name of one of our backbones
-            (`list_models()`).
+        backbone: `"compact"` (0.2 to 0.6 million parameters, for training from scratch) or the name
+            of one of our backbones (`list_models()`).
         neck: a key of `NECKS`, or `None` for the backbone's levels as they are.
         context: a key of `CONTEXTS`, or `None`.
         levels: the levels that the head predicts from.
@@ -89,7 +102,10 @@ def build_detector(
     deepest = min(max(levels), DEEPEST)
     taken = tuple(level for level in levels if level <= deepest) or (deepest,)
     if neck == "efm":
-        taken = (taken[0] - 1, *taken)  # each output of an exact fusion model also sees the level below it
+        taken = (
+            taken[0] - 1,
+            *taken,
+        )  # each output of an exact fusion model also sees the level below it
     stem = build_backbone(backbone, image_size, taken, weights)
     layers = [] if neck is None else NECKS[neck](filters, levels, **(neck_options or {}))
     block = None if context is None else CONTEXTS[context](stem.output[f"P{deepest}"].shape[-1])
@@ -97,7 +113,8 @@ def build_detector(
 
 
 def check_names(backbone="compact", neck="fpn", context=None, **_):
-    """Raises `ValueError` for an unknown name, with the near ones, before anything is built or written."""
+    """Raises `ValueError` for an unknown name, with the near ones, before anything is built or
+    written."""
     if neck is not None:
         _lookup(NECKS, neck, "neck")
     if context is not None:
@@ -107,7 +124,8 @@ def check_names(backbone="compact", neck="fpn", context=None, **_):
 
 
 def build_backbone(name, image_size, levels, weights=None):
-    """Builds a backbone from its name: `"compact"` or one of `list_models()`, in any case; the rest as in `build_detector`.
+    """Builds a backbone from its name: `"compact"` or one of `list_models()`, in any case; the rest
+    as in `build_detector`.
 
     >>> list(build_backbone("regnety002", (64, 64), (4, 5)).output)
     ['P4', 'P5']
@@ -115,10 +133,13 @@ def build_backbone(name, image_size, levels, weights=None):
     if name == "compact":
         if weights is not None:
             raise ValueError(
-                f"The compact backbone has no pretrained weights: name another with `backbone`. Received: weights={weights!r}"
+                f"The compact backbone has no pretrained weights: name another with `backbone`. "
+                f"Received: weights={weights!r}"
             )
         return _compact(image_size, levels)
-    return _maker(name)(include_top=False, weights=weights, input_shape=(*image_size, 3), levels=levels)
+    return _maker(name)(
+        include_top=False, weights=weights, input_shape=(*image_size, 3), levels=levels
+    )
 
 
 def _maker(name):
@@ -138,11 +159,15 @@ def _compact(image_size, levels):
         se_ratio=0.25,
         stem_width=16,
     )
-    return AnyNet(spec, include_top=False, input_shape=(*image_size, 3), levels=levels, name="compact")
+    return AnyNet(
+        spec, include_top=False, input_shape=(*image_size, 3), levels=levels, name="compact"
+    )
 
 
 def _lookup(table, name, kind):
     if name not in table:
         near = difflib.get_close_matches(name, table, n=3, cutoff=0.3) or list(table)
-        raise ValueError(f"Unknown {kind} {name!r}. Did you mean {', '.join(near)}? Known: {', '.join(table)}.")
+        raise ValueError(
+            f"Unknown {kind} {name!r}. Did you mean {', '.join(near)}? Known: {', '.join(table)}."
+        )
     return table[name]

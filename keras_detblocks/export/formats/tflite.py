@@ -4,55 +4,75 @@ import re
 import tempfile
 import warnings
 
-from ..streams import hidden_stderr
-from .detector import is_detector, metadata, raw_signature, tail, with_detections
+from ...startup import hidden_stderr
+from ..check.detections import compare_detections
+from ..check.outputs import ExportError, ExportReport, compare_outputs, size_of, staged
+from ..check.samples import COMPARED, calibration_samples
+from ..detections import is_detector, metadata, raw_signature, tail, with_detections
+from ..graph import as_float32, is_dynamic, nodes_of, signature_of
+from ..runtime.metadata import packed, with_files
 from .flatbuffer import custom_operators, join, mend_dead_tensors, operators
-from .graph import as_float32, is_dynamic, nodes_of, signature_of
-from .matching import compare_detections
-from .metadata import packed, with_files
-from .samples import COMPARED, calibration_samples
 from .saved_model import write_saved_model
-from .verify import ExportError, ExportReport, compare, size_of, staged
 
 QUANTIZATIONS = (None, "fp16", "int8")
 
 
-def to_tflite(model, path, quantization=None, representative_data=None, image_size=None, input_dtype="float32", tolerance=None):
+def to_tflite(
+    model,
+    path,
+    quantization=None,
+    representative_data=None,
+    image_size=None,
+    input_dtype="float32",
+    tolerance=None,
+):
     """Exports a model as a TFLite file of batch 1.
 
     Args:
         model: a functional or Sequential Keras model.
         path: of the file.
-        quantization: `None` (float32), `"fp16"` (weights in half the size) or `"int8"` (weights and activations).
-        representative_data: an iterable of inputs such as the model will meet: batches of images `(B, H, W, 3)`, alone or with
-            targets behind them, for a model of one input, else dicts of arrays by input name. int8 finds its ranges on them
-            (a hundred images do); every file is compared on a few of them, by default on random ones.
+        quantization: `None` (float32), `"fp16"` (weights in half the size) or `"int8"` (weights and
+            activations).
+        representative_data: an iterable of inputs such as the model will meet: batches of images
+            `(B, H, W, 3)`, alone or with targets behind them, for a model of one input, else dicts
+            of arrays by input name. int8 finds its ranges on them (a hundred images do); every file
+            is compared on a few of them, by default on random ones.
         image_size: `(height, width)`, needed where the model's are dynamic.
         input_dtype: `"float32"`, or `"uint8"` for inputs that take a camera's bytes.
         tolerance: of the comparison with Keras (`verify.TOLERANCES`).
 
-    A `Detector` gets decoding and suppression inside: `image` in; `boxes, scores, labels, count` out. With int8 these two stay
-    in float. Image size, class names and letterboxing are packed into the file, as `labels.txt` and `keras_detblocks.json`.
+    A `Detector` gets decoding and suppression inside: `image` in; `boxes, scores, labels, count`
+    out. With int8 these two stay in float. Image size, class names and letterboxing are packed into
+    the file, as `labels.txt` and `keras_detblocks.json`.
 
     Returns:
-        An `ExportReport`, after the file was opened in another process and its outputs compared with Keras.
+        An `ExportReport`, after the file was opened in another process and its outputs compared
+        with Keras.
 
     Raises:
-        ExportError: naming the operators and layers if something has no builtin operator, or if the outputs differ.
+        ExportError: naming the operators and layers if something has no builtin operator, or if the
+            outputs differ.
         ImportError: without the extra `keras_detblocks[export]`.
         ValueError: on another quantization or input dtype, or int8 without representative data.
     """
     check_arguments(quantization, representative_data, input_dtype)
     if is_detector(model):
-        return _detector(model, path, quantization, representative_data, image_size, input_dtype, tolerance)
+        return _detector(
+            model, path, quantization, representative_data, image_size, input_dtype, tolerance
+        )
     signature = signature_of(as_float32(model), image_size)
     if is_dynamic(signature):
-        raise ValueError(f"TFLite files have one size: give `image_size=(height, width)`. Received: image_size={image_size}")
+        raise ValueError(
+            f"TFLite files have one size: give `image_size=(height, width)`. Received: "
+            f"image_size={image_size}"
+        )
     samples = _samples(signature, quantization, representative_data)
     content, mended = convert(signature, quantization, samples, input_dtype)
     with staged(path) as target:
         target.write_bytes(content)
-        errors, partitions = compare(target, signature, quantization, samples and samples[:COMPARED], tolerance)
+        errors, partitions = compare_outputs(
+            target, signature, quantization, samples and samples[:COMPARED], tolerance
+        )
         size = size_of(target)
     return ExportReport(str(path), size, errors, operators(content), partitions, tuple(mended))
 
@@ -60,10 +80,16 @@ def to_tflite(model, path, quantization=None, representative_data=None, image_si
 def _samples(signature, quantization, representative_data):
     """All representative inputs for int8, a few to compare on otherwise, `None` without any."""
     most = None if quantization == "int8" else COMPARED
-    return None if representative_data is None else calibration_samples(signature, representative_data, most)
+    return (
+        None
+        if representative_data is None
+        else calibration_samples(signature, representative_data, most)
+    )
 
 
-def _detector(detector, path, quantization, representative_data, image_size, input_dtype, tolerance):
+def _detector(
+    detector, path, quantization, representative_data, image_size, input_dtype, tolerance
+):
     raw = raw_signature(detector, image_size)
     samples = _samples(raw, quantization, representative_data)
     compared = samples and samples[:COMPARED]
@@ -73,31 +99,46 @@ def _detector(detector, path, quantization, representative_data, image_size, inp
         if quantization == "int8":
             content, dead = join(body, convert(tail(raw, detector, **trial))[0]), mended
         else:
-            content, dead = convert(with_detections(raw, detector, one_image=True, **trial), quantization, None, input_dtype)
+            content, dead = convert(
+                with_detections(raw, detector, one_image=True, **trial),
+                quantization,
+                None,
+                input_dtype,
+            )
         where.write_bytes(with_files(content, about))
         return content, dead
 
     with staged(path) as target:
         network = None
         if quantization == "int8":
-            # Boxes and scores would lose too much in eight bits: the network is int8, decoding and suppression float.
+            # Boxes and scores would lose too much in eight bits: the network is int8, decoding and
+            # suppression float.
             body, mended = convert(raw, quantization, samples, input_dtype)
             network = target.with_name("network.tflite")
             network.write_bytes(body)
-            compare(network, raw, quantization, compared, tolerance)
+            compare_outputs(network, raw, quantization, compared, tolerance)
         content, mended = write(target)
-        errors, found, partitions = compare_detections(target, raw, detector, write, quantization, compared, network)
+        errors, found, partitions = compare_detections(
+            target, raw, detector, write, quantization, compared, network
+        )
         size = size_of(target)
-    return ExportReport(str(path), size, errors, operators(content), partitions, tuple(mended), found)
+    return ExportReport(
+        str(path), size, errors, operators(content), partitions, tuple(mended), found
+    )
 
 
 def check_arguments(quantization, representative_data, input_dtype):
     if quantization not in QUANTIZATIONS:
-        raise ValueError(f"`quantization` must be one of {QUANTIZATIONS}. Received: {quantization!r}")
+        raise ValueError(
+            f"`quantization` must be one of {QUANTIZATIONS}. Received: {quantization!r}"
+        )
     if input_dtype not in ("float32", "uint8"):
         raise ValueError(f"`input_dtype` must be 'float32' or 'uint8'. Received: {input_dtype!r}")
     if quantization == "int8" and representative_data is None:
-        raise ValueError("int8 needs `representative_data`: batches of inputs such as the model will meet, to find its ranges.")
+        raise ValueError(
+            "int8 needs `representative_data`: batches of inputs such as the model will meet, to "
+            "find its ranges."
+        )
     _tools()
 
 
@@ -107,7 +148,9 @@ def convert(signature, quantization=None, samples=None, input_dtype="float32"):
         signature = _from_bytes(signature)
     with tempfile.TemporaryDirectory() as folder:
         graph_def = write_saved_model(signature, folder, unfused=False)
-        content = _run_converter(_converter(folder, signature, quantization, samples, input_dtype), graph_def)
+        content = _run_converter(
+            _converter(folder, signature, quantization, samples, input_dtype), graph_def
+        )
     custom = custom_operators(content)
     if custom:
         raise ExportError(_no_builtin(custom, graph_def))
@@ -120,7 +163,9 @@ def _from_bytes(signature):
 
     call = signature.call
     inputs = {name: (shape, "uint8") for name, (shape, _) in signature.inputs.items()}
-    return type(signature)(inputs, signature.outputs, lambda *values: call(*(tf.cast(v, "float32") for v in values)))
+    return type(signature)(
+        inputs, signature.outputs, lambda *values: call(*(tf.cast(v, "float32") for v in values))
+    )
 
 
 def _converter(folder, signature, quantization, samples, input_dtype):
@@ -146,7 +191,9 @@ def _run_converter(converter, graph_def):
             return converter.convert()
     except Exception as error:  # the converter has its own classes of them, and plain RuntimeErrors
         text = str(error)
-        operators = set(re.findall(r"'?tf\.(\w+)'? op", text)) | set(re.findall(r"^\s*(?:Flex|Custom) ops?: (\w+)", text, re.M))
+        operators = set(re.findall(r"'?tf\.(\w+)'? op", text)) | set(
+            re.findall(r"^\s*(?:Flex|Custom) ops?: (\w+)", text, re.M)
+        )
         if operators:
             raise ExportError(_no_builtin(operators, graph_def)) from error
         raise ExportError(f"The TFLite converter failed: {text[:500]}") from error
@@ -163,4 +210,6 @@ def _tools():
         import ai_edge_litert  # noqa: F401
         import flatbuffers  # noqa: F401
     except ImportError as error:
-        raise ImportError(f"TFLite export needs {error.name}: pip install 'keras_detblocks[export]'") from error
+        raise ImportError(
+            f"TFLite export needs {error.name}: pip install 'keras_detblocks[export]'"
+        ) from error

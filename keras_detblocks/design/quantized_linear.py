@@ -1,4 +1,5 @@
-"""How far a net's widths are from a quantised line: the e_fit of https://arxiv.org/abs/2003.13678, section 3.3."""
+"""How far a net's widths are from a quantised line: the e_fit of https://arxiv.org/abs/2003.13678,
+section 3.3."""
 
 from itertools import product
 from typing import NamedTuple
@@ -9,7 +10,8 @@ from ..backbones.complexity import to_anynet
 
 
 class Fit(NamedTuple):
-    """The closest quantised line, its width at every block, and the mean absolute log-ratio of those to the net's widths."""
+    """The closest quantised line, its width at every block, and the mean absolute log-ratio of
+    those to the net's widths."""
 
     w_0: float
     w_a: float
@@ -19,14 +21,16 @@ class Fit(NamedTuple):
 
 
 def fit_quantized_linear(spec, rounds=4):
-    """Fits `w_0`, `w_a` and `w_m` to the widths of a net, its depth given, by a grid search that narrows.
+    """Fits `w_0`, `w_a` and `w_m` to the widths of a net, its depth given, by a grid search that
+    narrows.
 
     Args:
         spec: an `AnyNetSpec` or a `RegNetSpec`.
         rounds: grids searched, each around the best points of the one before.
 
     Returns:
-        A `Fit`; `error` is the paper's e_fit: 0 for widths exactly on a quantised line, about 0.1 for 10 % off on average.
+        A `Fit`; `error` is the paper's e_fit: 0 for widths exactly on a quantised line, about 0.1
+        for 10 % off on average.
 
     Example:
 
@@ -47,7 +51,9 @@ def fit_quantized_linear(spec, rounds=4):
         best = [point for centre in points[order] for point in _around(centre, steps)]
         steps = steps[0], steps[1] ** 0.3, steps[2] * 0.3
     (w_0, slope, w_m), error = found
-    return Fit(float(w_0), float(w_0 * slope), float(w_m), error, _line(found[0][None], len(target))[0])
+    return Fit(
+        float(w_0), float(w_0 * slope), float(w_m), error, _line(found[0][None], len(target))[0]
+    )
 
 
 def _line(points, depth):
@@ -58,8 +64,11 @@ def _line(points, depth):
 
 
 def _around(centre, steps):
-    """A finer grid around a point: `w_0` in steps, the slope by factors, `w_m` in steps within its range."""
+    """A finer grid around a point: `w_0` in steps, the slope by factors, `w_m` in steps within its
+    range."""
     w_0, slope, w_m = centre
     offsets = np.linspace(-1, 1, 9)
     first = {max(8.0, w_0 + steps[0] * i) for i in (-1, 0, 1)}
-    return product(sorted(first), slope * steps[1] ** offsets, np.clip(w_m + steps[2] * offsets, 1.5, 3))
+    return product(
+        sorted(first), slope * steps[1] ** offsets, np.clip(w_m + steps[2] * offsets, 1.5, 3)
+    )

@@ -1,4 +1,5 @@
-"""Fits an image of any size into a fixed canvas, keeping its proportions, and takes boxes there and back."""
+"""Fits an image of any size into a fixed canvas, keeping its proportions, and takes boxes there and
+back."""
 
 from dataclasses import dataclass
 
@@ -10,7 +11,8 @@ FILL = 114  # the canvas beside the image: a middle grey, near the mean of natur
 
 @dataclass(frozen=True)
 class Letterbox:
-    """How an image was fitted: `original` and `resized` are (height, width) in pixels; the image sits in the upper left corner."""
+    """How an image was fitted: `original` and `resized` are (height, width) in pixels; the image
+    sits in the upper left corner."""
 
     original: tuple
     resized: tuple
@@ -18,14 +20,16 @@ class Letterbox:
 
     @classmethod
     def fit(cls, original, size):
-        """The letterbox of an image of `original` (height, width) in a canvas of `size` (height, width)."""
+        """The letterbox of an image of `original` (height, width) in a canvas of `size` (height,
+        width)."""
         scale = min(size[0] / original[0], size[1] / original[1])
         resized = tuple(max(1, min(s, round(o * scale))) for o, s in zip(original, size))
         return cls(tuple(int(o) for o in original), resized, tuple(int(s) for s in size))
 
     @property
     def scale(self):
-        """Factors of x_min, y_min, x_max, y_max from original to letterboxed pixels, float32 (4,)."""
+        """Factors of x_min, y_min, x_max, y_max from original to letterboxed pixels, float32
+        (4,)."""
         y, x = (r / o for r, o in zip(self.resized, self.original))
         return np.array([x, y, x, y], "float32")
 
@@ -34,9 +38,14 @@ class Letterbox:
         return np.asarray(boxes, "float32") * self.scale
 
     def to_original(self, boxes):
-        """Boxes (..., 4) xyxy in the canvas's pixels -> in the original's pixels, clipped to the original image."""
+        """Boxes (..., 4) xyxy in the canvas's pixels -> in the original's pixels, clipped to the
+        original image."""
         height, width = self.original
-        return np.clip(np.asarray(boxes, "float32") / self.scale, 0, np.array([width, height, width, height], "float32"))
+        return np.clip(
+            np.asarray(boxes, "float32") / self.scale,
+            0,
+            np.array([width, height, width, height], "float32"),
+        )
 
 
 def letterbox(image, size):
@@ -60,7 +69,9 @@ def letterbox(image, size):
     fitted = Letterbox.fit(image.shape[:2], size)
     height, width = fitted.resized
     if fitted.resized != fitted.original:
-        image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+        image = np.asarray(
+            Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+        )
     if fitted.resized == fitted.size:
         return image, fitted
     canvas = np.full((*fitted.size, 3), FILL, "uint8")

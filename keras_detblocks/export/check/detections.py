@@ -1,25 +1,33 @@
-"""Whether a detector's file finds what Keras finds, also where scores are low, nearly equal or below the threshold."""
+"""Whether a detector's file finds what Keras finds, also where scores are low, nearly equal or
+below the threshold."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..detection.decode import LOGITS, decode
-from ..detection.detector import candidate_count
-from .detector import DETECTIONS, detections
-from .graph import sample_inputs
-from .session import Session, SessionError
-from .verify import ExportError, cast_inputs, keras_outputs
+from ...detection.decode import LOGITS, decode
+from ...detection.detector import candidate_count
+from ..detections import DETECTIONS, detections
+from ..graph import sample_inputs
+from ..runtime.session import Session, SessionError
+from .outputs import ExportError, cast_inputs, keras_outputs
 
-# Detections of Keras from this score on must be found in the file. Below it, ties and the cut at the threshold decide.
+# Detections of Keras from this score on must be found in the file. Below it, ties and the cut at
+# the threshold decide.
 _SURE = 0.3
 # With fewer sure detections than this over all pictures, all detections are judged, by `agreement`.
 _ENOUGH = 5
-# precision -> (least overlap, largest difference of scores, least share matched, largest mean difference of the ranked scores)
-_MATCHING = {None: (0.99, 0.01, 0.99, 1e-3), "fp16": (0.9, 0.03, 0.95, 5e-3), "int8": (0.7, 0.2, 0.8, 0.05)}
+# precision -> (least overlap, largest difference of scores, least share matched, largest mean
+# difference of the ranked scores)
+_MATCHING = {
+    None: (0.99, 0.01, 0.99, 1e-3),
+    "fp16": (0.9, 0.03, 0.95, 5e-3),
+    "int8": (0.7, 0.2, 0.8, 0.05),
+}
 # Scores this near to each other are equal, however small: onnxruntime's sigmoid is no better.
 _SCORE_NOISE = 1e-6
-# Overlaps this near to the threshold may fall on either side: boxes are moved apart by class in float32.
+# Overlaps this near to the threshold may fall on either side: boxes are moved apart by class in
+# float32.
 _OVERLAP_NOISE = 0.02
 
 
@@ -27,8 +35,9 @@ _OVERLAP_NOISE = 0.02
 class _Rules:
     """What counts as equal in `agreement`.
 
-    Boxes of this overlap or, for tiny ones, with corners within `pixels`; logits within `logits` times their spread (where they
-    hardly differ, so hardly do their errors) and `floor` (the error of what they have in common, such as a bias).
+    Boxes of this overlap or, for tiny ones, with corners within `pixels`; logits within `logits`
+    times their spread (where they hardly differ, so hardly do their errors) and `floor` (the error
+    of what they have in common, such as a bias).
     """
 
     overlap: float
@@ -49,22 +58,26 @@ _RULES = {
 def compare_detections(path, raw, detector, write, precision=None, samples=None, network=None):
     """Runs a detector's file and Keras on pictures and compares what they find.
 
-    Sure detections are matched by class, overlap and score. Where the pictures have hardly any (random pictures, an untrained
-    detector), all detections are compared (`agreement`), and where hardly any reaches the detector's threshold either, those of
-    a second file: the same detector written without threshold, its logits raised until the best score is one half.
+    Sure detections are matched by class, overlap and score. Where the pictures have hardly any
+    (random pictures, an untrained detector), all detections are compared (`agreement`), and where
+    hardly any reaches the detector's threshold either, those of a second file: the same detector
+    written without threshold, its logits raised until the best score is one half.
 
     Args:
         path: of the file.
         raw: signature of the detector's raw outputs.
         detector: the `Detector`.
-        write: writes the file; called as `write(path, shift=..., score_threshold=...)` for a second one beside the first.
+        write: writes the file; called as `write(path, shift=..., score_threshold=...)` for a second
+            one beside the first.
         precision: `None`, `"fp16"` or `"int8"`.
         samples: list of dicts of arrays; two random pictures by default.
-        network: for int8, the path of a file of the network alone, already compared. The order of nearly equal scores is lost
-            in eight bits, so `agreement` asks for what Keras finds in this file's raw outputs.
+        network: for int8, the path of a file of the network alone, already compared. The order of
+            nearly equal scores is lost in eight bits, so `agreement` asks for what Keras finds in
+            this file's raw outputs.
 
     Returns:
-        `(errors by output, (found, of how many), partitions)`; errors are those of the detections found.
+        `(errors by output, (found, of how many), partitions)`; errors are those of the detections
+        found.
 
     Raises:
         ExportError: if the file fails, returns other shapes or finds something else.
@@ -74,7 +87,9 @@ def compare_detections(path, raw, detector, write, precision=None, samples=None,
     size = next(iter(raw.inputs.values()))[0][1:3]
     outputs = [keras_outputs(raw, arrays) for arrays in samples]
     if not all(np.isfinite(value).all() for each in outputs for value in each.values()):
-        raise ExportError("Keras itself returns NaN or infinity: train or repair the detector first.")
+        raise ExportError(
+            "Keras itself returns NaN or infinity: train or repair the detector first."
+        )
     wanted = [_reference(each, detector, size) for each in outputs]
     errors, found = _match_sure(wanted, got, precision, detector.score_threshold)
     if found[1] >= _ENOUGH:
@@ -85,24 +100,36 @@ def compare_detections(path, raw, detector, write, precision=None, samples=None,
         wanted = [_reference(each, detector, size) for each in outputs]
     errors, found, clear = agreement(wanted, got, detector, rules, detector.score_threshold)
     if clear < _ENOUGH:
-        best = max(float(v.max()) for each in outputs for name, v in each.items() if name.endswith(LOGITS))
+        best = max(
+            float(v.max()) for each in outputs for name, v in each.items() if name.endswith(LOGITS)
+        )
         trial = {"shift": -best, "score_threshold": 0.0}
         beside = path.with_name(f"trial{path.suffix}")
         write(beside, **trial)
         wanted = [_reference(each, detector, size, **trial) for each in outputs]
         errors, found, _ = agreement(wanted, _run(beside, raw, samples)[0], detector, rules, 0.0)
     if not found[1]:
-        raise ExportError("Keras finds nothing in the pictures to compare the exported file on: give `representative_data`.")
+        raise ExportError(
+            "Keras finds nothing in the pictures to compare the exported file on: give "
+            "`representative_data`."
+        )
     return errors, found, partitions
 
 
 def _run(path, raw, samples):
-    """Outputs of the file by sample, the samples as it saw them (rounded, where it takes bytes), and partitions."""
+    """Outputs of the file by sample, the samples as it saw them (rounded, where it takes bytes),
+    and partitions."""
     try:
         with Session(path) as session:
             if any(dtype == "uint8" for _, dtype in session.inputs.values()):
-                samples = [{name: np.rint(value) for name, value in arrays.items()} for arrays in samples]
-            return [session(**cast_inputs(arrays, session.inputs)) for arrays in samples], samples, session.partitions
+                samples = [
+                    {name: np.rint(value) for name, value in arrays.items()} for arrays in samples
+                ]
+            return (
+                [session(**cast_inputs(arrays, session.inputs)) for arrays in samples],
+                samples,
+                session.partitions,
+            )
     except SessionError as error:
         raise ExportError(f"The exported file is unusable and was removed: {error}") from error
 
@@ -111,11 +138,21 @@ def _reference(outputs, detector, size, shift=0.0, score_threshold=None):
     """What Keras finds in raw outputs, with all boxes and scores that it chose from."""
     from keras import ops
 
-    outputs = {name: ops.convert_to_tensor(value) + (shift if name.endswith(LOGITS) else 0.0) for name, value in outputs.items()}
+    outputs = {
+        name: ops.convert_to_tensor(value) + (shift if name.endswith(LOGITS) else 0.0)
+        for name, value in outputs.items()
+    }
     found = detections(outputs, detector, size, one_image=False, score_threshold=score_threshold)
     boxes, scores = decode(outputs, size)
-    spread = np.std(np.concatenate([np.ravel(value) for name, value in outputs.items() if name.endswith(LOGITS)]))
-    found = {name: ops.convert_to_numpy(value) for name, value in {**found, "all_boxes": boxes, "all_scores": scores}.items()}
+    spread = np.std(
+        np.concatenate(
+            [np.ravel(value) for name, value in outputs.items() if name.endswith(LOGITS)]
+        )
+    )
+    found = {
+        name: ops.convert_to_numpy(value)
+        for name, value in {**found, "all_boxes": boxes, "all_scores": scores}.items()
+    }
     return {**found, "spread": np.full(len(found["scores"]), spread)}
 
 
@@ -129,39 +166,59 @@ def _rows(wanted, got):
 
 def _check_shapes(want, have):
     for name in DETECTIONS:
-        if name not in have or have[name].shape != want[name].shape or not np.isfinite(have[name]).all():
-            raise ExportError(f"Output {name!r} should be finite and {want[name].shape}. Received: {have.get(name)}")
+        if (
+            name not in have
+            or have[name].shape != want[name].shape
+            or not np.isfinite(have[name]).all()
+        ):
+            raise ExportError(
+                f"Output {name!r} should be finite and {want[name].shape}. Received: "
+                f"{have.get(name)}"
+            )
     if (np.ravel(have["count"]) != (have["scores"] > 0).sum(axis=-1)).any():
-        raise ExportError(f"Output 'count' of the exported file is not the number of its scores. Received: {have['count']}")
+        raise ExportError(
+            f"Output 'count' of the exported file is not the number of its scores. Received: "
+            f"{have['count']}"
+        )
 
 
 def _errors(pairs):
-    return {key: max((pair[i] for pair in pairs), default=0.0) for i, key in enumerate(("boxes", "scores"))}
+    return {
+        key: max((pair[i] for pair in pairs), default=0.0)
+        for i, key in enumerate(("boxes", "scores"))
+    }
 
 
-# Sure detections ---------------------------------------------------------------------------------------------------------
+# Sure detections
+# ---------------------------------------------------------------------------------------------------------
 
 
 def _match_sure(wanted, got, precision, score_threshold):
     overlap, score, share, ranked = _MATCHING[precision]
     total, pairs = 0, []
     for want, have in _rows(wanted, got):
-        # Not below the threshold: of many scores that nearly equal it, the last bits decide how many are in.
+        # Not below the threshold: of many scores that nearly equal it, the last bits decide how
+        # many are in.
         ranks = [np.maximum(each["scores"], score_threshold) for each in (want, have)]
         off = float(np.abs(ranks[0] - ranks[1]).mean())
         if not off <= ranked:
-            raise ExportError(f"The scores of the exported file differ from Keras by {off:.3g} on average (allowed: {ranked}).")
+            raise ExportError(
+                f"The scores of the exported file differ from Keras by {off:.3g} on average "
+                f"(allowed: {ranked})."
+            )
         sure, matched = match(want, have, overlap, score)
         total, pairs = total + sure, pairs + matched
     if len(pairs) < share * total:
         raise ExportError(
-            f"Only {len(pairs)} of {total} detections of Keras are in the exported file (overlap {overlap}, score within {score})."
+            f"Only {len(pairs)} of {total} detections of Keras are in the exported file (overlap "
+            f"{overlap}, score within {score})."
         )
     return _errors(pairs), (len(pairs), total)
 
 
 def match(want, have, overlap, score):
-    """Matches the sure detections of one image: `(how many there are, [(largest box error, score error), ...] of the matched)`."""
+    """Matches the sure detections of one image: `(how many there are, [(largest box error, score
+    error), ...] of the matched)`."""
     free = have["scores"] > 0
     matched = []
     sure = np.flatnonzero(want["scores"] >= _SURE)
@@ -175,20 +232,23 @@ def match(want, have, overlap, score):
     return len(sure), matched
 
 
-# All detections ----------------------------------------------------------------------------------------------------------
+# All detections
+# ----------------------------------------------------------------------------------------------------------
 
 
 def agreement(wanted, got, detector, rules, score_threshold):
     """Whether what a file found is a right result of suppression, though perhaps not Keras' own.
 
-    Where scores are nearly equal, the last bits decide which of two overlapping boxes survives, so that two right results may
-    differ in many boxes. Asked instead is what holds for every right result: each detection of the file is a candidate of
-    Keras (box, class, score, above the threshold); the file's detections do not overlap each other; and each detection of
-    Keras is in the file, or one of at least its score stands in its place, or it lay at a limit (of the number of candidates
-    or detections, or the threshold).
+    Where scores are nearly equal, the last bits decide which of two overlapping boxes survives, so
+    that two right results may differ in many boxes. Asked instead is what holds for every right
+    result: each detection of the file is a candidate of Keras (box, class, score, above the
+    threshold); the file's detections do not overlap each other; and each detection of Keras is in
+    the file, or one of at least its score stands in its place, or it lay at a limit (of the number
+    of candidates or detections, or the threshold).
 
     Returns:
-        `(errors by output, (detections of Keras accounted for, all of them), how many of these lay at no limit)`.
+        `(errors by output, (detections of Keras accounted for, all of them), how many of these lay
+        at no limit)`.
 
     Raises:
         ExportError: if less than the rules' share is so, or the file finds far fewer.
@@ -204,11 +264,17 @@ def agreement(wanted, got, detector, rules, score_threshold):
         clear += len(firm)
         missing += sum(not image.has(i) for i in firm)
     if len(pairs) < rules.share * given:
-        raise ExportError(f"Only {len(pairs)} of {given} detections in the exported file are among those that Keras chooses from.")
-    # Without a threshold even equal scores cannot leave a file with hardly any detection.
-    if missing > max(1, (1 - rules.share) * clear) or (score_threshold == 0.0 and given < 0.2 * total):
         raise ExportError(
-            f"Of {clear} clear detections of Keras, {missing} are not in the exported file, which returns {given} for {total}."
+            f"Only {len(pairs)} of {given} detections in the exported file are among those that "
+            f"Keras chooses from."
+        )
+    # Without a threshold even equal scores cannot leave a file with hardly any detection.
+    if missing > max(1, (1 - rules.share) * clear) or (
+        score_threshold == 0.0 and given < 0.2 * total
+    ):
+        raise ExportError(
+            f"Of {clear} clear detections of Keras, {missing} are not in the exported file, which "
+            f"returns {given} for {total}."
         )
     return _errors(pairs), (total - missing, total), clear
 
@@ -231,20 +297,28 @@ class _Image:
         return self.logits * score * (1 - score) + _SCORE_NOISE
 
     def same_box(self, box, boxes):
-        return (_iou(box, boxes) >= self.rules.overlap) | (np.abs(boxes - box).max(axis=-1) <= self.rules.pixels)
+        return (_iou(box, boxes) >= self.rules.overlap) | (
+            np.abs(boxes - box).max(axis=-1) <= self.rules.pixels
+        )
 
     def right_ones(self):
         """(box error, score error) of each detection of the file that Keras may have chosen."""
         right = []
         for place, j in enumerate(self.found):
             box, score, label = (self.have[name][j] for name in ("boxes", "scores", "labels"))
-            if not 0 <= label < self.want["all_scores"].shape[-1] or score < self.threshold - self.near(score):
+            if not 0 <= label < self.want["all_scores"].shape[
+                -1
+            ] or score < self.threshold - self.near(score):
                 continue
             before = self.found[:place][self._rivals(label)[self.found[:place]]]
-            if (_iou(box, self.have["boxes"][before]) > self.detector.iou_threshold + _OVERLAP_NOISE).any():
+            if (
+                _iou(box, self.have["boxes"][before]) > self.detector.iou_threshold + _OVERLAP_NOISE
+            ).any():
                 continue
             off = np.abs(self.want["all_scores"][:, label] - score)
-            same = np.flatnonzero(self.same_box(box, self.want["all_boxes"]) & (off <= self.near(score)))
+            same = np.flatnonzero(
+                self.same_box(box, self.want["all_boxes"]) & (off <= self.near(score))
+            )
             if len(same):
                 errors = np.abs(self.want["all_boxes"][same] - box).max(axis=-1)
                 nearest = int(np.argmin(errors))
@@ -252,7 +326,8 @@ class _Image:
         return right
 
     def at_limit(self, i):
-        """Whether a detection of Keras may be missing, since its last bits decide whether it is in."""
+        """Whether a detection of Keras may be missing, since its last bits decide whether it is
+        in."""
         score = self.want["scores"][i]
         return score <= max(self.cut, self.threshold, self.last) + self.near(score)
 
@@ -260,7 +335,11 @@ class _Image:
         """Whether the file has a detection of Keras, or one that rightly suppressed it."""
         box, score, label = (self.want[name][i] for name in ("boxes", "scores", "labels"))
         near, there, boxes = self.near(score), self.have["scores"], self.have["boxes"]
-        found = self.same_box(box, boxes) & (self.have["labels"] == label) & (np.abs(there - score) <= near)
+        found = (
+            self.same_box(box, boxes)
+            & (self.have["labels"] == label)
+            & (np.abs(there - score) <= near)
+        )
         least = self.detector.iou_threshold - (1 - self.rules.overlap) - _OVERLAP_NOISE
         instead = (_iou(box, boxes) > least) & self._rivals(label) & (there >= score - near)
         return ((found | instead) & (there > 0)).any()

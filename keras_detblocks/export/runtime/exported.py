@@ -1,18 +1,19 @@
-"""Runs exported detectors as `Detector.predict` runs, and times them: what comparisons and the command line use."""
+"""Runs exported detectors as `Detector.predict` runs, and times them: what comparisons and the
+command line use."""
 
 import pathlib
 import tempfile
 
 import numpy as np
 
-from ..detection.detect import detect
-from .graph import picture_like
+from ...detection.inference import detect
+from ..check.outputs import size_of
+from ..formats.onnx import to_onnx
+from ..formats.saved_model import to_saved_model
+from ..formats.tflite import to_tflite
+from ..graph import picture_like
 from .metadata import read_metadata
-from .onnx import to_onnx
-from .saved_model import to_saved_model
 from .session import Session
-from .tflite import to_tflite
-from .verify import size_of
 
 FORMATS = {
     "saved_model": "saved_model",
@@ -47,7 +48,9 @@ def export_all(detector, folder, formats=tuple(FORMATS), calibration=None, image
         formats = formats.split(",")
     paths = {each: exported_path(folder, each) for each in map(str.strip, formats)}
     if "tflite-int8" in paths and calibration is None:
-        raise ValueError("int8 needs `calibration`: batches of letterboxed pictures, about a hundred.")
+        raise ValueError(
+            "int8 needs `calibration`: batches of letterboxed pictures, about a hundred."
+        )
     return [_export(detector, each, path, calibration, image_size) for each, path in paths.items()]
 
 
@@ -77,7 +80,8 @@ class ExportedDetector:
 
     Attributes:
         image_size: `(height, width)`. class_names, num_classes, max_detections: as in `Detector`.
-        metadata: all that travels in the file. seconds: what the last image (batch, for a SavedModel) took.
+        metadata: all that travels in the file. seconds: what the last image (batch, for a
+            SavedModel) took.
     """
 
     def __init__(self, path, num_threads=1):
@@ -101,15 +105,19 @@ class ExportedDetector:
         """Detections of letterboxed images.
 
         Args:
-            x: `(B, H, W, 3)`, 0 to 255, or an iterable of such batches, alone or with targets behind them (a `tf.data`
-                pipeline).
+            x: `(B, H, W, 3)`, 0 to 255, or an iterable of such batches, alone or with targets
+                behind them (a `tf.data` pipeline).
             batch_size, verbose: taken for the sake of `keras.Model.predict`; not used.
 
         Returns:
             As `Detector.predict`: a dict of `boxes` `(B, M, 4)`, `scores`, `labels` and `count`.
         """
         batches = [x] if hasattr(x, "shape") else x
-        found = [each for batch in batches for each in self._batch(batch[0] if isinstance(batch, (tuple, list)) else batch)]
+        found = [
+            each
+            for batch in batches
+            for each in self._batch(batch[0] if isinstance(batch, (tuple, list)) else batch)
+        ]
         if not found:
             raise ValueError("No images to predict.")
         return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
@@ -118,7 +126,9 @@ class ExportedDetector:
         shape, dtype = self.session.inputs["image"]
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[1:] != tuple(shape[1:]):
-            raise ValueError(f"{self.path} takes images {(None, *shape[1:])}. Received: {images.shape}")
+            raise ValueError(
+                f"{self.path} takes images {(None, *shape[1:])}. Received: {images.shape}"
+            )
         images = (np.rint(images) if dtype == "uint8" else images).astype(dtype)
         if self.session.kind == "saved_model" and shape[0] != 1:
             return [self.session(image=images)]
@@ -139,15 +149,18 @@ class ExportedDetector:
 
 
 def benchmark(model, images=30, num_threads=1, image_size=None):
-    """Milliseconds per image of batch 1, suppression included: the median of several runs in a process of its own.
+    """Milliseconds per image of batch 1, suppression included: the median of several runs in a
+    process of its own.
 
     Args:
         model: a `Detector`, an `ExportedDetector`, or a path of an exported file.
-        images: number of runs. num_threads: of the runtime; an `ExportedDetector` keeps its own. image_size: for a detector of
-            dynamic size.
+        images: number of runs. num_threads: of the runtime; an `ExportedDetector` keeps its own.
+            image_size: for a detector of dynamic size.
     """
     if isinstance(model, ExportedDetector):
-        return _median_ms(model.session, images, image_size)  # on the threads that it was opened with
+        return _median_ms(
+            model.session, images, image_size
+        )  # on the threads that it was opened with
     if isinstance(model, (str, pathlib.Path)):
         with Session(model, num_threads) as session:
             return _median_ms(session, images, image_size)

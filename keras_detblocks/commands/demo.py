@@ -6,17 +6,22 @@ import time
 
 import numpy as np
 
-DEFAULT_MINUTES = 4.7  # leaves the rest of eight minutes for data, validation, exports and the comparison
+DEFAULT_MINUTES = (
+    4.7  # leaves the rest of eight minutes for data, validation, exports and the comparison
+)
 FORMATS = ("saved_model", "onnx", "tflite", "tflite-fp16", "tflite-int8")
 
 
-def demo(out, *, fresh=False, minutes=None, train_images=4000, val_images=500, model=None, console=None):
+def demo(
+    out, *, fresh=False, minutes=None, train_images=4000, val_images=500, model=None, console=None
+):
     """Trains, evaluates and exports a detector of handwritten digits; keeps everything in `out`.
 
     A stopped demo continues where it was, a finished one is reused.
 
     Args:
-        out: folder; `data/`, `run/`, `export/`, `predictions.png` and `results.json` come to lie in it.
+        out: folder; `data/`, `run/`, `export/`, `predictions.png` and `results.json` come to lie in
+            it.
         fresh: start over.
         minutes: of training (default 4.7).
         train_images, val_images: size of the data set.
@@ -30,9 +35,9 @@ def demo(out, *, fresh=False, minutes=None, train_images=4000, val_images=500, m
     """
     from rich.console import Console
 
-    from .assemble import check_names
-    from .data import load, write_digits
-    from .training.state import prepare_folder, write_json
+    from ..data import load, write_digits
+    from ..detection.build import check_names
+    from ..training.state import prepare_folder, write_json
 
     console = console or Console()
     started = time.monotonic()
@@ -47,20 +52,31 @@ def demo(out, *, fresh=False, minutes=None, train_images=4000, val_images=500, m
     prepare_folder(out)
     write_json(out / "settings.json", settings)
     console.print(f"Everything is kept in {out}")
-    write_digits(out / "data", train_images=train_images, val_images=val_images, image_size=_image_size(model)[0])
+    write_digits(
+        out / "data",
+        train_images=train_images,
+        val_images=val_images,
+        image_size=_image_size(model)[0],
+    )
     train_set, validation_set = load(out / "data", "train"), load(out / "data", "val")
     console.print(
-        f"{_clock(started)}  data: {len(train_set.records)} pictures to train on, {len(validation_set.records)} to validate"
+        f"{_clock(started)}  data: {len(train_set.records)} pictures to train on, "
+        f"{len(validation_set.records)} to validate"
     )
-    detector = _trained(out / "run", train_set, validation_set, settings["minutes"], model or {}, console)
+    detector = _trained(
+        out / "run", train_set, validation_set, settings["minutes"], model or {}, console
+    )
     console.print(f"{_clock(started)}  trained: {detector.count_params():,} parameters; exporting")
     files = _exported(out / "export", detector, train_set)
     console.print(f"{_clock(started)}  exported, opened and compared: {', '.join(files)}")
-    rows = compare(out / "run", files, validation_set)
+    rows = compare_formats(out / "run", files, validation_set)
     _print_table(rows, console)
     _draw(detector, validation_set, out / "predictions.png")
     write_json(out / "results.json", rows)
-    console.print(f"{_clock(started)}  pictures with boxes: {out / 'predictions.png'}; curve: {out / 'run' / 'learning_curve.png'}")
+    console.print(
+        f"{_clock(started)}  pictures with boxes: {out / 'predictions.png'}; curve: "
+        f"{out / 'run' / 'learning_curve.png'}"
+    )
     return rows
 
 
@@ -86,14 +102,16 @@ def _claim(out, settings, fresh):
     if fresh:
         shutil.rmtree(out)
     elif found != settings:
-        raise ValueError(f"{out} holds a demo with other settings; give --fresh to start over, or another --out.")
+        raise ValueError(
+            f"{out} holds a demo with other settings; give --fresh to start over, or another --out."
+        )
 
 
 def _trained(folder, train_set, validation_set, minutes, model, console):
     import keras
 
-    from .assemble import build_detector
-    from .training import train
+    from ..detection.build import build_detector
+    from ..training import train
 
     if (folder / "detector.keras").is_file():
         return keras.models.load_model(folder / "detector.keras")
@@ -112,25 +130,32 @@ def _trained(folder, train_set, validation_set, minutes, model, console):
 
 def _exported(folder, detector, train_set):
     """Paths of the exported files by format; those that are there are not made again."""
-    from .data import pipeline
-    from .export import export_all, exported_path
+    from ..data import pipeline
+    from ..export import export_all, exported_path
 
     folder.mkdir(exist_ok=True)
     wanted = tuple(each for each in FORMATS if not exported_path(folder, each).exists())
     if wanted:
-        export_all(detector, folder, wanted, calibration=pipeline(train_set.take(100), detector.image_size, 1))
+        export_all(
+            detector,
+            folder,
+            wanted,
+            calibration=pipeline(train_set.take(100), detector.image_size, 1),
+        )
     return {each: exported_path(folder, each) for each in FORMATS}
 
 
-def compare(run, files, dataset):
-    """AP, AP50, size and milliseconds per image (one thread) of a trained detector and its exported files, on one data set.
+def compare_formats(run, files, dataset):
+    """AP, AP50, size and milliseconds per image (one thread) of a trained detector and its exported
+    files, on one data set.
 
     Args:
-        run: the folder that `train` left: its last AP, measured on the same data set, is that of the Keras model.
+        run: the folder that `train` left: its last AP, measured on the same data set, is that of
+            the Keras model.
         files: paths of exported files by format. dataset: what the exported files are evaluated on.
     """
-    from .export import benchmark, open_exported
-    from .training import evaluate_ap
+    from ..export import benchmark, open_exported
+    from ..training import evaluate_ap
 
     trained = json.loads((run / "history.json").read_text())["ap"][-1]
     rows = [_row("keras", trained, run / "detector.keras", benchmark(run / "detector.keras"))]
@@ -141,7 +166,7 @@ def compare(run, files, dataset):
 
 
 def _row(name, numbers, path, milliseconds):
-    from .export import file_size
+    from ..export import file_size
 
     return {
         "format": name,
@@ -155,15 +180,25 @@ def _row(name, numbers, path, milliseconds):
 def _print_table(rows, console):
     from rich.table import Table
 
-    table = Table("format", *(("AP", "AP50", "kB", "ms per image, one thread")), title="The detector in every format")
+    table = Table(
+        "format",
+        *(("AP", "AP50", "kB", "ms per image, one thread")),
+        title="The detector in every format",
+    )
     for row in rows:
-        table.add_row(row["format"], f"{row['AP']:.4f}", f"{row['AP50']:.4f}", f"{row['kB']:,}", f"{row['ms']:.2f}")
+        table.add_row(
+            row["format"],
+            f"{row['AP']:.4f}",
+            f"{row['AP50']:.4f}",
+            f"{row['kB']:,}",
+            f"{row['ms']:.2f}",
+        )
     console.print(table)
 
 
 def _draw(detector, dataset, path, count=24):
-    from .data import read_image
-    from .plots import detection_grid, draw_boxes
+    from ..data import read_image
+    from ..images.draw import detection_grid, draw_boxes
 
     pictures = [read_image(record.path) for record in dataset.records[:count]]
     detection_grid(

@@ -1,16 +1,30 @@
-"""Reads and edits TFLite flatbuffers: operators, tensors that would crash XNNPACK, an int8 body joined to a float tail."""
+"""Reads and edits TFLite flatbuffers: operators, tensors that would crash XNNPACK, an int8 body
+joined to a float tail."""
 
 import collections
 import functools
 
 import numpy as np
 
-# XNNPACK refuses, or corrupts memory on, an int8 convolution whose requantisation factor reaches 256.
+# XNNPACK refuses, or corrupts memory on, an int8 convolution whose requantisation factor reaches
+# 256.
 _LARGEST_FACTOR = 256.0
 _SAFE_FACTOR = 128.0
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 # Operators that may read a tensor of any scale without their output's scale being tied to it.
-_FREE_READERS = (*_WEIGHTED, "MUL", "ADD", "SUB", "LOGISTIC", "TANH", "DEQUANTIZE", "QUANTIZE", "MEAN", "HARD_SWISH", "LEAKY_RELU")
+_FREE_READERS = (
+    *_WEIGHTED,
+    "MUL",
+    "ADD",
+    "SUB",
+    "LOGISTIC",
+    "TANH",
+    "DEQUANTIZE",
+    "QUANTIZE",
+    "MEAN",
+    "HARD_SWISH",
+    "LEAKY_RELU",
+)
 
 
 def parse(content):
@@ -50,17 +64,22 @@ def operator_name(model, operator):
 def operators(content):
     """How often each operator occurs, most frequent first."""
     model = parse(content)
-    counts = collections.Counter(operator_name(model, op) for graph in model.subgraphs for op in graph.operators)
+    counts = collections.Counter(
+        operator_name(model, op) for graph in model.subgraphs for op in graph.operators
+    )
     return dict(counts.most_common())
 
 
 def custom_operators(content):
     """Names of the operators that are not builtin."""
-    return sorted({code.customCode.decode() for code in parse(content).operatorCodes if code.customCode})
+    return sorted(
+        {code.customCode.decode() for code in parse(content).operatorCodes if code.customCode}
+    )
 
 
 def join(body, tail):
-    """One file of two: the outputs of `body` become the inputs of `tail`, by their names; quantisation stays as it is in each.
+    """One file of two: the outputs of `body` become the inputs of `tail`, by their names;
+    quantisation stays as it is in each.
 
     Both have one subgraph and one signature. Inputs are the body's, outputs the tail's.
     """
@@ -90,9 +109,10 @@ def join(body, tail):
 def mend_dead_tensors(content):
     """Widens the ranges of int8 tensors that were (almost) constant over the calibration data.
 
-    A unit whose output is zero over the whole calibration set gets a range of nearly nothing, so the factor from the sums of
-    its convolution to its steps passes 256, where XNNPACK fails or corrupts memory as soon as the file is opened. The steps of
-    such a tensor are made coarse enough; the values, all smaller than one step of what came in, stay.
+    A unit whose output is zero over the whole calibration set gets a range of nearly nothing, so
+    the factor from the sums of its convolution to its steps passes 256, where XNNPACK fails or
+    corrupts memory as soon as the file is opened. The steps of such a tensor are made coarse
+    enough; the values, all smaller than one step of what came in, stay.
 
     Returns:
         `(content, names of the tensors)`.
@@ -118,18 +138,26 @@ def _mend(model, graph, operator):
     if smallest * _SAFE_FACTOR / float(out.scale[0]) < _LARGEST_FACTOR:
         return False
     readers = [op for op in graph.operators if index in op.inputs]
-    tied = [operator_name(model, op) for op in readers if operator_name(model, op) not in _FREE_READERS]
+    tied = [
+        operator_name(model, op) for op in readers if operator_name(model, op) not in _FREE_READERS
+    ]
     if tied or index in graph.outputs:
-        from .verify import ExportError
+        from ..check.outputs import ExportError
 
         raise ExportError(
-            f"{graph.tensors[index].name.decode()!r} is constant over the calibration data and cannot be widened, because "
-            f"{tied or 'the file'} reads it as it is. Use more representative data, or train the model further."
+            f"{graph.tensors[index].name.decode()!r} is constant over the calibration data and "
+            f"cannot be widened, because "
+            f"{tied or 'the file'} reads it as it is. Use more representative data, or train the "
+            f"model further."
         )
     factor = smallest / float(out.scale[0])
     out.scale = np.asarray([smallest], "float32")
     for reader in readers:
-        if operator_name(model, reader) in _WEIGHTED and index == reader.inputs[0] and len(reader.inputs) > 2:
+        if (
+            operator_name(model, reader) in _WEIGHTED
+            and index == reader.inputs[0]
+            and len(reader.inputs) > 2
+        ):
             _rescale_bias(model, graph.tensors[reader.inputs[2]], factor)
     return True
 
@@ -141,4 +169,6 @@ def _rescale_bias(model, tensor, factor):
     buffer = model.buffers[tensor.buffer]
     values = np.frombuffer(bytes(buffer.data), "int32").astype("float64") / factor
     buffer.data = np.frombuffer(np.rint(values).astype("int32").tobytes(), "uint8")
-    tensor.quantization.scale = np.asarray(tensor.quantization.scale, "float32") * np.float32(factor)
+    tensor.quantization.scale = np.asarray(tensor.quantization.scale, "float32") * np.float32(
+        factor
+    )

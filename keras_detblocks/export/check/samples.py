@@ -14,22 +14,37 @@ def calibration_samples(signature, representative_data, most=None):
             parts = batch[: len(signature.inputs)] if isinstance(batch, (list, tuple)) else [batch]
             batch = dict(zip(signature.inputs, parts))
         if set(batch) != set(signature.inputs):
-            raise ValueError(f"Representative data must have the inputs {list(signature.inputs)}. Received: {list(batch)}")
+            raise ValueError(
+                f"Representative data must have the inputs {list(signature.inputs)}. Received: "
+                f"{list(batch)}"
+            )
         rows = {name: np.asarray(value) for name, value in batch.items()}
         for name, (shape, _) in signature.inputs.items():
-            if len(rows[name].shape) != len(shape) or any(s not in (None, n) for s, n in zip(shape[1:], rows[name].shape[1:])):
+            if len(rows[name].shape) != len(shape) or any(
+                s not in (None, n) for s, n in zip(shape[1:], rows[name].shape[1:])
+            ):
                 raise ValueError(
-                    f"Representative data for {name!r} must be batches {(None, *shape[1:])}. Received: {rows[name].shape}"
+                    f"Representative data for {name!r} must be batches {(None, *shape[1:])}. "
+                    f"Received: {rows[name].shape}"
                 )
         for i in range(len(next(iter(rows.values())))):
             if len(samples) == most:
                 return samples
-            samples.append({n: rows[n][i : i + 1].astype(dtype) for n, (_, dtype) in signature.inputs.items()})
+            samples.append(
+                {n: rows[n][i : i + 1].astype(dtype) for n, (_, dtype) in signature.inputs.items()}
+            )
     if not samples:
-        raise ValueError("`representative_data` is empty; int8 needs a few dozen inputs to find the ranges of activations.")
+        raise ValueError(
+            "`representative_data` is empty; int8 needs a few dozen inputs to find the ranges of "
+            "activations."
+        )
     return samples
 
 
 def comparison_samples(signature, representative_data):
     """A few of the representative inputs, or `None`."""
-    return None if representative_data is None else calibration_samples(signature, representative_data, COMPARED)
+    return (
+        None
+        if representative_data is None
+        else calibration_samples(signature, representative_data, COMPARED)
+    )

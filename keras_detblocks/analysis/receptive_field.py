@@ -1,4 +1,5 @@
-"""What a unit of a map sees: the theoretical receptive field, and the effective one (https://arxiv.org/abs/1701.04128)."""
+"""What a unit of a map sees: the theoretical receptive field, and the effective one
+(https://arxiv.org/abs/1701.04128)."""
 
 import functools
 import math
@@ -7,33 +8,39 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from .analysis import as_model
-from .backbones.pyramid import functional_form
+from ..backbones.pyramid import functional_form
+from .as_model import as_model
 
 __all__ = ["ReceptiveField", "effective_receptive_field", "theoretical_receptive_field"]
 
-LARGEST_PROBE = 16384  # pixels along a side; a field that does not fit into half of it is called infinite
+LARGEST_PROBE = (
+    16384  # pixels along a side; a field that does not fit into half of it is called infinite
+)
 _IMPULSE = 1e4  # outweighs what an image normalisation subtracts
 
 
 def theoretical_receptive_field(model_or_layer, channels=None):
-    """The side, in input pixels, of the smallest square that holds everything a unit of the output can see.
+    """The side, in input pixels, of the smallest square that holds everything a unit of the output
+    can see.
 
-    Measured, not derived from layer names, so that it works for any model and layer: with positive weights, no biases and a zero
-    image, an output unit differs from zero exactly where it sees an impulse. Nothing of the model is changed. Where maps are
-    upsampled the field depends on the unit's position, and the number holds up to the coarsest stride. Gates computed from a
-    global average (squeeze-and-excitation) do not count, an image-level pooling branch does.
+    Measured, not derived from layer names, so that it works for any model and layer: with positive
+    weights, no biases and a zero image, an output unit differs from zero exactly where it sees an
+    impulse. Nothing of the model is changed. Where maps are upsampled the field depends on the
+    unit's position, and the number holds up to the coarsest stride. Gates computed from a global
+    average (squeeze-and-excitation) do not count, an image-level pooling branch does.
 
     Args:
-        model_or_layer: a model with one input of dynamic height and width, or a layer that takes one map.
+        model_or_layer: a model with one input of dynamic height and width, or a layer that takes
+            one map.
         channels: number of input channels, for a layer or a subclassed model.
 
     Returns:
-        An int, `math.inf` where the field is the whole image (more than 8191 pixels); a dict of such numbers where the output is a
-        dict.
+        An int, `math.inf` where the field is the whole image (more than 8191 pixels); a dict of
+        such numbers where the output is a dict.
 
     Raises:
-        ValueError: if the input or an output is not a feature map, or the model's input has a fixed size.
+        ValueError: if the input or an output is not a feature map, or the model's input has a fixed
+            size.
 
     >>> theoretical_receptive_field(keras.layers.Conv2D(4, 3, dilation_rate=2, padding="same"), channels=3)
     5
@@ -43,10 +50,14 @@ def theoretical_receptive_field(model_or_layer, channels=None):
     return sides if isinstance(model.output, dict) else next(iter(sides.values()))
 
 
-def effective_receptive_field(model_or_layer, input_shape=None, output=None, samples=8, seed=0, inputs=None):
-    """How strongly each input pixel acts on the centre unit of the output: the gradient's magnitude, averaged over inputs.
+def effective_receptive_field(
+    model_or_layer, input_shape=None, output=None, samples=8, seed=0, inputs=None
+):
+    """How strongly each input pixel acts on the centre unit of the output: the gradient's
+    magnitude, averaged over inputs.
 
-    Paper: https://arxiv.org/abs/1701.04128. The unit's channels are weighted at random for each input, so that they do not cancel.
+    Paper: https://arxiv.org/abs/1701.04128. The unit's channels are weighted at random for each
+    input, so that they do not cancel.
 
     Args:
         model_or_layer: a model with one input, or a layer that takes one map.
@@ -69,7 +80,9 @@ def effective_receptive_field(model_or_layer, input_shape=None, output=None, sam
     if inputs is None and samples < 1:
         raise ValueError(f"`samples` must be at least 1. Received: samples={samples}")
     if inputs is None:
-        inputs = rng.normal(size=(samples, *_fixed_shape(model_or_layer, input_shape))).astype("float32")
+        inputs = rng.normal(size=(samples, *_fixed_shape(model_or_layer, input_shape))).astype(
+            "float32"
+        )
     inputs = np.asarray(inputs, "float32")
     model = _model(model_or_layer, inputs.shape[1:])
     names = list(_maps(model))
@@ -77,7 +90,9 @@ def effective_receptive_field(model_or_layer, input_shape=None, output=None, sam
         raise ValueError(f"`output` must be one of {names}. Received: output={output!r}")
     total = np.zeros(inputs.shape[1:3])
     for image in inputs:
-        total += np.abs(_centre_gradient(model, image[None], output or names[0], rng)).sum(axis=(0, -1))
+        total += np.abs(_centre_gradient(model, image[None], output or names[0], rng)).sum(
+            axis=(0, -1)
+        )
     return ReceptiveField(total / max(total.max(), np.finfo("float32").tiny))
 
 
@@ -89,7 +104,8 @@ class ReceptiveField:
 
     @property
     def size(self):
-        """Side of the square of as many pixels as lie within two standard deviations of a Gaussian: 4.55 % of the largest."""
+        """Side of the square of as many pixels as lie within two standard deviations of a Gaussian:
+        4.55 % of the largest."""
         return float(np.sqrt((self.map > 1 - 0.9545).sum()))
 
     @property
@@ -118,13 +134,16 @@ def _model(model_or_layer, shape):
 def _dynamic_model(model_or_layer, channels):
     model = functional_form(model_or_layer)
     if model is None and channels is None:
-        raise ValueError(f"`channels` is needed for a layer. Received: {model_or_layer.name!r} without it")
+        raise ValueError(
+            f"`channels` is needed for a layer. Received: {model_or_layer.name!r} without it"
+        )
     if model is None:
         return as_model(model_or_layer, (None, None, channels))
     if len(model.inputs) != 1 or model.inputs[0].shape[1:3] != (None, None):
         shapes = [tuple(x.shape) for x in model.inputs]
         raise ValueError(
-            "Expected a model with one input of dynamic height and width: build it with input_shape=(None, None, C), as the "
+            "Expected a model with one input of dynamic height and width: build it with "
+            "input_shape=(None, None, C), as the "
             f"probe is taller than wide. Received: inputs of {shapes}"
         )
     return model
@@ -135,29 +154,44 @@ def _fixed_shape(model_or_layer, input_shape):
     if input_shape is None and model is not None and len(model.inputs) == 1:
         input_shape = model.inputs[0].shape[1:]
     if input_shape is None or len(input_shape) != 3 or None in input_shape:
-        raise ValueError(f"Give `input_shape=(H, W, C)`, or `inputs`. Received: input_shape={input_shape}")
+        raise ValueError(
+            f"Give `input_shape=(H, W, C)`, or `inputs`. Received: input_shape={input_shape}"
+        )
     return tuple(input_shape)
 
 
 def _named(outputs):
     """A model's outputs by name; by number where they are no dict."""
-    return outputs if isinstance(outputs, dict) else {str(i): y for i, y in enumerate(keras.tree.flatten(outputs))}
+    return (
+        outputs
+        if isinstance(outputs, dict)
+        else {str(i): y for i, y in enumerate(keras.tree.flatten(outputs))}
+    )
 
 
 def _maps(model):
     """The model's symbolic outputs by name, all of them feature maps."""
     for name, y in _named(model.output).items():
         if len(y.shape) != 4:
-            raise ValueError(f"Expected outputs (B, H, W, C): take the model without its head. Received: {name} of {y.shape}")
+            raise ValueError(
+                f"Expected outputs (B, H, W, C): take the model without its head. Received: "
+                f"{name} of {y.shape}"
+            )
     return _named(model.output)
 
 
 def _side(model, name):
     """The field's side for one output: the larger one of the two axes."""
-    values = [[_probe_value(v) for v in group] for group in (model.trainable_variables, model.non_trainable_variables)]
+    values = [
+        [_probe_value(v) for v in group]
+        for group in (model.trainable_variables, model.non_trainable_variables)
+    ]
     spec = model.compute_output_spec(keras.KerasTensor((1, 1024, 1024, model.inputs[0].shape[-1])))
     shape = _named(spec)[name].shape
-    return max(_Probe(model, values, name, axis, max(1, round(1024 / shape[axis]))).side() for axis in (1, 2))
+    return max(
+        _Probe(model, values, name, axis, max(1, round(1024 / shape[axis]))).side()
+        for axis in (1, 2)
+    )
 
 
 @dataclass(frozen=True)
@@ -184,8 +218,9 @@ class _Probe:
     def field(self, length):
         """The number of pixels that one unit sees, or `length` where it sees too many.
 
-        An impulse at pixel p is seen by the units low(p) to high(p). With the output's stride s these rise by one from p to
-        p + s, so that unit 0 sees the pixels from the least p - s * high(p) to the largest p - s * low(p).
+        An impulse at pixel p is seen by the units low(p) to high(p). With the output's stride s
+        these rise by one from p to p + s, so that unit 0 sees the pixels from the least p - s *
+        high(p) to the largest p - s * low(p).
         """
         zero = self.response(length)
 
@@ -197,12 +232,15 @@ class _Probe:
         first, last = units(0)
         if last - first + 1 >= len(zero) // 2:
             return length
-        before = [_last_before_rise(lambda p, end=end: units(p)[end], self.stride) for end in (0, 1)]
+        before = [
+            _last_before_rise(lambda p, end=end: units(p)[end], self.stride) for end in (0, 1)
+        ]
         lowest = before[1] + 1 if before[1] + 1 < self.stride else 0
         return int(before[0] - lowest + self.stride * (units(lowest)[1] - units(before[0])[0])) + 1
 
     def response(self, length, position=None):
-        """The outputs `(length', C)` for an image of zeros, or with a line of impulses across it."""
+        """The outputs `(length', C)` for an image of zeros, or with a line of impulses across
+        it."""
         shape = (length, self.stride) if self.axis == 1 else (self.stride, length)
         x = np.zeros((1, *shape, self.model.inputs[0].shape[-1]), "float32")
         if position is not None:
@@ -213,10 +251,16 @@ class _Probe:
 
 
 def _widest_gap(model):
-    """From the first to the last tap of the most dilated convolution, in its own pixels: a short probe would miss these taps."""
-    pairs = [(getattr(layer, "dilation_rate", 1), getattr(layer, "kernel_size", 1)) for layer in model._flatten_layers()]
+    """From the first to the last tap of the most dilated convolution, in its own pixels: a short
+    probe would miss these taps."""
+    pairs = [
+        (getattr(layer, "dilation_rate", 1), getattr(layer, "kernel_size", 1))
+        for layer in model._flatten_layers()
+    ]
     dilated = [pair for pair in pairs if all(isinstance(each, tuple) for each in pair)]
-    return max([d * (k - 1) for rates, sizes in dilated for d, k in zip(rates, sizes) if d > 1], default=0)
+    return max(
+        [d * (k - 1) for rates, sizes in dilated for d, k in zip(rates, sizes) if d > 1], default=0
+    )
 
 
 def _last_before_rise(value, count):
@@ -229,7 +273,8 @@ def _last_before_rise(value, count):
 
 
 def _probe_value(variable):
-    """Kernels that average channels and add up pixels, identity normalisations: an impulse neither vanishes nor overflows."""
+    """Kernels that average channels and add up pixels, identity normalisations: an impulse neither
+    vanishes nor overflows."""
     name = variable.path.rpartition("/")[2]
     if "seed_generator" in variable.path:
         return variable.value
@@ -240,12 +285,15 @@ def _probe_value(variable):
 
 
 def _centre_gradient(model, image, name, rng):
-    """The gradient `(1, H, W, C)` of the output's centre unit, its channels weighted at random, with respect to the image."""
+    """The gradient `(1, H, W, C)` of the output's centre unit, its channels weighted at random,
+    with respect to the image."""
 
     def unit(x):
         y = _named(model(x, training=False))[name]
         weights = rng.normal(size=y.shape[-1]).astype("float32")
-        return keras.ops.sum(keras.ops.cast(y[0, _centre(y.shape[1]), _centre(y.shape[2])], "float32") * weights)
+        return keras.ops.sum(
+            keras.ops.cast(y[0, _centre(y.shape[1]), _centre(y.shape[2])], "float32") * weights
+        )
 
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

@@ -1,4 +1,5 @@
-"""Writes an export beside its place, opens and runs it, compares it with Keras, and only then moves it there."""
+"""Writes an export beside its place, opens and runs it, compares it with Keras, and only then moves
+it there."""
 
 import contextlib
 import os
@@ -9,16 +10,25 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .graph import is_dynamic, sample_inputs
-from .session import Session, SessionError
+from ..graph import is_dynamic, sample_inputs
+from ..runtime.session import Session, SessionError
 
-# Largest error allowed, as a share of the output's range: float32 differs by the order of sums, float16 by its 11 bits.
-# int8 is judged by its mean error, since single values may saturate, and by the range with zero in it, which its steps divide.
+# Largest error allowed, as a share of the output's range: float32 differs by the order of sums,
+# float16 by its 11 bits. int8 is judged by its mean error, since single values may saturate, and by
+# the range with zero in it, which its steps divide.
 TOLERANCES = {None: 2e-3, "fp16": 3e-2, "int8": 0.04}
-# Where a detector's metadata lie: a file beside the graph of a SavedModel and in TFLite files, a property of ONNX files.
+# Where a detector's metadata lie: a file beside the graph of a SavedModel and in TFLite files, a
+# property of ONNX files.
 METADATA_FILE, METADATA_KEY = "keras_detblocks.json", "keras_detblocks"
 # What a folder may hold that an export replaces.
-_SAVED_MODEL = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra", METADATA_FILE}
+_SAVED_MODEL = {
+    "saved_model.pb",
+    "fingerprint.pb",
+    "variables",
+    "assets",
+    "assets.extra",
+    METADATA_FILE,
+}
 
 
 @dataclass(frozen=True)
@@ -28,7 +38,8 @@ class ExportReport:
     Attributes:
         path: of the file or folder. size: in bytes.
         max_error: output name -> largest absolute difference to Keras.
-        operators: operator -> how often (TFLite, ONNX). partitions: parts that TFLite's CPU delegate took.
+        operators: operator -> how often (TFLite, ONNX). partitions: parts that TFLite's CPU
+            delegate took.
         mended: names of tensors mended before int8 (dead over the calibration set).
         detections: for a detector, how many detections were matched with Keras, of how many.
     """
@@ -55,20 +66,27 @@ class ExportReport:
 
 
 class ExportError(ValueError):
-    """An export that does not open, does not run or does not agree with Keras; no file is left behind."""
+    """An export that does not open, does not run or does not agree with Keras; no file is left
+    behind."""
 
 
 @contextlib.contextmanager
 def staged(path):
-    """A temporary path in the folder of `path`, moved to `path` when the block ends well and removed when it does not."""
+    """A temporary path in the folder of `path`, moved to `path` when the block ends well and
+    removed when it does not."""
     path = pathlib.Path(path)
     if path.is_dir() and {each.name for each in path.iterdir()} - _SAVED_MODEL:
-        raise ExportError(f"{path} is a folder with other files in it, which will not be replaced: choose another path.")
+        raise ExportError(
+            f"{path} is a folder with other files in it, which will not be replaced: choose "
+            f"another path."
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     except OSError as error:
-        raise OSError(f"Cannot write to {path.parent}: {error.strerror}. Choose a folder that can be written.") from error
+        raise OSError(
+            f"Cannot write to {path.parent}: {error.strerror}. Choose a folder that can be written."
+        ) from error
     try:
         yield folder / path.name
         if path.is_dir():
@@ -80,7 +98,11 @@ def staged(path):
 
 def size_of(path):
     path = pathlib.Path(path)
-    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) if path.is_dir() else path.stat().st_size
+    return (
+        sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+        if path.is_dir()
+        else path.stat().st_size
+    )
 
 
 def keras_outputs(signature, arrays):
@@ -88,17 +110,21 @@ def keras_outputs(signature, arrays):
     import keras
 
     values = [keras.ops.convert_to_tensor(arrays[name]) for name in signature.inputs]
-    return {name: np.asarray(keras.ops.convert_to_numpy(value)) for name, value in signature.call(*values).items()}
+    return {
+        name: np.asarray(keras.ops.convert_to_numpy(value))
+        for name, value in signature.call(*values).items()
+    }
 
 
-def compare(path, signature, precision=None, samples=None, tolerance=None):
+def compare_outputs(path, signature, precision=None, samples=None, tolerance=None):
     """Runs the file on samples and compares it with Keras.
 
     Args:
         path: of the export.
         signature: what Keras computes.
         precision: `None` (float32), `"fp16"` or `"int8"`: chooses the tolerance.
-        samples: list of dicts of arrays; a random one by default, two of different sizes where these are dynamic.
+        samples: list of dicts of arrays; a random one by default, two of different sizes where
+            these are dynamic.
         tolerance: another one.
 
     Returns:
@@ -107,14 +133,18 @@ def compare(path, signature, precision=None, samples=None, tolerance=None):
     Raises:
         ExportError: if an output is missing, of another shape or further off than the tolerance.
     """
-    samples = samples or [sample_inputs(signature, seed) for seed in range(2 if is_dynamic(signature) else 1)]
+    samples = samples or [
+        sample_inputs(signature, seed) for seed in range(2 if is_dynamic(signature) else 1)
+    ]
     expected = [keras_outputs(signature, arrays) for arrays in samples]
     try:
         with Session(path) as session:
             got = [session(**cast_inputs(arrays, session.inputs)) for arrays in samples]
             partitions = session.partitions
     except SessionError as error:
-        raise ExportError(f"The exported file was written but is unusable, and was removed: {error}") from error
+        raise ExportError(
+            f"The exported file was written but is unusable, and was removed: {error}"
+        ) from error
     tolerance = TOLERANCES[precision] if tolerance is None else tolerance
     errors = {}
     for name in signature.outputs:
@@ -133,9 +163,15 @@ def cast_inputs(arrays, inputs):
 def _error(name, pairs, precision, tolerance):
     for want, have in pairs:
         if have is None or have.shape != want.shape:
-            raise ExportError(f"Output {name!r} should be {want.shape}; the file returns {None if have is None else have.shape}.")
+            raise ExportError(
+                f"Output {name!r} should be {want.shape}; the file returns "
+                f"{None if have is None else have.shape}."
+            )
         if not np.isfinite(want).all():
-            raise ExportError(f"Keras itself returns NaN or infinity in output {name!r}: train or repair the model first.")
+            raise ExportError(
+                f"Keras itself returns NaN or infinity in output {name!r}: train or repair the "
+                f"model first."
+            )
     difference = np.concatenate([np.abs(w.astype("float64") - h).ravel() for w, h in pairs])
     reference = np.concatenate([w.astype("float64").ravel() for w, _ in pairs])
     off, scale = difference.max(), np.abs(reference).max()
@@ -143,7 +179,8 @@ def _error(name, pairs, precision, tolerance):
         off, scale = difference.mean(), max(reference.max(), 0.0) - min(reference.min(), 0.0)
     if not off <= tolerance * max(scale, 1e-3):
         raise ExportError(
-            f"Output {name!r} of the exported file differs from Keras by {off:.3g} where values reach {scale:.3g} (tolerance "
+            f"Output {name!r} of the exported file differs from Keras by {off:.3g} where values "
+            f"reach {scale:.3g} (tolerance "
             f"{tolerance:g} of that). Nothing was written."
         )
     return float(difference.max())

@@ -1,21 +1,27 @@
-"""Files packed into a model file, and their reading: a `.tflite` file ends in a zip archive, which its runtimes ignore."""
+"""Files packed into a model file, and their reading: a `.tflite` file ends in a zip archive, which
+its runtimes ignore."""
 
 import io
 import json
 import pathlib
 import zipfile
 
+from ..check.outputs import METADATA_FILE, METADATA_KEY
 from .session import Session, kind_of
-from .verify import METADATA_FILE, METADATA_KEY
 
 
 def packed(about):
-    """The files that travel in a TFLite file, by name: the metadata, and one class name per line."""
-    return {METADATA_FILE: json.dumps(about, indent=1), "labels.txt": "\n".join(about["class_names"]) + "\n"}
+    """The files that travel in a TFLite file, by name: the metadata, and one class name per
+    line."""
+    return {
+        METADATA_FILE: json.dumps(about, indent=1),
+        "labels.txt": "\n".join(about["class_names"]) + "\n",
+    }
 
 
 def with_files(content, files):
-    """The bytes of a TFLite file with a zip archive of `files` (name -> text) behind them, as MediaPipe's label files are."""
+    """The bytes of a TFLite file with a zip archive of `files` (name -> text) behind them, as
+    MediaPipe's label files are."""
     stream = io.BytesIO(content)
     stream.seek(0, io.SEEK_END)
     with zipfile.ZipFile(stream, "a") as archive:
@@ -36,12 +42,19 @@ def read_metadata(path, session=None):
         text = (path / METADATA_FILE).read_text()
     elif kind == "tflite" and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            text = archive.read(METADATA_FILE).decode() if METADATA_FILE in archive.namelist() else None
+            text = (
+                archive.read(METADATA_FILE).decode()
+                if METADATA_FILE in archive.namelist()
+                else None
+            )
     elif kind == "onnx":
         text = _onnx(path, session)
     about = json.loads(text) if text else {}
     if about.get("format") != "keras_detblocks.detector":
-        raise ValueError(f"{path} is not a detector exported by keras_detblocks: it carries no class names and image size.")
+        raise ValueError(
+            f"{path} is not a detector exported by keras_detblocks: it carries no class names and "
+            f"image size."
+        )
     return about
 
 

@@ -1,4 +1,5 @@
-"""Opens an exported file in a process of its own and runs it: one interface to SavedModel, ONNX and TFLite files."""
+"""Opens an exported file in a process of its own and runs it: one interface to SavedModel, ONNX and
+TFLite files."""
 
 import os
 import pathlib
@@ -8,7 +9,12 @@ import sys
 import tempfile
 
 _WORKER = pathlib.Path(__file__).with_name("worker.py")
-_RUNTIMES = {"tflite": "ai_edge_litert", "onnx": "onnxruntime", "saved_model": "tensorflow", "keras": "tensorflow"}
+_RUNTIMES = {
+    "tflite": "ai_edge_litert",
+    "onnx": "onnxruntime",
+    "saved_model": "tensorflow",
+    "keras": "tensorflow",
+}
 
 
 def kind_of(path):
@@ -24,7 +30,9 @@ def kind_of(path):
         if path.suffix in (".onnx", ".keras"):
             return path.suffix[1:]
     what = "nothing is there" if not path.exists() else "it is neither"
-    raise ValueError(f"Expected a SavedModel folder, an .onnx file or a .tflite file at {path}, but {what}.")
+    raise ValueError(
+        f"Expected a SavedModel folder, an .onnx file or a .tflite file at {path}, but {what}."
+    )
 
 
 class SessionError(ValueError):
@@ -32,14 +40,17 @@ class SessionError(ValueError):
 
 
 class Session:
-    """A running copy of an exported file (or of a saved detector): call it with a dict of arrays, get a dict of arrays.
+    """A running copy of an exported file (or of a saved detector): call it with a dict of arrays,
+    get a dict of arrays.
 
-    The file runs in a child process, where it cannot harm this one, on `num_threads` threads. `seconds` is what the last call
-    took there, transfers excluded. Close it, or use it in a `with` statement.
+    The file runs in a child process, where it cannot harm this one, on `num_threads` threads.
+    `seconds` is what the last call took there, transfers excluded. Close it, or use it in a `with`
+    statement.
 
     Attributes:
         inputs: name -> (shape, dtype name). outputs: names.
-        partitions: TFLite: number of parts that the CPU delegate took (1 is best; None for other formats).
+        partitions: TFLite: number of parts that the CPU delegate took (1 is best; None for other
+            formats).
     """
 
     def __init__(self, path, num_threads=1):
@@ -49,13 +60,20 @@ class Session:
         self._errors = tempfile.TemporaryFile()
         # -P: the folder of the script, with our onnx.py in it, must not shadow packages.
         command = [sys.executable, "-P", str(_WORKER), self.path, self.kind, str(num_threads)]
-        folders = [str(_WORKER.parent.parent.parent), os.environ.get("PYTHONPATH", "")]  # of this package, for a .keras file
+        folders = [
+            str(_WORKER.parents[3]),
+            os.environ.get("PYTHONPATH", ""),
+        ]  # of this package, for a .keras file
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))},
+            env={
+                "TF_CPP_MIN_LOG_LEVEL": "2",
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(filter(None, folders)),
+            },
         )
         about = self._receive("opened")
         self.inputs, self.outputs = about["inputs"], about["outputs"]
@@ -75,18 +93,26 @@ class Session:
         try:
             value = pickle.load(self._process.stdout)
         except EOFError:
-            value = f"the runtime ended with code {self._process.wait()}. {self._last_words()}".strip()
+            value = (
+                f"the runtime ended with code {self._process.wait()}. {self._last_words()}".strip()
+            )
         if isinstance(value, str):
             self.close()
             missing = _RUNTIMES[self.kind]
             if f"No module named '{missing}" in value:
-                raise ImportError(f"Running {self.path} needs {missing}: pip install 'keras_detblocks[export]'")
+                raise ImportError(
+                    f"Running {self.path} needs {missing}: pip install 'keras_detblocks[export]'"
+                )
             raise SessionError(f"{self.path} could not be {what}: {value}")
         return value
 
     def _last_words(self):
         self._errors.seek(0)
-        lines = [line for line in self._errors.read().decode(errors="replace").splitlines() if line.strip()]
+        lines = [
+            line
+            for line in self._errors.read().decode(errors="replace").splitlines()
+            if line.strip()
+        ]
         return " | ".join(lines[-3:])
 
     def close(self):

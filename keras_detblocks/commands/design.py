@@ -4,13 +4,13 @@ import json
 import pathlib
 import runpy
 
-from .report import report
-from .results import load_sweep
-from .sampling import sample
-from .spaces import SPACES, is_space
-from .study import spec_to_dict
-from .sweep import sweep
-from .tasks import KERAS_DATASETS, Classification
+from ..design.report import report
+from ..design.results import load_sweep
+from ..design.sampling import sample
+from ..design.spaces import SPACES, is_space
+from ..design.study import spec_to_dict
+from ..design.sweep import sweep
+from ..design.tasks import KERAS_DATASETS, Classification
 
 
 def add_design(verb):
@@ -43,19 +43,39 @@ def _add_sample(action):
 
 
 def _add_sweep(action):
-    """train nets of a space; run the same command again, here or on another machine, to continue or to help"""
+    """train nets of a space; run the same command again, here or on another machine, to continue or
+    to help"""
     _population_options(action, image_size=32)
-    action.add_argument("--out", type=pathlib.Path, default=pathlib.Path("sweep"), help="folder (default: %(default)s)")
-    action.add_argument("--storage", default=None, help="database that all workers reach, such as postgresql://user@host/db")
+    action.add_argument(
+        "--out",
+        type=pathlib.Path,
+        default=pathlib.Path("sweep"),
+        help="folder (default: %(default)s)",
+    )
+    action.add_argument(
+        "--storage",
+        default=None,
+        help="database that all workers reach, such as postgresql://user@host/db",
+    )
     action.add_argument("--name", default=None, help="of the study (default: the space's)")
-    action.add_argument("--dataset", default="digits", help=f"digits, {', '.join(KERAS_DATASETS)} (default: %(default)s)")
+    action.add_argument(
+        "--dataset",
+        default="digits",
+        help=f"digits, {', '.join(KERAS_DATASETS)} (default: %(default)s)",
+    )
     action.add_argument("--epochs", type=int, default=5)
     action.add_argument("--batch-size", type=int, default=64)
     action.add_argument("--learning-rate", type=float, default=0.1)
     action.add_argument("--search", choices=("random", "tpe"), default="random")
 
     def run(options):
-        task = Classification(options.dataset, options.epochs, options.image_size, options.batch_size, options.learning_rate)
+        task = Classification(
+            options.dataset,
+            options.epochs,
+            options.image_size,
+            options.batch_size,
+            options.learning_rate,
+        )
         result = sweep(
             _space(options.space),
             options.number,
@@ -71,7 +91,10 @@ def _add_sweep(action):
         )
         print(f"{len(result)} nets trained, {len(result.failures)} failed")
         if not len(result):
-            raise ValueError(f"No net could be trained. The first reason: {result.failures[0][1] if result.failures else 'none'}.")
+            raise ValueError(
+                f"No net could be trained. The first reason: "
+                f"{result.failures[0][1] if result.failures else 'none'}."
+            )
         print(f"least error {result.errors[0]:.4g}: {result.specs[0]!r}")
 
     return run
@@ -79,13 +102,27 @@ def _add_sweep(action):
 
 def _add_report(action):
     """write one HTML page on the sweeps of a storage: distributions, trends, the best net"""
-    action.add_argument("names", nargs="*", help="studies, the first being what the others are compared with (default: all)")
-    action.add_argument("--out", type=pathlib.Path, default=pathlib.Path("sweep"), help="folder (default: %(default)s)")
-    action.add_argument("--storage", default=None, help="database of the sweeps (default: sweep.db in the folder)")
+    action.add_argument(
+        "names",
+        nargs="*",
+        help="studies, the first being what the others are compared with (default: all)",
+    )
+    action.add_argument(
+        "--out",
+        type=pathlib.Path,
+        default=pathlib.Path("sweep"),
+        help="folder (default: %(default)s)",
+    )
+    action.add_argument(
+        "--storage", default=None, help="database of the sweeps (default: sweep.db in the folder)"
+    )
 
     def run(options):
         if options.storage is None and not (options.out / "sweep.db").exists():
-            raise ValueError(f"No sweep in {options.out}: expected the file sweep.db there. Give --out or --storage.")
+            raise ValueError(
+                f"No sweep in {options.out}: expected the file sweep.db there. Give --out or "
+                f"--storage."
+            )
         storage = options.storage or f"sqlite:///{options.out / 'sweep.db'}"
         results = load_sweep(storage, options.names or "*")
         print(report(results, options.out / "report.html"))
@@ -94,14 +131,29 @@ def _add_report(action):
 
 
 def _population_options(action, image_size):
-    action.add_argument("space", help=f"{', '.join(SPACES)}, or FILE.py:NAME of a space of one's own")
-    action.add_argument("-n", "--number", type=int, default=20, help="of nets (default: %(default)s)")
+    action.add_argument(
+        "space", help=f"{', '.join(SPACES)}, or FILE.py:NAME of a space of one's own"
+    )
+    action.add_argument(
+        "-n", "--number", type=int, default=20, help="of nets (default: %(default)s)"
+    )
     for name in ("macs", "params", "activations"):
         action.add_argument(
-            f"--{name}", type=float, nargs=2, metavar=("LOW", "HIGH"), help=f"keep nets within this range of {name}"
+            f"--{name}",
+            type=float,
+            nargs=2,
+            metavar=("LOW", "HIGH"),
+            help=f"keep nets within this range of {name}",
         )
-    action.add_argument("--image-size", type=int, default=image_size, help="side in pixels (default: %(default)s)")
-    action.add_argument("--classes", type=int, default=1000 if image_size == 224 else 10, help="(default: %(default)s)")
+    action.add_argument(
+        "--image-size", type=int, default=image_size, help="side in pixels (default: %(default)s)"
+    )
+    action.add_argument(
+        "--classes",
+        type=int,
+        default=1000 if image_size == 224 else 10,
+        help="(default: %(default)s)",
+    )
     action.add_argument("--seed", type=int, default=0)
 
 
@@ -116,8 +168,12 @@ def _space(text):
         return SPACES[text]
     path, _, name = text.rpartition(":")
     if not path:
-        raise ValueError(f"Expected a space among {', '.join(SPACES)}, or FILE.py:NAME. Received: {text!r}.")
+        raise ValueError(
+            f"Expected a space among {', '.join(SPACES)}, or FILE.py:NAME. Received: {text!r}."
+        )
     defined = runpy.run_path(path)
     if not is_space(defined.get(name)):
-        raise ValueError(f"Expected {name!r} in {path} to be a design space. Received: {defined.get(name)!r}.")
+        raise ValueError(
+            f"Expected {name!r} in {path} to be a design space. Received: {defined.get(name)!r}."
+        )
     return defined[name]

@@ -1,8 +1,9 @@
 """Runs one exported file in a process of its own; started by `session.Session`, never imported.
 
-A process of its own, because a bad int8 file can crash its interpreter, and because a fair time on one thread needs a TensorFlow
-that was started with one. Imports NumPy and the runtime of the file's format alone. Speaks pickles over its standard streams:
-first `{"inputs": {name: (shape, dtype)}, "outputs": [...], ...}`, then for each dict of arrays a pair (dict of arrays, seconds).
+A process of its own, because a bad int8 file can crash its interpreter, and because a fair time on
+one thread needs a TensorFlow that was started with one. Imports NumPy and the runtime of the file's
+format alone. Speaks pickles over its standard streams: first `{"inputs": {name: (shape, dtype)},
+"outputs": [...], ...}`, then for each dict of arrays a pair (dict of arrays, seconds).
 """
 
 import os
@@ -18,8 +19,15 @@ def open_tflite(path, threads):
     interpreter.allocate_tensors()
     partitions = sum(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details())
     runner = interpreter.get_signature_runner()
-    inputs = {name: (tuple(map(int, d["shape"])), d["dtype"].__name__) for name, d in runner.get_input_details().items()}
-    about = {"inputs": inputs, "outputs": list(runner.get_output_details()), "partitions": partitions}
+    inputs = {
+        name: (tuple(map(int, d["shape"])), d["dtype"].__name__)
+        for name, d in runner.get_input_details().items()
+    }
+    about = {
+        "inputs": inputs,
+        "outputs": list(runner.get_output_details()),
+        "partitions": partitions,
+    }
     return about, lambda arrays: runner(**arrays)
 
 
@@ -33,7 +41,11 @@ def open_onnx(path, threads):
     dtypes = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int32)": "int32"}
     inputs = {i.name: (tuple(i.shape), dtypes.get(i.type, i.type)) for i in session.get_inputs()}
     outputs = [o.name for o in session.get_outputs()]
-    about = {"inputs": inputs, "outputs": outputs, "metadata": dict(session.get_modelmeta().custom_metadata_map)}
+    about = {
+        "inputs": inputs,
+        "outputs": outputs,
+        "metadata": dict(session.get_modelmeta().custom_metadata_map),
+    }
     return about, lambda arrays: dict(zip(outputs, session.run(outputs, arrays)))
 
 
@@ -63,20 +75,31 @@ def open_keras(path, threads):
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     model = keras.models.load_model(path, compile=False)
-    serve = tf.function(lambda image: model.postprocess(model(image, training=False), tuple(image.shape[1:3])))
+    serve = tf.function(
+        lambda image: model.postprocess(model(image, training=False), tuple(image.shape[1:3]))
+    )
 
     def run(arrays):
         return {name: value.numpy() for name, value in serve(tf.constant(arrays["image"])).items()}
 
-    return {"inputs": {"image": (tuple(model.input_shape), "float32")}, "outputs": ["boxes", "scores", "labels", "count"]}, run
+    return {
+        "inputs": {"image": (tuple(model.input_shape), "float32")},
+        "outputs": ["boxes", "scores", "labels", "count"],
+    }, run
 
 
-OPENERS = {"tflite": open_tflite, "onnx": open_onnx, "saved_model": open_saved_model, "keras": open_keras}
+OPENERS = {
+    "tflite": open_tflite,
+    "onnx": open_onnx,
+    "saved_model": open_saved_model,
+    "keras": open_keras,
+}
 
 
 def main():
     path, kind, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    # The runtimes write to standard output; the answers go through a copy of it that only this function knows.
+    # The runtimes write to standard output; the answers go through a copy of it that only this
+    # function knows.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
 

@@ -1,0 +1,58 @@
+"""The table of backbones."""
+
+from ..backbones import catalogue
+
+__all__ = ["model_table", "print_model_table"]
+
+
+def model_table(filter=""):
+    """One row per backbone that `keras_detblocks.list_models()` names, and per published net that a
+    call alone builds.
+
+    Args:
+        filter: only names that contain it, in any case.
+
+    Returns:
+        A list of dicts: name (a constructor, or a call such as `RegNetY("64gf")`), params, macs and
+            activations (at 224x224, 1000
+        classes), strides and channels of P2 to P5; weights (id of the checkpoint that
+        `weights="imagenet"` loads, or None), its top1 (accuracy in percent) and licence;
+        checkpoints: every one that is published, as `(id, top1, licence, classes)`, where top1
+        holds pairs (side of the image, percent).
+
+    >>> [each.id for each in model_table("RegNetY032")[0]["checkpoints"]]
+    ['timm/regnety_032.pycls_in1k', 'timm/regnety_032.tv2_in1k', 'timm/regnety_032.ra_in1k']
+    """
+    return [catalogue.row(name) for name in catalogue.names() if filter.lower() in name.lower()]
+
+
+def print_model_table(filter=""):
+    """Prints `model_table`: a line per net, and below it one per checkpoint."""
+    rows = model_table(filter)
+    if not rows:
+        print(f"No model has {filter!r} in its name.")
+        return
+    print(
+        f"{'model':20}{'params':>9}{'MACs':>10}{'activations':>13}   channels of P2 to P5 "
+        f"(strides 4 to 32)"
+    )
+    print(f"    {'weights':38}{'top-1 % at image side':30}licence")
+    for row in rows:
+        size = (
+            f"{row['params'] / 1e6:8.2f}M{row['macs'] / 1e9:9.2f}G{row['activations'] / 1e6:12.2f}M"
+        )
+        print(f"{row['name']:20}{size}   {', '.join(map(str, row['channels']))}")
+        for weights in row["checkpoints"]:
+            mark = "*" if weights.id == row["weights"] else " "
+            print(f"  {mark} {weights.id:38}{_top1(weights):30}{weights.licence}")
+        if not row["checkpoints"]:
+            print("    none known")
+    print(
+        '* what weights="imagenet" loads. MACs and activations are those at 224x224, with 1000 classes.'
+    )
+
+
+def _top1(weights):
+    if weights.top1:
+        return ", ".join(f"{percent:.2f} at {side}" for side, percent in weights.top1)
+    return f"{weights.classes} other classes" if weights.classes else "no classifier"

@@ -1,0 +1,1 @@
+"""Whether a written file agrees with Keras."""

@@ -1,0 +1,1 @@
+"""One file per format: writes it, then opens and compares it."""

@@ -1,0 +1,72 @@
+"""Pictures: boxes on images, grids of them, the learning curve of a run, receptive fields."""
+
+import math
+import os
+import pathlib
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+# Okabe and Ito's colours, which colour-blind people can tell apart, without black.
+COLORS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
+
+
+def draw_boxes(image, boxes, labels=None, scores=None, class_names=None, width=None):
+    """Draws boxes with names and scores onto a picture.
+
+    Args:
+        image: PIL image, or array `(H, W, 3)` of 0 to 255.
+        boxes: `(n, 4)` as x_min, y_min, x_max, y_max in pixels.
+        labels, scores: `(n,)`, or `None`.
+        class_names: names by label.
+        width: of the lines in pixels; by default with the picture's size.
+
+    Returns:
+        A new PIL image.
+    """
+    picture = (
+        (image if isinstance(image, Image.Image) else Image.fromarray(np.asarray(image, "uint8")))
+        .convert("RGB")
+        .copy()
+    )
+    draw = ImageDraw.Draw(picture)
+    width = width or max(2, round(max(picture.size) / 250))
+    font = ImageFont.load_default(size=max(10, round(max(picture.size) / 32)))
+    for i, box in enumerate(np.asarray(boxes, "float64").reshape(-1, 4)):
+        label = None if labels is None else int(labels[i])
+        color = COLORS[(label or 0) % len(COLORS)]
+        draw.rectangle([float(v) for v in box], outline=color, width=width)
+        text = "" if label is None else str(class_names[label]) if class_names else str(label)
+        text += "" if scores is None else f" {float(scores[i]):.2f}"
+        if text.strip():
+            _tag(draw, picture, box, text.strip(), color, font)
+    return picture
+
+
+def _tag(draw, picture, box, text, color, font):
+    left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
+    x = min(max(box[0], 0), max(picture.width - right, 0))
+    y = box[1] - bottom - 1 if box[1] > bottom else box[1]
+    draw.rectangle([x, y, x + right + 1, y + bottom + 1], fill=color)
+    draw.text((x + 1, y), text, fill="black", font=font)
+
+
+def detection_grid(pictures, path, columns=6, cell=240):
+    """Writes a PNG of pictures side by side, each scaled to fit a square cell; returns the path."""
+    rows = math.ceil(len(pictures) / columns)
+    canvas = Image.new("RGB", (columns * cell, rows * cell), "white")
+    for i, picture in enumerate(pictures):
+        scale = (cell - 4) / max(picture.size)
+        small = picture.resize(
+            (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+        )
+        canvas.paste(small, ((i % columns) * cell + 2, (i // columns) * cell + 2))
+    return _save(canvas, path)
+
+
+def _save(image, path):
+    path = pathlib.Path(path)
+    part = path.with_name("part-" + path.name)
+    image.save(part)
+    os.replace(part, path)
+    return path

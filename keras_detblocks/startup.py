@@ -1,0 +1,35 @@
+"""What must be settled before TensorFlow is imported: oneDNN, and a command line without its log.
+
+On processors for which TensorFlow leaves oneDNN off, its CPU kernels cannot differentiate grouped
+convolutions, and the fallback is slower: `TF_ENABLE_ONEDNN_OPTS=1` is the default here. A user's
+own choice stays, and so does `TF_CPP_MIN_LOG_LEVEL` where it is set.
+"""
+
+import contextlib
+import os
+import sys
+
+
+@contextlib.contextmanager
+def hidden_stderr():
+    """Within it, standard error goes nowhere, for C++ libraries that write past Python."""
+    keep = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(keep, 2)
+        os.close(keep)
+
+
+def _on_command_line():
+    return os.path.basename(sys.argv[0] if sys.argv else "") in ("detblocks", "-m")
+
+
+if "tensorflow" not in sys.modules:
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    # The command has messages of its own; TensorFlow writes some before it reads the level.
+    if _on_command_line() and os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3":
+        with hidden_stderr():
+            import keras  # noqa: F401
