@@ -11,7 +11,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "keras_detblocks"
 # A file may import from the rows above its own, and within its own room. Rooms on one row never
 # import each other.
 ROWS = [
-    ["startup", "version"],
+    ["checks", "files", "startup", "version"],
     ["images"],
     ["layers", "optimizers"],
     ["weights"],

@@ -68,9 +68,9 @@ def test_a_published_backbone_by_name():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"neck": "fqn"}, "Unknown neck 'fqn'. Did you mean fpn"),
-        ({"context": "sspf"}, "Unknown context block 'sspf'. Did you mean sppf"),
-        ({"backbone": "regnety08"}, "Unknown backbone 'regnety08'. Did you mean regnety08"),
+        ({"neck": "fqn"}, "Unknown neck 'fqn'. Did you mean 'fpn'"),
+        ({"context": "sspf"}, "Unknown context block 'sspf'. Did you mean 'sppf'"),
+        ({"backbone": "regnety08"}, "Unknown backbone 'regnety08'. Did you mean 'regnety08"),
     ],
 )
 def test_unknown_names_list_the_near_ones(options, message):

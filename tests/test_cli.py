@@ -298,7 +298,7 @@ def test_training_starts_from_a_detector(demo, tmp_path, capsys):
         (["train", "nowhere", "--out", "x"], "nowhere"),
         (["evaluate", "nowhere.keras", "data"], "No such model: nowhere.keras"),
         (["predict", "nowhere.keras", "a.png", "--out", "x"], "No such model"),
-        (["summary", "regnety8"], "Did you mean RegNetY"),
+        (["summary", "regnety8"], "Did you mean 'RegNetY"),
         (["summary", "RegNetY008", "--size", "16"], "Input size must be at least 32x32"),
         (
             ["summary", "RegNetY008", "--levels", "3-6"],

@@ -1,10 +1,10 @@
 """What there is to choose from: every backbone, its size, and its published weights."""
 
-import difflib
 import functools
 import re
 from typing import NamedTuple
 
+from ..checks import did_you_mean
 from . import cspnet, densenet, regnet
 from .complexity import complexity
 
@@ -146,8 +146,7 @@ def find(name):
     known = {_plain(each): each for each in names()}
     if _plain(name) in known:
         return known[_plain(name)]
-    near = [known[key] for key in difflib.get_close_matches(_plain(name), known, n=3, cutoff=0.3)]
-    hint = f"Did you mean {', '.join(near)}? " if near else ""
+    hint = did_you_mean(_plain(name), known.values())
     raise ValueError(
         f"Unknown backbone {name!r}. {hint}`list_models()` and `detblocks models` name all of them."
     )

@@ -6,13 +6,13 @@ makes different. The three largest come from SEER and SWAG (VISSL). Initializati
 fan-out; the last scale of a block starts at 1).
 """
 
-import difflib
 import math
 import re
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..checks import did_you_mean
 from .anynet import AnyNetSpec, anynet_trunk, fit_to_groups
 from .applications import Arguments, application, constructor, positive_ints
 
@@ -327,8 +327,7 @@ def _unknown_variant(family, variant):
         if key.startswith(f"regnet{family}_")
     ]
     known = [sizes[name.partition("_")[0]] + name[len(name.partition("_")[0]) :] for name in names]
-    near = difflib.get_close_matches(_short(family, variant), known, n=3, cutoff=0.3)
-    hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
+    hint = did_you_mean(_short(family, variant), known)
     return f"Unknown RegNet{family.upper()} variant. {hint}Known: {', '.join(known)}. Received: variant={variant!r}"
 
 

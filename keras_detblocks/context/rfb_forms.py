@@ -1,11 +1,10 @@
 """The forms of the Receptive Field Block as data: the published ones by name, and those that users
 write by hand."""
 
-import difflib
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .checks import is_int
+from ..checks import did_you_mean, is_int
 
 
 class Unit(NamedTuple):
@@ -162,11 +161,9 @@ PRESETS = {
 def preset(name):
     """The published form of a name."""
     if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.3)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(
-            f"`branches` must be one of {', '.join(PRESETS)}, or a tuple of branches. Received: "
-            f"branches={name!r}.{hint}"
+            f"`branches` must be one of {', '.join(PRESETS)}, or a tuple of branches. {did_you_mean(name, PRESETS, 1)}"
+            f"Received: branches={name!r}"
         )
     return PRESETS[name]
 

@@ -9,11 +9,12 @@ for validation are disjoint.
 import json
 import os
 import pathlib
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image
+
+from ..files import written_beside
 
 _VERSION = 1  # raise when the drawing changes, so that old folders are not reused
 _VALIDATION_SCANS = 397
@@ -71,11 +72,8 @@ def write_digits(out, train_images=4000, val_images=500, image_size=192, seed=0)
             f"write_digits: expected a new or empty folder; received {out}, which holds something "
             f"else. Name another one."
         )
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    _write_all(partial, settings)
-    shutil.rmtree(out, ignore_errors=True)
-    os.replace(partial, out)
+    with written_beside(out, durable=False) as part:
+        _write_all(part, settings)
     return out
 
 

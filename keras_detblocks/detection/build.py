@@ -1,11 +1,10 @@
 """Detectors by name: the tables behind `--backbone`, `--neck` and `--context`, and the function
 that puts the parts together."""
 
-import difflib
-
 from .. import backbones, necks
 from .. import context as context_blocks
 from ..backbones import AnyNet, AnyNetSpec
+from ..checks import look_up
 from .detector import Detector
 
 # Stages of the compact backbone that trains from scratch in minutes: RegNet's Y block, one stage
@@ -116,9 +115,9 @@ def check_names(backbone="compact", neck="fpn", context=None, **_):
     """Raises `ValueError` for an unknown name, with the near ones, before anything is built or
     written."""
     if neck is not None:
-        _lookup(NECKS, neck, "neck")
+        look_up(NECKS, neck, "neck")
     if context is not None:
-        _lookup(CONTEXTS, context, "context block")
+        look_up(CONTEXTS, context, "context block")
     if backbone != "compact":
         _maker(backbone)
 
@@ -145,7 +144,7 @@ def build_backbone(name, image_size, levels, weights=None):
 def _maker(name):
     """The constructor of a name of `list_models()`, in any case."""
     makers = {key.lower(): key for key in backbones.list_models()}
-    return getattr(backbones, _lookup(makers, name.lower(), "backbone"))
+    return getattr(backbones, look_up(makers, name.lower(), "backbone"))
 
 
 def _compact(image_size, levels):
@@ -162,12 +161,3 @@ def _compact(image_size, levels):
     return AnyNet(
         spec, include_top=False, input_shape=(*image_size, 3), levels=levels, name="compact"
     )
-
-
-def _lookup(table, name, kind):
-    if name not in table:
-        near = difflib.get_close_matches(name, table, n=3, cutoff=0.3) or list(table)
-        raise ValueError(
-            f"Unknown {kind} {name!r}. Did you mean {', '.join(near)}? Known: {', '.join(table)}."
-        )
-    return table[name]

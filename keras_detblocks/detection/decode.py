@@ -1,10 +1,9 @@
 """From a detector's raw outputs to boxes and scores, and from those to detections (non-maximum
 suppression)."""
 
-import re
-
 from keras import ops
 
+from ..checks import level_number
 from .boxes import distances_to_boxes, iou_matrix, level_points
 
 LOGITS, DISTANCES = "logits", "distances"
@@ -15,14 +14,6 @@ def level_names(outputs):
     "P3_distances": ..., "P4_logits": ...}`."""
     names = {key.removesuffix(f"_{LOGITS}") for key in outputs if key.endswith(f"_{LOGITS}")}
     return sorted(names, key=level_number)
-
-
-def level_number(name):
-    """The number in a level's name: 3 of `"P3"`."""
-    match = re.fullmatch(r"P(\d+)", name)
-    if match is None:
-        raise ValueError(f"A level is named P and its number, such as 'P3'. Received: {name!r}")
-    return int(match[1])
 
 
 def flatten(outputs, image_size):

@@ -5,7 +5,8 @@ import types
 import keras
 from keras import ops
 
-from .decode import candidates, decode, flatten, level_number, non_max_suppression
+from ..checks import level_number
+from .decode import candidates, decode, flatten, non_max_suppression
 from .head import AnchorFreeHead
 from .losses import BOX_LOSSES, CLASSIFICATION_LOSSES, PerImageLoss, detection_losses, over_replicas
 

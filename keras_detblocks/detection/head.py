@@ -6,8 +6,9 @@ import math
 import keras
 from keras import ops
 
+from ..checks import level_number
 from ..layers import Conv2D, activation_layer, normalization_layer
-from .decode import DISTANCES, LOGITS, level_number
+from .decode import DISTANCES, LOGITS
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")

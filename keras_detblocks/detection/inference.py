@@ -4,7 +4,8 @@ pixels."""
 import numpy as np
 from keras import ops
 
-from .decode import level_names, level_number
+from ..checks import level_number
+from .decode import level_names
 
 
 def detect(detector, images, score_threshold, batch_size):

@@ -1,13 +1,13 @@
 """From a Keras model to one frozen TensorFlow function of static shape with named inputs and
 outputs: the start of every format."""
 
-import math
 import re
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 
+from ..checks import level_number, level_size
 from ..layers.conv import native_convolutions
 
 # Names that Keras makes up; a file for other people gets better ones.
@@ -137,13 +137,8 @@ def _static(tensor, name, image_size, batch_size):
 
 
 def _of_level(name, size):
-    """The size of the map named so, for an image of this size: that of level l if it is called
-    `Pl`, else the image's."""
-    level = re.fullmatch(r"P(\d+)", name)
-    return tuple(
-        side if side is None else math.ceil(side / 2 ** int(level[1] if level else 0))
-        for side in size
-    )
+    """The size of the map named so, for an image of this size: that of level l if it is called `Pl`, else the image's."""
+    return level_size(size, level_number(name) or 0)
 
 
 def freeze(signature, unfused=False):
@@ -209,7 +204,7 @@ def _sample_shape(name, shape, seed):
     `Pl`, of P3 for others."""
     size = _SAMPLE_SIZES[seed % len(_SAMPLE_SIZES)]
     sides = _of_level(
-        "P0" if name == "image" else name if re.fullmatch(r"P\d+", name) else "P3", size
+        "P0" if name == "image" else name if level_number(name) is not None else "P3", size
     )
     return tuple(
         2 if n is None and i == 0 else sides[i - 1] if n is None else n for i, n in enumerate(shape)

@@ -1,11 +1,12 @@
 """Pictures: boxes on images, grids of them, the learning curve of a run, receptive fields."""
 
 import math
-import os
 import pathlib
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from ..files import written_beside
 
 # Okabe and Ito's colours, which colour-blind people can tell apart, without black.
 COLORS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
@@ -66,7 +67,6 @@ def detection_grid(pictures, path, columns=6, cell=240):
 
 def _save(image, path):
     path = pathlib.Path(path)
-    part = path.with_name("part-" + path.name)
-    image.save(part)
-    os.replace(part, path)
+    with written_beside(path) as part:
+        image.save(part)
     return path

@@ -3,12 +3,13 @@ from, its history."""
 
 import contextlib
 import json
-import os
 import pathlib
 import shutil
 import tempfile
 
 import keras
+
+from ..files import write_text, written_beside
 
 LEAST_FREE_BYTES = 200 * 1024**2
 
@@ -40,18 +41,16 @@ def prepare_folder(path):
 
 def write_json(path, value):
     """Writes JSON in one step: a reader finds the old file or the new one, never half of it."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(value, indent=1))
-    os.replace(part, path)
+    write_text(path, json.dumps(value, indent=1))
 
 
 def save_model(model, path, include_optimizer=False):
-    """Saves a `.keras` file in one step; the model in it is compiled only with its optimizer, which
-    is larger than the weights."""
-    part = path.with_name("part-" + path.name)
-    with contextlib.nullcontext() if include_optimizer else _uncompiled(model):
+    """Saves a `.keras` file in one step; the model in it is compiled only with its optimizer, which is larger than the weights."""
+    with (
+        written_beside(path) as part,
+        contextlib.nullcontext() if include_optimizer else _uncompiled(model),
+    ):
         model.save(part)
-    os.replace(part, path)
 
 
 @contextlib.contextmanager

@@ -2,14 +2,12 @@
 it there."""
 
 import contextlib
-import os
 import pathlib
-import shutil
-import tempfile
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...files import written_beside
 from ..graph import is_dynamic, sample_inputs
 from ..runtime.session import Session, SessionError
 
@@ -77,23 +75,10 @@ def staged(path):
     path = pathlib.Path(path)
     if path.is_dir() and {each.name for each in path.iterdir()} - _SAVED_MODEL:
         raise ExportError(
-            f"{path} is a folder with other files in it, which will not be replaced: choose "
-            f"another path."
+            f"{path} is a folder with other files in it, which will not be replaced: choose another path."
         )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folder = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    except OSError as error:
-        raise OSError(
-            f"Cannot write to {path.parent}: {error.strerror}. Choose a folder that can be written."
-        ) from error
-    try:
-        yield folder / path.name
-        if path.is_dir():
-            path.rename(folder / "replaced")
-        os.replace(folder / path.name, path)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with written_beside(path) as part:
+        yield part
 
 
 def size_of(path):
