@@ -1,4 +1,5 @@
-"""Looks at a built layer or model: wrapping a layer, counting, receptive fields, the table of backbones."""
+"""Looks at a built layer or model: wrapping a layer, counting, receptive fields, the table of
+backbones."""
 
 from .as_model import as_model
 from .complexity import complexity, parameters

@@ -1,19 +1,68 @@
-"""The main job end to end on the demo's data: write, train, evaluate, export, compare, draw."""
+"""The verb `detblocks demo`: the main job end to end on data that it makes."""
 
 import json
+import pathlib
 import shutil
 import time
+from dataclasses import asdict
 
 import numpy as np
 
-DEFAULT_MINUTES = (
-    4.7  # leaves the rest of eight minutes for data, validation, exports and the comparison
-)
+from . import options as shared
+
+HELP = "train, evaluate, export and compare a detector of handwritten digits, end to end"
+
+# Leaves the rest of eight minutes for data, validation, exports and the comparison.
+DEFAULT_MINUTES = 4.7
 FORMATS = ("saved_model", "onnx", "tflite", "tflite-fp16", "tflite-int8")
 
 
+def add_options(parser):
+    parser.add_argument(
+        "--out",
+        type=pathlib.Path,
+        default=pathlib.Path("detblocks-demo"),
+        help="folder for everything it writes (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="start over instead of resuming or reusing what is in --out",
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=DEFAULT_MINUTES, help="of training (default: %(default)s)"
+    )
+    parser.add_argument("--train-images", type=int, default=4000)
+    parser.add_argument("--val-images", type=int, default=500)
+    shared.add_detector(parser, _default_model())
+
+
+def run(options):
+    demo(
+        options.out,
+        fresh=options.fresh,
+        minutes=options.minutes,
+        train_images=options.train_images,
+        val_images=options.val_images,
+        model=shared.detector_options(options),
+    )
+
+
+def _default_model():
+    from ..detection.build import ModelOptions
+
+    return ModelOptions(image_size=(192, 192), levels=(3, 4))
+
+
 def demo(
-    out, *, fresh=False, minutes=None, train_images=4000, val_images=500, model=None, console=None
+    out,
+    *,
+    fresh=False,
+    minutes=DEFAULT_MINUTES,
+    train_images=4000,
+    val_images=500,
+    model=None,
+    console=None,
 ):
     """Trains, evaluates and exports a detector of handwritten digits; keeps everything in `out`.
 
@@ -23,31 +72,31 @@ def demo(
         out: folder; `data/`, `run/`, `export/`, `predictions.png` and `results.json` come to lie in
             it.
         fresh: start over.
-        minutes: of training (default 4.7).
+        minutes: of training.
         train_images, val_images: size of the data set.
-        model: arguments of `assemble.build_detector`, less the class names.
+        model: `detection.build.ModelOptions`; by default the compact backbone and an FPN of P3 and
+            P4 at 192 pixels.
 
     Returns:
         The rows of the table that it prints, as dicts.
 
     Raises:
-        ValueError: for an unknown part, or if `out` holds a demo with other settings.
+        ValueError: if `out` holds a demo with other settings, or other files.
     """
     from rich.console import Console
 
     from ..data import load, write_digits
-    from ..detection.build import check_names
     from ..training.state import prepare_folder, write_json
 
     console = console or Console()
     started = time.monotonic()
+    model = model or _default_model()
     settings = {
-        "minutes": DEFAULT_MINUTES if minutes is None else minutes,
+        "minutes": minutes,
         "train_images": train_images,
         "val_images": val_images,
-        "model": {key: list(v) if isinstance(v, tuple) else v for key, v in (model or {}).items()},
+        "model": json.loads(json.dumps(asdict(model))),
     }
-    check_names(**(model or {}))
     _claim(out, settings, fresh)
     prepare_folder(out)
     write_json(out / "settings.json", settings)
@@ -56,16 +105,14 @@ def demo(
         out / "data",
         train_images=train_images,
         val_images=val_images,
-        image_size=_image_size(model)[0],
+        image_size=model.image_size[0],
     )
     train_set, validation_set = load(out / "data", "train"), load(out / "data", "val")
     console.print(
         f"{_clock(started)}  data: {len(train_set.records)} pictures to train on, "
         f"{len(validation_set.records)} to validate"
     )
-    detector = _trained(
-        out / "run", train_set, validation_set, settings["minutes"], model or {}, console
-    )
+    detector = _trained(out / "run", train_set, validation_set, minutes, model, console)
     console.print(f"{_clock(started)}  trained: {detector.count_params():,} parameters; exporting")
     files = _exported(out / "export", detector, train_set)
     console.print(f"{_clock(started)}  exported, opened and compared: {', '.join(files)}")
@@ -74,14 +121,10 @@ def demo(
     _draw(detector, validation_set, out / "predictions.png")
     write_json(out / "results.json", rows)
     console.print(
-        f"{_clock(started)}  pictures with boxes: {out / 'predictions.png'}; curve: "
-        f"{out / 'run' / 'learning_curve.png'}"
+        f"{_clock(started)}  pictures with boxes: {out / 'predictions.png'}; "
+        f"curve: {out / 'run' / 'learning_curve.png'}"
     )
     return rows
-
-
-def _image_size(model):
-    return (model or {}).get("image_size", (192, 192))
 
 
 def _clock(started):
@@ -98,12 +141,13 @@ def _claim(out, settings, fresh):
     except (OSError, ValueError):
         found = None
     if not isinstance(found, dict) or found.keys() != settings.keys():
-        raise ValueError(f"{out} holds files that are not the demo's; give another --out.")
+        raise ValueError(f"{out} holds files that are not the demo's; give another `out`.")
     if fresh:
         shutil.rmtree(out)
     elif found != settings:
         raise ValueError(
-            f"{out} holds a demo with other settings; give --fresh to start over, or another --out."
+            f"{out} holds a demo with other settings; `fresh=True` starts over, or give another "
+            f"`out`."
         )
 
 
@@ -115,9 +159,8 @@ def _trained(folder, train_set, validation_set, minutes, model, console):
 
     if (folder / "detector.keras").is_file():
         return keras.models.load_model(folder / "detector.keras")
-    options = {"image_size": (192, 192), "levels": (3, 4), **model}
     return train(
-        lambda: build_detector(train_set.class_names, **options),
+        lambda: build_detector(train_set.class_names, **asdict(model)),
         train_set,
         validation_set,
         folder,

@@ -4,22 +4,18 @@ import json
 import pathlib
 import runpy
 
-from ..design.report import report
-from ..design.results import load_sweep
-from ..design.sampling import sample
-from ..design.spaces import SPACES, is_space
-from ..design.study import spec_to_dict
-from ..design.sweep import sweep
-from ..design.tasks import KERAS_DATASETS, Classification
+HELP = "sample design spaces, train a population of nets, compare and choose"
 
 
-def add_design(verb):
-    """sample design spaces, train a population of nets, compare and choose"""
-    actions = verb.add_subparsers(dest="action", required=True, metavar="sample | sweep | report")
+def add_options(parser):
+    actions = parser.add_subparsers(dest="action", required=True, metavar="sample | sweep | report")
     for name, add in (("sample", _add_sample), ("sweep", _add_sweep), ("report", _add_report)):
         action = actions.add_parser(name, help=add.__doc__, description=add.__doc__)
         action.set_defaults(run_design=add(action))
-    return lambda options: options.run_design(options)
+
+
+def run(options):
+    return options.run_design(options)
 
 
 def _add_sample(action):
@@ -27,6 +23,9 @@ def _add_sample(action):
     _population_options(action, image_size=224)
 
     def run(options):
+        from ..design import sample
+        from ..design.study import spec_to_dict
+
         sampled = sample(
             _space(options.space),
             options.number,
@@ -45,6 +44,8 @@ def _add_sample(action):
 def _add_sweep(action):
     """train nets of a space; run the same command again, here or on another machine, to continue or
     to help"""
+    from ..design.tasks import KERAS_DATASETS
+
     _population_options(action, image_size=32)
     action.add_argument(
         "--out",
@@ -69,6 +70,8 @@ def _add_sweep(action):
     action.add_argument("--search", choices=("random", "tpe"), default="random")
 
     def run(options):
+        from ..design import Classification, sweep
+
         task = Classification(
             options.dataset,
             options.epochs,
@@ -118,6 +121,8 @@ def _add_report(action):
     )
 
     def run(options):
+        from ..design import load_sweep, report
+
         if options.storage is None and not (options.out / "sweep.db").exists():
             raise ValueError(
                 f"No sweep in {options.out}: expected the file sweep.db there. Give --out or "
@@ -131,6 +136,8 @@ def _add_report(action):
 
 
 def _population_options(action, image_size):
+    from ..design import SPACES
+
     action.add_argument(
         "space", help=f"{', '.join(SPACES)}, or FILE.py:NAME of a space of one's own"
     )
@@ -164,6 +171,8 @@ def _constraints(options):
 
 def _space(text):
     """A space by its name, or from a Python file."""
+    from ..design.spaces import SPACES, is_space
+
     if text in SPACES:
         return SPACES[text]
     path, _, name = text.rpartition(":")

@@ -85,7 +85,7 @@ def _find_images(path, images):
     raise DatasetError(
         f"{path}: expected its image files (such as {names[:1]}) in one of {tried}; found none. "
         f"Put them there, or "
-        "name their folder: --images FOLDER, data.load(path, images=...)."
+        "name their folder with `images`."
     )
 
 

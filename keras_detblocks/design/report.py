@@ -40,8 +40,7 @@ def report(results, path):
     results = list(results)
     if not results:
         raise ValueError(
-            "No sweep to report: the storage holds none. Run `detblocks design sweep` first, or "
-            "check --storage."
+            "No sweep to report: the storage holds none. Run a `sweep` first, or check `storage`."
         )
     for result in results:
         if not len(result):

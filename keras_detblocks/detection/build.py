@@ -1,5 +1,7 @@
-"""Detectors by name: the tables behind `--backbone`, `--neck` and `--context`, and the function
-that puts the parts together."""
+"""Detectors by name: the tables of necks and context blocks, and the function that puts the parts
+together."""
+
+from dataclasses import dataclass, fields
 
 from .. import backbones, necks
 from .. import context as context_blocks
@@ -62,64 +64,73 @@ def _mlfpn(filters, levels, **options):
     )
 
 
-def build_detector(
-    class_names,
-    image_size,
-    *,
-    backbone="compact",
-    neck="fpn",
-    context=None,
-    levels=(3, 4, 5),
-    filters=64,
-    weights=None,
-    neck_options=None,
-    **options,
-):
+@dataclass(frozen=True)
+class ModelOptions:
+    """The parts of a detector by name: what the command line, the demo and `build_detector` take.
+
+    Attributes:
+        image_size: `(height, width)` of the input.
+        backbone: `"compact"` (0.2 to 0.6 million parameters, for training from scratch) or the name
+            of one of our backbones (`list_models()`).
+        weights: of the backbone.
+        neck: a key of `NECKS`, or `None` for the backbone's levels as they are.
+        context: a key of `CONTEXTS`, the block on the deepest level of the backbone, or `None`.
+        levels: the levels that the head predicts from.
+        filters: width of neck and head.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest known ones, before anything is built.
+    """
+
+    image_size: tuple = (320, 320)
+    backbone: str = "compact"
+    weights: str | None = None
+    neck: str | None = "fpn"
+    context: str | None = None
+    levels: tuple = (3, 4, 5)
+    filters: int = 64
+
+    def __post_init__(self):
+        for name in ("image_size", "levels"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.neck is not None:
+            look_up(NECKS, self.neck, "neck")
+        if self.context is not None:
+            look_up(CONTEXTS, self.context, "context block")
+        if self.backbone != "compact":
+            _maker(self.backbone)
+
+
+def build_detector(class_names, image_size=(320, 320), *, neck_options=None, **options):
     """Builds a `Detector` from names.
 
     Args:
         class_names: one name per class.
         image_size: `(height, width)` of the input.
-        backbone: `"compact"` (0.2 to 0.6 million parameters, for training from scratch) or the name
-            of one of our backbones (`list_models()`).
-        neck: a key of `NECKS`, or `None` for the backbone's levels as they are.
-        context: a key of `CONTEXTS`, or `None`.
-        levels: the levels that the head predicts from.
-        filters: width of neck and head.
-        weights: of the backbone.
-        neck_options: more arguments of the neck.
-        **options: of `Detector`.
+        neck_options: dict of more arguments of the neck.
+        **options: `backbone`, `weights`, `neck`, `context`, `levels` and `filters`, the fields of
+            `ModelOptions`, where they are described; others are arguments of `Detector`.
 
     Raises:
         ValueError: for an unknown name, with the nearest known ones.
 
-    >>> build_detector(["cat"], (64, 64), levels=(3, 4)).image_size
+    >>> build_detector(["cat"], (64, 64), neck="panet", levels=(3, 4)).image_size
     (64, 64)
     """
-    check_names(backbone, neck, context)
-    levels = tuple(levels)
-    deepest = min(max(levels), DEEPEST)
-    taken = tuple(level for level in levels if level <= deepest) or (deepest,)
-    if neck == "efm":
-        taken = (
-            taken[0] - 1,
-            *taken,
-        )  # each output of an exact fusion model also sees the level below it
-    stem = build_backbone(backbone, image_size, taken, weights)
-    layers = [] if neck is None else NECKS[neck](filters, levels, **(neck_options or {}))
-    block = None if context is None else CONTEXTS[context](stem.output[f"P{deepest}"].shape[-1])
+    own = {field.name for field in fields(ModelOptions)} & options.keys()
+    parts = ModelOptions(image_size, **{name: options.pop(name) for name in own})
+    deepest = min(max(parts.levels), DEEPEST)
+    taken = tuple(level for level in parts.levels if level <= deepest) or (deepest,)
+    if parts.neck == "efm":  # each output of an exact fusion model also sees the level below it
+        taken = (taken[0] - 1, *taken)
+    stem = build_backbone(parts.backbone, parts.image_size, taken, parts.weights)
+    layers = []
+    if parts.neck is not None:
+        layers = NECKS[parts.neck](parts.filters, parts.levels, **(neck_options or {}))
+    block = None
+    if parts.context is not None:
+        block = CONTEXTS[parts.context](stem.output[f"P{deepest}"].shape[-1])
     return Detector(stem, layers, class_names=class_names, context=block, **options)
-
-
-def check_names(backbone="compact", neck="fpn", context=None, **_):
-    """Raises `ValueError` for an unknown name, with the near ones, before anything is built or
-    written."""
-    if neck is not None:
-        look_up(NECKS, neck, "neck")
-    if context is not None:
-        look_up(CONTEXTS, context, "context block")
-    if backbone != "compact":
-        _maker(backbone)
 
 
 def build_backbone(name, image_size, levels, weights=None):

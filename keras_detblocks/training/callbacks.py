@@ -93,8 +93,7 @@ class StepLog(keras.callbacks.Callback):
         if not logs["loss"] < float("inf"):
             raise FloatingPointError(
                 f"The loss became {logs['loss']} at step {self.budget.step}: lower the learning "
-                f"rate (--learning-rate), or "
-                "look at the boxes with `detblocks check`."
+                "rate (`learning_rate`), or look the boxes over (`Dataset.describe()`)."
             )
         if self.budget.step % self.every == 0:
             entry = {

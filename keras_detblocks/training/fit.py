@@ -171,7 +171,7 @@ def train(
     except KeyboardInterrupt:
         if budget.step > progress["step"]:
             keep()
-            console.print(f"Stopped after step {budget.step}; --resume continues from there.")
+            console.print(f"Stopped after step {budget.step}; the run can be resumed from there.")
         raise
     if validation_set is not None:
         _record_ap(model, validation_set, budget, history, writer, console, final=True)
@@ -194,7 +194,7 @@ def _check(minutes, epochs, optimizer, learning_rate, batch_size, replicas):
         )
     if replicas > batch_size:
         raise ValueError(
-            f"A batch of {batch_size} cannot be shared by {replicas} devices; raise --batch."
+            f"A batch of {batch_size} cannot be shared by {replicas} devices; raise `batch_size`."
         )
     _check_optimizer(optimizer)
 
@@ -223,16 +223,17 @@ def _check_resume(checkpoint, resume, settings, out):
     continued as another one."""
     if (out / "detector.keras").is_file():
         raise ValueError(
-            f"{out} holds a finished run: give another --out, or --start {out / 'detector.keras'} "
+            f"{out} holds a finished run: give another `out`, or start from "
+            f"{out / 'detector.keras'} "
             f"to train it on."
         )
     if not resume and checkpoint.exists():
         raise ValueError(
-            f"{out} holds a stopped run: continue it with --resume, or give another --out."
+            f"{out} holds a stopped run: continue it with `resume=True`, or give another `out`."
         )
     if resume and not checkpoint.exists():
         raise ValueError(
-            f"There is no stopped run to resume in {out}; leave --resume out to start one."
+            f"There is no stopped run to resume in {out}; leave `resume=True` out to start one."
         )
     before = checkpoint.progress()["settings"] if resume else settings
     changed = [

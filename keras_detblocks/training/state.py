@@ -27,8 +27,7 @@ def prepare_folder(path):
             pass
     except OSError as error:
         raise OSError(
-            f"Cannot write to the output folder {path}: {error.strerror}. Choose another with "
-            f"--out."
+            f"Cannot write to the output folder {path}: {error.strerror}. Choose another `out`."
         ) from error
     free = shutil.disk_usage(path).free
     if free < LEAST_FREE_BYTES:

@@ -35,7 +35,7 @@ def demo(tmp_path_factory):
     """The folder of a finished demo, made by the command line in a process of its own, and what it
     printed."""
     out = tmp_path_factory.mktemp("demo") / "out"
-    root = pathlib.Path(__file__).parent.parent
+    root = pathlib.Path(__file__).parents[2]
     run = subprocess.run(
         [sys.executable, "-m", "keras_detblocks", *DEMO, "--out", str(out)],
         capture_output=True,
@@ -79,7 +79,7 @@ def test_a_second_demo_reuses_everything(demo, capsys):
         (out / "export" / "detector.onnx").stat().st_mtime_ns,
     )
     assert main([*DEMO, "--out", str(out), "--neck", "panet"]) == 2
-    assert "other settings; give --fresh" in capsys.readouterr().err
+    assert "other settings; --fresh starts over" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -3,15 +3,16 @@ import json
 
 import pytest
 
-from keras_detblocks.design import cli, load_sweep
+from keras_detblocks.commands import design
+from keras_detblocks.design import Classification, load_sweep
 
 pytest.importorskip("optuna")
 
 
 def _run(*arguments):
     parser = argparse.ArgumentParser()
-    run = cli.add_design(parser)
-    return run(parser.parse_args([str(argument) for argument in arguments]))
+    design.add_options(parser)
+    return design.run(parser.parse_args([str(argument) for argument in arguments]))
 
 
 def test_sample_prints_json_lines(capsys):
@@ -38,7 +39,7 @@ def test_own_space_from_a_file(tmp_path, capsys):
 def test_sweep_and_report(tmp_path, capsys, monkeypatch):
     pytest.importorskip("matplotlib")
     monkeypatch.setattr(
-        cli.Classification, "__call__", lambda task, spec: 1 / sum(spec.to_anynet().depths)
+        Classification, "__call__", lambda task, spec: 1 / sum(spec.to_anynet().depths)
     )
     for space in ("RegNetX", "RegNetY"):
         _run("sweep", space, "-n", 2, "--out", tmp_path, "--epochs", 1)

@@ -1,0 +1,2 @@
+"""The verbs of the command `detblocks`: one file each, with `HELP`, `add_options(parser)` and
+`run(options)`."""

@@ -1,0 +1,82 @@
+"""The verb `detblocks export`."""
+
+import pathlib
+
+from . import options as shared
+
+HELP = "write SavedModel, ONNX and TFLite files of a detector, each opened and compared"
+# Attributes of a detector that an export freezes.
+THRESHOLDS = {"score_threshold": float, "iou_threshold": float, "max_detections": int}
+
+
+def add_options(parser):
+    parser.add_argument("model", type=pathlib.Path, help=".keras file")
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument(
+        "--formats",
+        default="saved_model,onnx,tflite,tflite-fp16",
+        help="and tflite-int8 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--calibration",
+        type=pathlib.Path,
+        default=None,
+        help="data set with the pictures that int8 is calibrated on",
+    )
+    parser.add_argument(
+        "--size", type=shared.size, default=None, help="input size, for a model of dynamic size"
+    )
+    for name, kind in THRESHOLDS.items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=kind,
+            default=None,
+            help="of the file; default: the detector's own",
+        )
+    parser.add_argument(
+        "--class-agnostic",
+        action="store_true",
+        default=None,
+        help="one box per place, whatever its class",
+    )
+
+
+def run(options):
+    from .. import export
+    from ..training.state import prepare_folder
+
+    detector = shared.open_model(options.model)
+    if not hasattr(detector, "get_config"):
+        raise ValueError(
+            f"A trained detector (.keras) is what can be exported. Received: {options.model}, an "
+            f"export already"
+        )
+    out = prepare_folder(options.out)
+    for name in (*THRESHOLDS, "class_agnostic"):
+        if getattr(options, name) is not None:
+            setattr(detector, name, getattr(options, name))
+    reports = export.export_all(
+        detector,
+        out,
+        tuple(options.formats.split(",")),
+        calibration=_calibration(options, detector),
+        image_size=options.size,
+    )
+    for report in reports:
+        print(report)
+
+
+def _calibration(options, detector):
+    if options.calibration is None:
+        if "int8" in options.formats:
+            raise ValueError(
+                "int8 needs pictures to calibrate on: give --calibration DATA (about 100 of your "
+                "training pictures)."
+            )
+        return None
+    from .. import data
+
+    dataset = data.load(
+        options.calibration, shared.first(shared.TRAINING, data.splits(options.calibration))
+    )
+    return data.pipeline(dataset.take(100), detector.image_size or options.size, 1)

@@ -1,0 +1,138 @@
+"""What several verbs share: options and their types, data sets and models from paths."""
+
+import argparse
+import pathlib
+
+# What splits for training and for validation are called.
+TRAINING = ("train", "train2017", "training")
+VALIDATION = ("val", "valid", "val2017", "validation")
+
+# What the library calls an argument, and the option that sets it.
+FLAGS = {
+    "`batch_size`": "--batch",
+    "`epochs`": "--epochs",
+    "`fresh=True`": "--fresh",
+    "`images`": "--images FOLDER",
+    "`learning_rate`": "--learning-rate",
+    "`minutes`": "--minutes",
+    "`out`": "--out",
+    "`resume=True`": "--resume",
+    "`storage`": "--storage",
+}
+
+
+def with_flags(message):
+    """A message of the library in the words of the command line."""
+    for argument, flag in FLAGS.items():
+        message = message.replace(argument, flag)
+    return message
+
+
+def add_data(parser):
+    parser.add_argument(
+        "data", type=pathlib.Path, help="COCO folder or JSON file, or Pascal VOC folder"
+    )
+    parser.add_argument(
+        "--images",
+        type=pathlib.Path,
+        default=None,
+        help="folder of the pictures of a COCO JSON file elsewhere",
+    )
+
+
+def add_detector(parser, defaults):
+    """Options for the fields of `ModelOptions`; `defaults` is one of these."""
+    from ..detection.build import CONTEXTS, NECKS
+
+    about = {
+        "backbone": "'compact' or a name of `detblocks models`",
+        "weights": "of the backbone: a .safetensors or .keras file, 'imagenet' or a hub id",
+        "neck": f"{', '.join(NECKS)} or none",
+        "context": f"block on the deepest level: {', '.join(CONTEXTS)}",
+        "levels": "levels that the head predicts from, such as 3-5",
+        "filters": "width of neck and head",
+        "image_size": "HEIGHTxWIDTH of the network's input",
+    }
+    for field, value in vars(defaults).items():
+        shown = _TEXTS[field](value) if field in _TEXTS and value is not None else value
+        parser.add_argument(
+            DETECTOR_FLAGS.get(field, f"--{field}"),
+            dest=field,
+            type=_TYPES.get(field, str),
+            default=value,
+            help=about[field] + ("" if value is None else f" (default: {shown})"),
+        )
+
+
+def detector_options(options):
+    """The `ModelOptions` that the command line gives."""
+    from dataclasses import fields
+
+    from ..detection.build import ModelOptions
+
+    return ModelOptions(
+        **{field.name: getattr(options, field.name) for field in fields(ModelOptions)}
+    )
+
+
+def size(text):
+    parts = text.lower().split("x")
+    if not all(part.isdigit() and int(part) > 0 for part in parts) or len(parts) not in (1, 2):
+        raise argparse.ArgumentTypeError(
+            f"expected HEIGHTxWIDTH or one number, such as 256x320; received {text!r}"
+        )
+    return (int(parts[0]), int(parts[-1]))
+
+
+def levels(text):
+    first, _, last = text.partition("-")
+    if not first.isdigit() or (last and not last.isdigit()) or int(last or first) < int(first):
+        raise argparse.ArgumentTypeError(f"expected FIRST-LAST, such as 3-5; received {text!r}")
+    return tuple(range(int(first), int(last or first) + 1))
+
+
+def _neck(text):
+    return None if text == "none" else text
+
+
+DETECTOR_FLAGS = {"image_size": "--size"}
+_TYPES = {"neck": _neck, "levels": levels, "filters": int, "image_size": size}
+_TEXTS = {"levels": lambda v: f"{v[0]}-{v[-1]}", "image_size": lambda v: f"{v[0]}x{v[1]}"}
+
+
+def first(wanted, names):
+    """The first of `wanted` that is among `names`, or `None`."""
+    return next((name for name in wanted if name in names), None)
+
+
+def one_line(error):
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def open_model(path):
+    """A `Detector` from a `.keras` file, or an exported file with the same `image_size` and
+    `predict`."""
+    import keras
+
+    from ..detection import Detector
+
+    if not path.exists():
+        raise FileNotFoundError(f"No such model: {path}")
+    if (path / "detector.keras").is_file():  # the folder of a run
+        path = path / "detector.keras"
+    if path.suffix != ".keras":
+        from ..export import open_exported
+
+        return open_exported(path)
+    try:
+        model = keras.models.load_model(path)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} is not a model of keras_detblocks that can be read: {one_line(error)[:200]}"
+        ) from error
+    if not isinstance(model, Detector):
+        raise ValueError(
+            f"{path} holds a {type(model).__name__}, not a Detector; train one with `detblocks "
+            f"train`."
+        )
+    return model

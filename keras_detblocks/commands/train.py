@@ -1,0 +1,177 @@
+"""The verb `detblocks train`."""
+
+import pathlib
+from dataclasses import asdict
+
+from . import options as shared
+
+HELP = "train a detector on a COCO or VOC folder"
+
+
+def add_options(parser):
+    shared.add_data(parser)
+    parser.add_argument(
+        "--out", type=pathlib.Path, required=True, help="folder for model, history, curve and logs"
+    )
+    parser.add_argument(
+        "--train-split",
+        default=None,
+        help="name of the training split (default: the one called train)",
+    )
+    parser.add_argument(
+        "--val-split",
+        default=None,
+        help="name of the validation split, or 'none' (default: the one called val)",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=None,
+        help="training time (default: 30, unless --epochs is given)",
+    )
+    parser.add_argument("--epochs", type=float, default=None)
+    parser.add_argument(
+        "--batch",
+        type=int,
+        default=16,
+        help="images per step, over all GPUs (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--optimizer",
+        choices=("muon", "adamw"),
+        default=None,
+        help="default: muon; with --weights, adamw",
+    )
+    parser.add_argument(
+        "--learning-rate",
+        type=float,
+        default=None,
+        help="at its peak; default: the optimizer's own, with --weights 0.001",
+    )
+    parser.add_argument(
+        "--ema",
+        type=float,
+        default=0.99,
+        help="momentum of the averaged weights (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--augment",
+        default="flip",
+        choices=("none", "color", "flip", "dihedral", "mosaic"),
+        help="flip: left-right, scale, shift and colour; dihedral: all eight flips and turns as well, for microscopes and aerial "
+        "pictures; mosaic: flip, and four pictures in one (default: %(default)s)",
+    )
+    parser.add_argument("--resume", action="store_true", help="continue the stopped run in --out")
+    parser.add_argument(
+        "--start",
+        type=pathlib.Path,
+        default=None,
+        help="a trained .keras detector to train on from: its parts and weights; classes of other names start new",
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    shared.add_detector(parser, _defaults())
+
+
+def _defaults():
+    from ..detection.build import ModelOptions
+
+    return ModelOptions()
+
+
+def run(options):
+    from .. import data, training
+    from ..detection.build import build_detector
+
+    model = shared.detector_options(options)
+    _check_start(options, model)
+    train_set, validation_set = _splits(options)
+    minutes = 30.0 if options.minutes is None and options.epochs is None else options.minutes
+
+    def build():
+        if options.start is not None:
+            return shared.open_model(options.start).with_classes(train_set.class_names)
+        return build_detector(train_set.class_names, **asdict(model))
+
+    try:
+        training.train(
+            build,
+            train_set,
+            validation_set,
+            options.out,
+            minutes=minutes,
+            epochs=options.epochs,
+            batch_size=options.batch,
+            optimizer=options.optimizer or ("adamw" if options.weights else "muon"),
+            learning_rate=1e-3
+            if options.weights and options.learning_rate is None
+            else options.learning_rate,
+            ema=options.ema,
+            augment=data.AUGMENTATIONS[options.augment],
+            seed=options.seed,
+            resume=options.resume,
+            settings={
+                **asdict(model),
+                "augment": options.augment,
+                "start": options.start and str(options.start),
+            },
+        )
+    except KeyboardInterrupt:
+        print("--resume continues the run.")
+        raise
+    print(
+        f"Wrote {options.out}/detector.keras, history.json, learning_curve.png and logs/ "
+        f"(tensorboard --logdir {options.out})"
+    )
+
+
+def _check_start(options, model):
+    """With a detector to start from, its parts are settled."""
+    if options.start is None:
+        return
+    given = [
+        shared.DETECTOR_FLAGS.get(field, f"--{field}")
+        for field, value in asdict(_defaults()).items()
+        if getattr(model, field) != value
+    ]
+    if given:
+        raise ValueError(
+            f"With --start the parts and the size are those of the detector: leave out "
+            f"{', '.join(given)}."
+        )
+
+
+def _splits(options):
+    from .. import data
+
+    names = data.splits(options.data)
+    train_name = options.train_split or shared.first(shared.TRAINING, names)
+    if train_name is None and len(names) > 1:
+        raise ValueError(
+            f"Which split is for training? Name one of {sorted(names)} with --train-split."
+        )
+    train_set = data.load(options.data, train_name, options.images)
+    print(train_set.describe())
+    trained_on = names if train_name is None else train_name.split("+")
+    val_name = options.val_split or shared.first(
+        shared.VALIDATION, [name for name in names if name not in trained_on]
+    )
+    if val_name in (None, "none"):
+        print("No validation split: training without validation AP.")
+        return train_set, None
+    validation_set = data.load(options.data, val_name).with_classes(train_set.class_names)
+    seen = {record.path for record in train_set.records} & {
+        record.path for record in validation_set.records
+    }
+    if seen and options.val_split is None:
+        print(
+            f"{len(seen)} of the {len(validation_set)} pictures of {val_name!r} are trained on: "
+            f"training without validation AP."
+        )
+        return train_set, None
+    if seen:
+        print(
+            f"Warning: {len(seen)} of the {len(validation_set)} pictures for validation are "
+            f"trained on; their AP says little."
+        )
+    print(validation_set.describe())
+    return train_set, validation_set
