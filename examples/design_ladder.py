@@ -41,7 +41,7 @@ LADDER = [
         design.AnyNetX_E,
     )
 ]
-REGNET = design.RegNetX.derive(
+REGNET = design.RegNetXSpace.derive(
     "RegNetX",
     depth=Range(3, 12),
     w_0=Range(8, 96, 8),

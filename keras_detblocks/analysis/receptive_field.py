@@ -42,7 +42,8 @@ def theoretical_receptive_field(model_or_layer, channels=None):
         ValueError: if the input or an output is not a feature map, or the model's input has a fixed
             size.
 
-    >>> theoretical_receptive_field(keras.layers.Conv2D(4, 3, dilation_rate=2, padding="same"), channels=3)
+    >>> layer = keras.layers.Conv2D(4, 3, dilation_rate=2, padding="same")
+    >>> theoretical_receptive_field(layer, channels=3)
     5
     """
     model = _dynamic_model(model_or_layer, channels)

@@ -48,7 +48,8 @@ def print_model_table(filter=""):
         if not row["checkpoints"]:
             print("    none known")
     print(
-        '* what weights="imagenet" loads. MACs and activations are those at 224x224, with 1000 classes.'
+        '* what weights="imagenet" loads. MACs and activations are those at 224x224, with 1000 '
+        "classes."
     )
 
 

@@ -58,15 +58,17 @@ def add_options(parser):
         "--augment",
         default="flip",
         choices=("none", "color", "flip", "dihedral", "mosaic"),
-        help="flip: left-right, scale, shift and colour; dihedral: all eight flips and turns as well, for microscopes and aerial "
-        "pictures; mosaic: flip, and four pictures in one (default: %(default)s)",
+        help="flip: left-right, scale, shift and color; dihedral: all eight flips and turns as "
+        "well, for microscopes and aerial pictures; mosaic: flip, and four pictures in one "
+        "(default: %(default)s)",
     )
     parser.add_argument("--resume", action="store_true", help="continue the stopped run in --out")
     parser.add_argument(
         "--start",
         type=pathlib.Path,
         default=None,
-        help="a trained .keras detector to train on from: its parts and weights; classes of other names start new",
+        help="a trained .keras detector to train on from: its parts and weights; classes of other "
+        "names start new",
     )
     parser.add_argument("--seed", type=int, default=0)
     shared.add_detector(parser, _defaults())

@@ -4,7 +4,10 @@ net.
 The method of "Designing Network Design Spaces" (https://arxiv.org/abs/2003.13678).
 """
 
-from ..backbones.complexity import Architectures, Complexity, complexity, population_complexity
+import warnings
+
+from ..backbones.complexity import Architectures, Complexity, population_complexity
+from ..backbones.complexity import complexity as spec_complexity
 from . import plots
 from .quantized_linear import Fit, fit_quantized_linear
 from .ranges import Choice, Range
@@ -25,12 +28,12 @@ from .spaces import (
     AnyNetY_D,
     AnyNetY_E,
     RegNetSpace,
-    RegNetX,
     RegNetX_constrained,
     RegNetX_depthwise,
     RegNetX_inverted,
-    RegNetY,
+    RegNetXSpace,
     RegNetY_constrained,
+    RegNetYSpace,
     complexity_bounds,
 )
 from .statistics import (
@@ -70,11 +73,11 @@ __all__ = [
     "Fit",
     "Range",
     "RegNetSpace",
-    "RegNetX",
+    "RegNetXSpace",
     "RegNetX_constrained",
     "RegNetX_depthwise",
     "RegNetX_inverted",
-    "RegNetY",
+    "RegNetYSpace",
     "RegNetY_constrained",
     "Sample",
     "SearchEfficiency",
@@ -82,7 +85,6 @@ __all__ = [
     "acceptance_rate",
     "bootstrap",
     "compare",
-    "complexity",
     "complexity_bounds",
     "complexity_weights",
     "edf",
@@ -93,5 +95,20 @@ __all__ = [
     "random_search_efficiency",
     "report",
     "sample",
+    "spec_complexity",
     "sweep",
 ]
+
+# Names that two things had: `kdb.RegNetX` builds a net, `kdb.complexity` counts models as well.
+_RENAMED = {"RegNetX": "RegNetXSpace", "RegNetY": "RegNetYSpace", "complexity": "spec_complexity"}
+
+
+def __getattr__(name):
+    if name in _RENAMED:
+        warnings.warn(
+            f"`design.{name}` is called `design.{_RENAMED[name]}`.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return globals()[_RENAMED[name]]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

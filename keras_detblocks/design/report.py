@@ -13,12 +13,15 @@ from . import plots
 from .statistics import compare, complexity_weights, edf
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; color: #222; background: #fff; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto;
+  padding: 0 1em; color: #222; background: #fff; }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
 th, td { padding: .25em .7em; border-bottom: 1px solid #ddd; text-align: right; }
 th:first-child, td:first-child, td.text { text-align: left; }
-img { max-width: 100%; } pre { background: #f4f4f4; padding: .8em; overflow-x: auto; white-space: pre-wrap; }
-.scroll { max-height: 32em; overflow: auto; } figure { margin: 1.5em 0; } figcaption { color: #555; }
+img { max-width: 100%; }
+pre { background: #f4f4f4; padding: .8em; overflow-x: auto; white-space: pre-wrap; }
+.scroll { max-height: 32em; overflow: auto; }
+figure { margin: 1.5em 0; } figcaption { color: #555; }
 """
 
 
@@ -59,7 +62,8 @@ def report(results, path):
         f"<pre>{html.escape(python_of(best.specs[0]))}</pre>",
         *(part for result in results for part in _section(result)),
     ]
-    page = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Design spaces</title><style>{_STYLE}</style></head>'
+    page = '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Design spaces</title>'
+    page += f"<style>{_STYLE}</style></head>"
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{page}<body>{''.join(body)}</body></html>\n", encoding="utf-8")
@@ -221,4 +225,5 @@ def _image(figure, caption):
     figure.savefig(buffer, format="svg")
     data = base64.b64encode(buffer.getvalue()).decode()
     caption = html.escape(caption)
-    return f'<figure><img alt="{caption}" src="data:image/svg+xml;base64,{data}"><figcaption>{caption}</figcaption></figure>'
+    image = f'<img alt="{caption}" src="data:image/svg+xml;base64,{data}">'
+    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"

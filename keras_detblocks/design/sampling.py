@@ -68,7 +68,7 @@ def sample(
 
     Example:
 
-    >>> nets = kdb.design.sample(kdb.design.RegNetX, 5, {"macs": (300e6, 500e6)}, rng=0)
+    >>> nets = kdb.design.sample(kdb.design.RegNetXSpace, 5, {"macs": (300e6, 500e6)}, rng=0)
     >>> len(nets), nets[0].group_width > 0
     (5, True)
     """

@@ -8,8 +8,10 @@ its other ratios, 1/2 and 1/4.
 
 A space of one's own is a few changed fields of an existing one:
 
->>> small = kdb.design.RegNetX.derive("small", depth=kdb.design.Range(4, 16), w_0=kdb.design.Range(8, 64, 8))
->>> wide_end = kdb.design.AnyNetX_E.derive("wide_end", where=(lambda nets: nets.widths[:, -1] >= 512,))
+>>> ranges = {"depth": kdb.design.Range(4, 16), "w_0": kdb.design.Range(8, 64, 8)}
+>>> small = kdb.design.RegNetXSpace.derive("small", **ranges)
+>>> wide = (lambda nets: nets.widths[:, -1] >= 512,)
+>>> wide_end = kdb.design.AnyNetX_E.derive("wide_end", where=wide)
 """
 
 import math
@@ -263,16 +265,16 @@ AnyNetY_A, AnyNetY_B, AnyNetY_C, AnyNetY_D, AnyNetY_E = (
     space.derive(space.name.replace("X", "Y"), se_ratio=0.25)
     for space in (AnyNetX_A, AnyNetX_B, AnyNetX_C, AnyNetX_D, AnyNetX_E)
 )
-RegNetX = RegNetSpace("RegNetX")
-RegNetY = RegNetX.derive("RegNetY", se_ratio=0.25)
+RegNetXSpace = RegNetSpace("RegNetX")
+RegNetYSpace = RegNetXSpace.derive("RegNetY", se_ratio=0.25)
 _REFINED = {
     "depth": Range(12, 28, scale="uniform"),
     "w_m": Range(2, 3, 0.001),
     "group_width": Choice((8, 16, 32)),
     "bottleneck_ratio": Choice((1,)),
 }
-RegNetX_constrained = RegNetX.derive("RegNetX_constrained", **_REFINED)
-RegNetY_constrained = RegNetY.derive("RegNetY_constrained", **_REFINED)
+RegNetX_constrained = RegNetXSpace.derive("RegNetX_constrained", **_REFINED)
+RegNetY_constrained = RegNetYSpace.derive("RegNetY_constrained", **_REFINED)
 RegNetX_inverted = RegNetX_constrained.derive(
     "RegNetX_inverted", bottleneck_ratio=Choice((0.5, 0.25))
 )

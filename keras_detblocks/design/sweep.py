@@ -90,7 +90,8 @@ def sweep(
 
     >>> import tempfile
     >>> folder = tempfile.mkdtemp()
-    >>> result = kdb.design.sweep(kdb.design.RegNetX, 3, lambda spec: 1 / spec.depth, out=folder, progress=False)
+    >>> space, task = kdb.design.RegNetXSpace, lambda spec: 1 / spec.depth
+    >>> result = kdb.design.sweep(space, 3, task, out=folder, progress=False)
     >>> len(result), len(result.failures)
     (3, 0)
     """

@@ -154,7 +154,8 @@ class Detector(keras.Model):
                 layer, as `AnchorFreeHead` has).
 
         >>> backbone = RegNetY("200mf", include_top=False, levels=(4, 5), input_shape=(64, 64, 3))
-        >>> Detector(backbone, FPN(16, levels=(4, 5)), class_names=["cat", "dog"]).with_classes(["dog", "owl", "hen"]).num_classes
+        >>> detector = Detector(backbone, FPN(16, levels=(4, 5)), class_names=["cat", "dog"])
+        >>> detector.with_classes(["dog", "owl", "hen"]).num_classes
         3
         """
         if not hasattr(self.head, "classifier"):
@@ -178,7 +179,7 @@ class Detector(keras.Model):
         return other
 
     # Training
-    # ------------------------------------------------------------------------------------------------------------
+    # ---------------------------------------------------------------------------------------------
 
     def compile(
         self,
@@ -273,7 +274,7 @@ class Detector(keras.Model):
         return loss
 
     # Inference
-    # -----------------------------------------------------------------------------------------------------------
+    # ---------------------------------------------------------------------------------------------
 
     def predict_step(self, data, *args):
         # On JAX the first argument is the state, and the result carries it.

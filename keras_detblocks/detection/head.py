@@ -37,7 +37,8 @@ class AnchorFreeHead(keras.layers.Layer):
 
     Example:
 
-    >>> outputs = AnchorFreeHead(3)({"P4": keras.ops.ones((1, 5, 7, 8)), "P5": keras.ops.ones((1, 3, 4, 8))})
+    >>> maps = {"P4": keras.ops.ones((1, 5, 7, 8)), "P5": keras.ops.ones((1, 3, 4, 8))}
+    >>> outputs = AnchorFreeHead(3)(maps)
     >>> tuple(outputs["P5_distances"].shape)
     (1, 3, 4, 4)
     """

@@ -4,6 +4,8 @@ it."""
 import json
 import pathlib
 
+import tensorflow as tf
+
 from ..detection import Detector
 from ..detection.decode import LOGITS, candidates, decode, non_max_suppression
 from ..detection.detector import candidate_count
@@ -102,8 +104,6 @@ def detections(outputs, detector, size, one_image, shift=0.0, score_threshold=No
 
 
 def _one_image(boxes, scores, detector, size, score_threshold):
-    import tensorflow as tf
-
     classes, most = scores.shape[-1], detector.max_detections
     top, index = tf.math.top_k(
         tf.reshape(scores, (-1,)), min(candidate_count(most), boxes.shape[1] * classes)

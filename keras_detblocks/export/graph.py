@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from ..checks import level_number, level_size
 from ..layers.conv import native_convolutions
@@ -148,9 +150,6 @@ def freeze(signature, unfused=False):
         `(function, graph_def)`: a `tf.function` with the signature's input names that returns a
         dict, and its graph.
     """
-    import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
     specs = [
         tf.TensorSpec(shape, dtype, name=name) for name, (shape, dtype) in signature.inputs.items()
     ]

@@ -52,4 +52,4 @@ def test_small_net_by_hand():
     ("name", "net"), list(zip(VARIANTS, PUBLISHED)), ids=lambda x: getattr(x, "name", x)
 )
 def test_one_spec(name, net):
-    assert kdb.design.complexity(VARIANTS[name]) == (net.macs, net.params, net.activations)
+    assert kdb.design.spec_complexity(VARIANTS[name]) == (net.macs, net.params, net.activations)

@@ -6,6 +6,8 @@ import json
 import logging
 import warnings
 
+import tensorflow as tf
+
 from ..check.detections import compare_detections
 from ..check.outputs import (
     METADATA_KEY,
@@ -84,8 +86,6 @@ def _detector(detector, path, image_size, batch_size, opset, representative_data
 
 def write_onnx(signature, path, opset=OPSET, metadata=None):
     """Converts a signature and writes it; returns how often each operator occurs."""
-    import tensorflow as tf
-
     tf2onnx, onnx = _tools()
     function, graph_def = freeze(signature)
     specs = [

@@ -2,6 +2,8 @@
 
 import logging
 
+import tensorflow as tf
+
 from ..check.detections import compare_detections
 from ..check.outputs import ExportReport, compare_outputs, size_of, staged
 from ..check.samples import comparison_samples
@@ -65,8 +67,6 @@ def _detector(detector, path, image_size, batch_size, representative_data):
 def write_saved_model(signature, path, unfused=True):
     """Writes a signature as a SavedModel; `unfused` as in `native_convolutions`. Returns its
     graph."""
-    import tensorflow as tf
-
     function, graph_def = freeze(signature, unfused)
     module = tf.Module()
     module.serve = function

@@ -4,6 +4,8 @@ import re
 import tempfile
 import warnings
 
+import tensorflow as tf
+
 from ...startup import hidden_stderr
 from ..check.detections import compare_detections
 from ..check.outputs import ExportError, ExportReport, compare_outputs, size_of, staged
@@ -159,8 +161,6 @@ def convert(signature, quantization=None, samples=None, input_dtype="float32"):
 
 def _from_bytes(signature):
     """The signature with uint8 inputs, cast to float first."""
-    import tensorflow as tf
-
     call = signature.call
     inputs = {name: (shape, "uint8") for name, (shape, _) in signature.inputs.items()}
     return type(signature)(
@@ -169,8 +169,6 @@ def _from_bytes(signature):
 
 
 def _converter(folder, signature, quantization, samples, input_dtype):
-    import tensorflow as tf
-
     converter = tf.lite.TFLiteConverter.from_saved_model(folder)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if quantization is not None:
@@ -202,7 +200,10 @@ def _run_converter(converter, graph_def):
 def _no_builtin(operators, graph_def):
     operators = {name.removeprefix("Flex") for name in operators}
     where = nodes_of(graph_def, operators) or sorted(operators)
-    return f"TFLite has no builtin operator for: {'; '.join(where[:5])}. Replace these operations in the model."
+    return (
+        f"TFLite has no builtin operator for: {'; '.join(where[:5])}. Replace these operations in "
+        "the model."
+    )
 
 
 def _tools():
