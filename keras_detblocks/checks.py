@@ -1,7 +1,9 @@
-"""The one vocabulary of arguments: ints, numbers, choices and level names are checked, and said to be wrong, here alone.
+"""The one vocabulary of arguments: ints, numbers, choices and level names are checked, and said to
+be wrong, here alone.
 
-Every check returns the value in Python's own type, so that a config holds plain values whatever was passed (NumPy's numbers
-too), or raises a `ValueError` of one sentence: what was expected, what was received.
+Every check returns the value in Python's own type, so that a config holds plain values whatever was
+passed (NumPy's numbers too), or raises a `ValueError` of one sentence: what was expected, what was
+received.
 """
 
 import difflib
@@ -59,7 +61,8 @@ def check_ints(values, name, least=1, odd=False, empty=False):
 
 
 def check_pair(value, name):
-    """Two positive ints from one or from a pair: height and width of a kernel, a stride, an image."""
+    """Two positive ints from one or from a pair: height and width of a kernel, a stride, an
+    image."""
     pair = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else (value, value)
     if len(pair) != 2 or not all(is_int(v) for v in pair):
         raise ValueError(
@@ -83,7 +86,8 @@ def check_number(value, name, least=None, above=None, most=None, below=None, opt
     if not valid:
         kind = " and ".join(f"{word} {limit:g}" for word, limit in given.items())
         raise ValueError(
-            f"`{name}` must be a finite number{f' {kind}' if kind else ''}{' or None' * optional}. Received: {name}={value!r}"
+            f"`{name}` must be a finite "
+            f"number{f' {kind}' if kind else ''}{' or None' * optional}. Received: {name}={value!r}"
         )
     return float(value)
 
@@ -162,7 +166,8 @@ def level_number(key):
 
 
 def level_size(size, level):
-    """Height and width of a level of an image: each divided by the stride and rounded up; an open side stays open.
+    """Height and width of a level of an image: each divided by the stride and rounded up; an open
+    side stays open.
 
     >>> level_size((200, None), 3)
     (25, None)
@@ -178,6 +183,7 @@ def check_levels(levels, name="levels", optional=False):
     valid = given and all(is_int(each, least=0) for each in levels)
     if not valid or list(levels) != sorted(set(levels)):
         raise ValueError(
-            f"`{name}` must be ascending level numbers such as (3, 4, 5). Received: {name}={levels!r}"
+            f"`{name}` must be ascending level numbers such as (3, 4, 5). Received: "
+            f"{name}={levels!r}"
         )
     return tuple(int(each) for each in levels)

@@ -1,4 +1,5 @@
-"""Files that are whole or not there: written beside their place, forced to the disk, then renamed into it."""
+"""Files that are whole or not there: written beside their place, forced to the disk, then renamed
+into it."""
 
 import contextlib
 import os
@@ -9,15 +10,17 @@ import tempfile
 
 @contextlib.contextmanager
 def written_beside(path, durable=True):
-    """A path to write a file or a folder to, which takes the place of `path` when the block ends without an error.
+    """A path to write a file or a folder to, which takes the place of `path` when the block ends
+    without an error.
 
-    A reader finds the old one or the new one, never half of it, whatever happens to this process or the machine: what was
-    written is on the disk before the name changes. After an error (a full disk, Ctrl-C) the old one stands and nothing is left
-    beside it.
+    A reader finds the old one or the new one, never half of it, whatever happens to this process or
+    the machine: what was written is on the disk before the name changes. After an error (a full
+    disk, Ctrl-C) the old one stands and nothing is left beside it.
 
     Args:
         path: of the file or folder. Its own folder is made if it does not exist.
-        durable: whether to wait for the disk; needless for thousands of files that can be made again.
+        durable: whether to wait for the disk; needless for thousands of files that can be made
+            again.
 
     Yields:
         A path of the same name, so with the same suffix, in a hidden folder beside it.

@@ -1,4 +1,5 @@
-"""The vocabulary of arguments: what each check takes, in which type it returns it, and what it says otherwise."""
+"""The vocabulary of arguments: what each check takes, in which type it returns it, and what it says
+otherwise."""
 
 import numpy as np
 import pytest

@@ -162,7 +162,8 @@ def preset(name):
     """The published form of a name."""
     if name not in PRESETS:
         raise ValueError(
-            f"`branches` must be one of {', '.join(PRESETS)}, or a tuple of branches. {did_you_mean(name, PRESETS, 1)}"
+            f"`branches` must be one of {', '.join(PRESETS)}, or a tuple of branches. "
+            f"{did_you_mean(name, PRESETS, 1)}"
             f"Received: branches={name!r}"
         )
     return PRESETS[name]

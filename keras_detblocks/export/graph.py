@@ -139,7 +139,8 @@ def _static(tensor, name, image_size, batch_size):
 
 
 def _of_level(name, size):
-    """The size of the map named so, for an image of this size: that of level l if it is called `Pl`, else the image's."""
+    """The size of the map named so, for an image of this size: that of level l if it is called
+    `Pl`, else the image's."""
     return level_size(size, level_number(name) or 0)
 
 

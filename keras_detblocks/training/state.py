@@ -44,7 +44,8 @@ def write_json(path, value):
 
 
 def save_model(model, path, include_optimizer=False):
-    """Saves a `.keras` file in one step; the model in it is compiled only with its optimizer, which is larger than the weights."""
+    """Saves a `.keras` file in one step; the model in it is compiled only with its optimizer, which
+    is larger than the weights."""
     with (
         written_beside(path) as part,
         contextlib.nullcontext() if include_optimizer else _uncompiled(model),

@@ -75,7 +75,8 @@ def staged(path):
     path = pathlib.Path(path)
     if path.is_dir() and {each.name for each in path.iterdir()} - _SAVED_MODEL:
         raise ExportError(
-            f"{path} is a folder with other files in it, which will not be replaced: choose another path."
+            f"{path} is a folder with other files in it, which will not be replaced: choose "
+            f"another path."
         )
     with written_beside(path) as part:
         yield part
