@@ -8,18 +8,10 @@ the package can hold.
 
 import importlib
 
-from . import (
-    analysis,
-    backbones,
-    context,
-    detection,
-    images,
-    layers,
-    necks,
-    optimizers,
-    startup,  # noqa: F401  (first: what must be settled before Keras is imported)
-    weights,
-)
+from . import startup  # noqa: F401  (what must be settled before Keras is imported)
+
+# isort: split
+from . import analysis, backbones, context, detection, images, layers, necks, optimizers, weights
 from .analysis import *
 from .backbones import *
 from .context import *

@@ -74,6 +74,13 @@ def test_arrows(path):
             assert rank[other] < rank[room], f"{path.name} ({room}) imports {other}"
 
 
+def test_the_base_import_settles_the_environment_before_keras():
+    """oneDNN is asked for, and the command line is quiet, only before TensorFlow is imported."""
+    body = ast.parse((PACKAGE / "__init__.py").read_text()).body
+    local = [node for node in body if isinstance(node, ast.ImportFrom)]
+    assert [alias.name for alias in local[0].names] == ["startup"]
+
+
 def test_base_import_is_light():
     """Nothing heavy beyond what Keras itself brings (it imports matplotlib where that is
     installed)."""
