@@ -1,8 +1,8 @@
 """Every neck on one backbone, with one budget, on the demo's digits: size, arithmetic, time on a
 phone's runtime, and precision.
 
-    python examples/compare_necks.py                      # seven necks, 4 minutes of training each;
-    about 45 minutes in all python examples/compare_necks.py --necks fpn,bifpn --steps 300
+    python examples/compare_necks.py  # seven necks, 4 minutes each; 45 minutes in all
+    python examples/compare_necks.py --necks fpn,bifpn --steps 300
 
 The table is printed and kept in `necks.json` and `necks.png` in the folder `--out`. A stopped
 comparison continues where it was: finished necks are not run again. Beside its training a neck

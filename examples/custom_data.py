@@ -4,8 +4,8 @@ The format here is a CSV file, one object a line: `file, x_min, y_min, x_max, y_
 takes is `Record`s; reading, checks, letterboxing, shuffling, batching and COCO AP are the
 package's.
 
-    python examples/custom_data.py objects.csv            # 20 epochs python examples/custom_data.py
-    --smoke                # draws 48 images itself; 4 steps, half a minute on two cores
+    python examples/custom_data.py objects.csv  # 20 epochs
+    python examples/custom_data.py --smoke      # draws 48 images itself; 4 steps, half a minute
 
 prints the data set's report, the loss of each epoch, and COCO AP (near 0 after four steps).
 """

@@ -1,12 +1,12 @@
 """The ladder of design spaces, AnyNetX_A to E and RegNetX, at toy scale: what each constraint does
 to the error distribution.
 
-    python examples/design_ladder.py --out ladder              (8 nets a space, 6 epochs of the
-    digit scans; building and tracing
-                                                                a net takes most of its seconds on a
-                                                                CPU)
-    python examples/design_ladder.py --out ladder --nets 100   (the number is part of a sweep's
-    settings: take another --out)
+    python examples/design_ladder.py --out ladder
+    python examples/design_ladder.py --out ladder100 --nets 100
+
+The first trains 8 nets of each space for 6 epochs on the digit scans; building and tracing a net
+takes most of its seconds on a CPU. The number of nets is part of a sweep's settings, so that
+another one needs another folder.
 
 Run it again to continue after an interruption, or in a second shell to share the work;
 `ladder/report.html` has the figures. Expected output: one line a space, its nets, least and mean

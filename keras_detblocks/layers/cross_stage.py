@@ -1,11 +1,11 @@
 """Cross-stage partial connections (https://arxiv.org/abs/1911.11929) around any block.
 
-The paper's figure 3: with `x = [bypass, worked]` along the channels and T a transition (1x1
+The paper's figure 3: with `x = [bypass, processed]` along the channels and T a transition (1x1
 convolution, normalisation, activation),
 
-    full   T2([bypass, T1(block(worked))])      the partial dense block and the partial transition
-    layer first  T2([bypass, block(worked)])          fusion first last   [bypass,
-    T1(block(worked))]          fusion last
+    full   T2([bypass, T1(block(processed))])   partial dense block, partial transition layer
+    first  T2([bypass, block(processed)])       fusion first
+    last   [bypass, T1(block(processed))]       fusion last
 """
 
 import numbers
