@@ -16,8 +16,8 @@ def model_table(filter=""):
         A list of dicts: name (a constructor, or a call such as `RegNetY("64gf")`), params, macs and
             activations (at 224x224, 1000
         classes), strides and channels of P2 to P5; weights (id of the checkpoint that
-        `weights="imagenet"` loads, or None), its top1 (accuracy in percent) and licence;
-        checkpoints: every one that is published, as `(id, top1, licence, classes)`, where top1
+        `weights="imagenet"` loads, or None), its top1 (accuracy in percent) and license;
+        checkpoints: every one that is published, as `(id, top1, license, classes)`, where top1
         holds pairs (side of the image, percent).
 
     >>> [each.id for each in model_table("RegNetY032")[0]["checkpoints"]]
@@ -36,7 +36,7 @@ def print_model_table(filter=""):
         f"{'model':20}{'params':>9}{'MACs':>10}{'activations':>13}   channels of P2 to P5 "
         f"(strides 4 to 32)"
     )
-    print(f"    {'weights':38}{'top-1 % at image side':30}licence")
+    print(f"    {'weights':38}{'top-1 % at image side':30}license")
     for row in rows:
         size = (
             f"{row['params'] / 1e6:8.2f}M{row['macs'] / 1e9:9.2f}G{row['activations'] / 1e6:12.2f}M"
@@ -44,7 +44,7 @@ def print_model_table(filter=""):
         print(f"{row['name']:20}{size}   {', '.join(map(str, row['channels']))}")
         for weights in row["checkpoints"]:
             mark = "*" if weights.id == row["weights"] else " "
-            print(f"  {mark} {weights.id:38}{_top1(weights):30}{weights.licence}")
+            print(f"  {mark} {weights.id:38}{_top1(weights):30}{weights.license}")
         if not row["checkpoints"]:
             print("    none known")
     print(

@@ -1,7 +1,7 @@
 """Backbones: functions that return a functional `keras.Model`."""
 
 from .anynet import AnyNet, AnyNetSpec
-from .applications import decode_predictions, evaluation_settings, preprocess_input
+from .applications import preprocess_input
 from .catalogue import list_models
 from .cspnet import (
     CS3DarknetL,
@@ -25,6 +25,7 @@ from .densenet import (
     DenseBlock,
     TwoWayDenseBlock,
 )
+from .pretrained import decode_predictions, evaluation_settings
 from .pyramid import feature_pyramid
 from .regnet import (
     RegNetSpec,

@@ -14,8 +14,9 @@ import keras
 import numpy as np
 
 from ..layers import SqueezeExcite, StochasticDepth, conv_norm_act
-from ..weights import Layout, register_model_layout, torch_key
-from .applications import Arguments, Trunk, application, check_strides_and_drops, positive_ints
+from .applications import Trunk, check_strides_and_drops, positive_ints
+from .checkpoints import ANYNET_STAGES
+from .constructor import constructor
 
 
 @dataclass(frozen=True)
@@ -147,13 +148,14 @@ def anynet_trunk(spec, name, output_stride=32, drop_path_rate=0.0, imagenet=None
             maps[level] = x
         return maps
 
-    def unbuilt(deepest):
-        """Keys of the stages beyond the deepest level, in every layout."""
-        stages = [str(index + 1) for index, level in enumerate(levels) if level > deepest]
-        return rf"^(s|trunk_output\.block)({'|'.join(stages)})[._]" if stages else None
-
     return Trunk(
-        name, body, (1, *sorted(set(levels))), "stem_conv/kernel", unbuilt, imagenet=imagenet
+        name,
+        body,
+        (1, *sorted(set(levels))),
+        stem="stem_conv/kernel",
+        stages=dict(enumerate(levels, 1)),
+        stage_keys=ANYNET_STAGES,
+        imagenet=imagenet,
     )
 
 
@@ -203,116 +205,22 @@ def bottleneck_block(
     return keras.layers.Activation("relu", name=f"{name}_out")(y)
 
 
-def AnyNet(
-    spec,
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=1000,
-    classifier_activation="softmax",
-    name=None,
-    *,
-    include_preprocessing=True,
-    levels=None,
-    output_stride=32,
-    drop_path_rate=0.0,
-):
-    """Builds the net of an `AnyNetSpec`, with any number of stages. See `RegNetY` for the other
-    arguments.
+@constructor
+def AnyNet(spec, *, output_stride=32, drop_path_rate=0.0):
+    """Builds the net of an `AnyNetSpec`, with any number of stages
+    (https://arxiv.org/abs/2003.13678).
 
-    Returns:
-        A functional `keras.Model`.
+    Args:
+        spec: an `AnyNetSpec`; `RegNetSpec.to_anynet()` returns one.
 
-    >>> spec = AnyNetSpec((1, 1, 2), (24, 48, 96), (1, 1, 1), (8, 8, 8), se_ratio=0.25, stem_width=16)
+    >>> spec = AnyNetSpec((1, 1, 2), (24, 48, 96), (1, 1, 1), (8, 8, 8), 0.25, stem_width=16)
     >>> model = AnyNet(spec, include_top=False, input_shape=(64, 96, 3), levels=(3, 4))
     >>> tuple(model.output["P4"].shape)
     (None, 4, 6, 96)
     """
     if not isinstance(spec, AnyNetSpec):
         raise ValueError(
-            f"`spec` must be an AnyNetSpec; `RegNetSpec.to_anynet()` returns one. Received: "
+            "`spec` must be an AnyNetSpec; `RegNetSpec.to_anynet()` returns one. Received: "
             f"spec={spec!r}"
         )
-    return application(
-        anynet_trunk(spec, "anynet", output_stride, drop_path_rate),
-        Arguments(
-            include_top,
-            weights,
-            input_tensor,
-            input_shape,
-            pooling,
-            classes,
-            classifier_activation,
-            name,
-            include_preprocessing,
-            levels,
-        ),
-    )
-
-
-# From a variable's path ("s1_b2_conv3_bn/gamma", "s1_b1_se/fc1/kernel") to the key of each
-# reference.
-_PARTS = {"conv1": "f.a", "conv2": "f.b", "conv3": "f.c", "downsample": "proj"}
-
-
-def _torchvision_unit(match):
-    stage_number, block, part, kind = match.groups()
-    position = "0" if kind == "conv" else "1"
-    return f"trunk_output.block{stage_number}.block{stage_number}-{int(block) - 1}.{_PARTS[part]}.{position}/"
-
-
-def _pycls_unit(match):
-    stage_number, block, part, kind = match.groups()
-    if part == "downsample":
-        return f"s{stage_number}.b{block}.{'proj' if kind == 'conv' else 'bn'}/"
-    return f"s{stage_number}.b{block}.{_PARTS[part]}{'' if kind == 'conv' else '_bn'}/"
-
-
-def _rgb_stem(key, array):
-    """The published pycls nets read BGR."""
-    return array[:, ::-1] if key == "stem.conv.weight" and array.shape[1] == 3 else array
-
-
-_UNIT = r"^s(\d+)_b(\d+)_(conv\d|downsample)_(conv|bn)/"
-register_model_layout(
-    Layout(
-        "timm (RegNet)",
-        torch_key(
-            (r"^predictions/", "head/fc/"),
-            (r"^stem_(conv|bn)/", r"stem/\1/"),
-            (_UNIT, r"s\1/b\2/\3/\4/"),
-            (r"^s(\d+)_b(\d+)_se/", r"s\1/b\2/se/"),
-        ),
-    )
-)
-register_model_layout(
-    Layout(
-        "torchvision (RegNet)",
-        torch_key(
-            (r"^predictions/", "fc/"),
-            (r"^stem_conv/", "stem/0/"),
-            (r"^stem_bn/", "stem/1/"),
-            (_UNIT, _torchvision_unit),
-            (
-                r"^s(\d+)_b(\d+)_se/",
-                lambda m: f"trunk_output.block{m[1]}.block{m[1]}-{int(m[2]) - 1}.f.se/",
-            ),
-        ),
-    )
-)
-register_model_layout(
-    Layout(
-        "pycls",
-        torch_key(
-            (r"^predictions/", "head/fc/"),
-            (r"^stem_(conv|bn)/", r"stem/\1/"),
-            (_UNIT, _pycls_unit),
-            (r"^s(\d+)_b(\d+)_se/fc1/", r"s\1/b\2/f/se/f_ex/0/"),
-            (r"^s(\d+)_b(\d+)_se/fc2/", r"s\1/b\2/f/se/f_ex/2/"),
-        ),
-        _rgb_stem,
-        mark=r"\.f\.a\.weight$",
-    )
-)
+    return anynet_trunk(spec, "anynet", output_stride, drop_path_rate)

@@ -5,7 +5,7 @@ import re
 from typing import NamedTuple
 
 from ..checks import did_you_mean
-from . import cspnet, densenet, regnet
+from . import checkpoints, cspnet, densenet, regnet
 from .complexity import complexity
 
 
@@ -15,13 +15,13 @@ class HubWeights(NamedTuple):
     id: what `weights=` takes. top1: pairs (side of the square test images, percent of ImageNet's
     validation images), the smaller side first; empty where the
         checkpoint has other classes or none.
-    licence: SPDX name, or the publisher's own name for it.
+    license: SPDX name, or the publisher's own name for it.
     classes: of its classifier; 0 without one, for `include_top=False`.
     """
 
     id: str
     top1: tuple
-    licence: str
+    license: str
     classes: int
 
 
@@ -71,7 +71,7 @@ _OTHERS = {
     "CSPPeleeNet": ("csppeleenet", 561_747_944, 2_856_488, 3_571_336, (128, 256, 512, 704)),
 }
 # fmt: off
-# Tag, licence, classes, sides of the test images; per net its top-1 at each side. The hub's id is
+# Tag, license, classes, sides of the test images; per net its top-1 at each side. The hub's id is
 # timm/<net>.<tag>. Numbers of timm (https://github.com/huggingface/pytorch-image-models):
 # timm/models/regnet.py, cspnet.py and results/results-imagenet.csv.
 _TAGS = (
@@ -134,16 +134,17 @@ def names():
 
 
 def find(name):
-    """The one of `names()` that is meant, in any case, and with any quotes (a shell takes some
-    away).
+    """The one of `names()` that is meant, in any case, with any quotes (a shell takes some away),
+    or by timm's name of its variant.
 
     Raises:
         ValueError: for an unknown name, with the nearest known ones.
 
-    >>> find("regnety('64GF')")
-    'RegNetY("64gf")'
+    >>> find("regnety('64GF')"), find("regnety_008")
+    ('RegNetY("64gf")', 'RegNetY008')
     """
-    known = {_plain(each): each for each in names()}
+    known = {_plain(variant_of(each)): each for each in names()}
+    known |= {_plain(each): each for each in names()}
     if _plain(name) in known:
         return known[_plain(name)]
     hint = did_you_mean(_plain(name), known.values())
@@ -153,7 +154,16 @@ def find(name):
 
 
 def _plain(name):
-    return re.sub(r"[\"']", "", name).lower()
+    return re.sub(r"[\"'_]", "", str(name)).lower()
+
+
+def variant_of(name):
+    """The variant, timm's name, of one of `names()`.
+
+    >>> variant_of('RegNetY("64gf")')
+    'regnety_640'
+    """
+    return _REGNETS[name] if name in _REGNETS else _OTHERS[name][0]
 
 
 def constructor(name):
@@ -179,31 +189,27 @@ def spec(name):
 def published(variant):
     """Every `HubWeights` of a net, such as `"regnety_008"`.
 
-    >>> [each.licence for each in published("regnety_032")]
+    >>> [each.license for each in published("regnety_032")]
     ['MIT', 'BSD-3-Clause', 'Apache-2.0']
     """
     return tuple(
-        HubWeights(f"timm/{variant}.{tag}", tuple(zip(sides, nets[variant])), licence, classes)
-        for tag, licence, classes, sides, nets in _TAGS
+        HubWeights(f"timm/{variant}.{tag}", tuple(zip(sides, nets[variant])), license, classes)
+        for tag, license, classes, sides, nets in _TAGS
         if variant in nets
     )
 
 
 def row(name):
     """Facts about one of `names()`, see `model_table`."""
+    variant, known = variant_of(name), published(variant_of(name))
     if name in _REGNETS:
-        variant = _REGNETS[name]
         anynet = spec(name).to_anynet()
-        (macs, params, activations), channels, imagenet = (
-            complexity(anynet),
-            anynet.widths,
-            regnet._imagenet(variant),
-        )
+        macs, params, activations = complexity(anynet)
+        channels = anynet.widths
     else:
-        variant, macs, params, activations, channels = _OTHERS[name]
-        imagenet = cspnet.IMAGENET.get(variant)
-    checkpoints = published(variant)
-    recommended = next((each for each in checkpoints if each.id == imagenet), None)
+        _, macs, params, activations, channels = _OTHERS[name]
+    imagenet = checkpoints.imagenet(variant)
+    recommended = next((each for each in known if each.id == imagenet), None)
     return {
         "name": name,
         "params": params,
@@ -213,6 +219,6 @@ def row(name):
         "channels": channels,
         "weights": recommended.id if recommended else None,
         "top1": recommended.top1[0][1] if recommended else None,
-        "licence": recommended.licence if recommended else None,
-        "checkpoints": checkpoints,
+        "license": recommended.license if recommended else None,
+        "checkpoints": known,
     }

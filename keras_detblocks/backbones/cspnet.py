@@ -16,8 +16,9 @@ import numpy as np
 from keras import ops
 
 from ..layers import MaxPool2D, StochasticDepth, activation_layer, conv_norm_act
-from ..weights import Layout, register_model_layout, torch_key
-from .applications import Trunk, check_strides_and_drops, constructor
+from .applications import Trunk, check_strides_and_drops
+from .checkpoints import CSPNET_STAGES, imagenet
+from .constructor import constructor
 
 
 @dataclass(frozen=True)
@@ -110,15 +111,6 @@ CSP_VARIANTS = {
     "cs3darknet_l": _cs3(1.0, 1.0),
     "cs3darknet_x": _cs3(1.25, 1.33),
 }
-IMAGENET = {
-    "cspresnet50": "timm/cspresnet50.ra_in1k",
-    "cspresnext50": "timm/cspresnext50.ra_in1k",
-    "cspdarknet53": "timm/cspdarknet53.ra_in1k",
-    "darknet53": "timm/darknet53.c2ns_in1k",
-    "cs3darknet_m": "timm/cs3darknet_m.c2ns_in1k",
-    "cs3darknet_l": "timm/cs3darknet_l.c2ns_in1k",
-    "cs3darknet_x": "timm/cs3darknet_x.c2ns_in1k",
-}
 
 
 def csp_trunk(spec, name, output_stride=32, drop_path_rate=0.0):
@@ -150,18 +142,15 @@ def csp_trunk(spec, name, output_stride=32, drop_path_rate=0.0):
             maps[level] = x
         return maps
 
-    def unbuilt(deepest):
-        stages = [str(index) for index, level in enumerate(levels) if level > deepest]
-        return rf"^stages[._]({'|'.join(stages)})[._]" if stages else None
-
     return Trunk(
         name,
         body,
         tuple(sorted({stem_level, *levels})),
-        "stem_conv1_conv/kernel",
-        unbuilt,
-        IMAGENET.get(name),
-        256,
+        stem="stem_conv1_conv/kernel",
+        stages=dict(enumerate(levels)),
+        stage_keys=CSPNET_STAGES,
+        imagenet=imagenet(name),
+        default_size=256,
     )
 
 
@@ -239,9 +228,8 @@ def dark_block(x, spec, inner, width, dilation, drop_rate, name):
 
 
 def _add(x, y, drop_rate, name):
-    y = StochasticDepth(drop_rate, name=f"{name}_drop")(
-        y
-    )  # at any rate, as in `anynet.bottleneck_block`
+    # At any rate, as in `anynet.bottleneck_block`.
+    y = StochasticDepth(drop_rate, name=f"{name}_drop")(y)
     return keras.layers.Add(name=f"{name}_add")([x, y])
 
 
@@ -252,84 +240,64 @@ def _unit(x, spec, name, filters, kernel=1, stride=1, activation="default", **kw
     )
 
 
-def _named(function_name, variant, title):
-    return constructor(
-        function_name,
-        title,
-        lambda output_stride, drop_path_rate: csp_trunk(
-            CSP_VARIANTS[variant], variant, output_stride, drop_path_rate
-        ),
-        __name__,
-    )
+def _named(name, variant, title):
+    """The constructor of a variant, such as `CSPDarknet53`."""
+
+    def trunk(*, output_stride=32, drop_path_rate=0.0):
+        return csp_trunk(CSP_VARIANTS[variant], variant, output_stride, drop_path_rate)
+
+    return constructor(trunk, name, title)
 
 
+_PAPER = "(https://arxiv.org/abs/1911.11929)"
 CSPResNet50 = _named(
-    "CSPResNet50", "cspresnet50", "CSPResNet-50 of timm: bottleneck blocks, depths 3, 3, 5, 2."
+    "CSPResNet50",
+    "cspresnet50",
+    f"CSPResNet-50 {_PAPER} of timm: bottleneck blocks, depths 3, 3, 5, 2.",
 )
 CSPResNet50D = _named(
-    "CSPResNet50D", "cspresnet50d", "CSPResNet-50 with a stem of three 3x3 convolutions."
+    "CSPResNet50D",
+    "cspresnet50d",
+    f"CSPResNet-50 {_PAPER} of timm with a stem of three 3x3 convolutions.",
 )
 CSPResNet50W = _named(
-    "CSPResNet50W", "cspresnet50w", "CSPResNet-50, wider, with a stem of three 3x3 convolutions."
+    "CSPResNet50W",
+    "cspresnet50w",
+    f"CSPResNet-50 {_PAPER} of timm, wider, with a stem of three 3x3\nconvolutions.",
 )
 CSPResNeXt50 = _named(
-    "CSPResNeXt50", "cspresnext50", "CSPResNeXt-50 of timm: grouped 3x3 convolutions in 32 groups."
+    "CSPResNeXt50",
+    "cspresnext50",
+    f"CSPResNeXt-50 {_PAPER} of timm: 3x3 convolutions in 32 groups.",
 )
 CSPDarknet53 = _named(
     "CSPDarknet53",
     "cspdarknet53",
-    "CSPDarknet-53 of timm (LeakyReLU slope 0.01). It has a level 0 too.",
+    f"CSPDarknet-53 {_PAPER} of timm: Darknet's residual blocks in\n"
+    "cross-stage partial stages, LeakyReLU of slope 0.01.",
 )
 CSPDarknet53Cfg = _named(
-    "CSPDarknet53Cfg", "cspdarknet53_cfg", "CSPDarknet-53 as in the authors' cfg file (slope 0.1)."
+    "CSPDarknet53Cfg",
+    "cspdarknet53_cfg",
+    f"CSPDarknet-53 {_PAPER} as in the authors' cfg file: separate 1x1\n"
+    "convolutions into the two parts, LeakyReLU of slope 0.1.",
 )
 Darknet53 = _named(
     "Darknet53",
     "darknet53",
     "Darknet-53 (https://arxiv.org/abs/1804.02767) of timm, without partial stages.",
 )
-CS3DarknetS = _named("CS3DarknetS", "cs3darknet_s", "CS3Darknet, small: fusion first, SiLU.")
-CS3DarknetM = _named("CS3DarknetM", "cs3darknet_m", "CS3Darknet, medium: fusion first, SiLU.")
-CS3DarknetL = _named("CS3DarknetL", "cs3darknet_l", "CS3Darknet, large: fusion first, SiLU.")
-CS3DarknetX = _named("CS3DarknetX", "cs3darknet_x", "CS3Darknet, extra large: fusion first, SiLU.")
-
-
-# From a variable's path ("stages_1_blocks_0_conv2_bn/gamma") to timm's key.
-register_model_layout(
-    Layout(
-        "timm (CSPNet)",
-        torch_key(
-            (r"^predictions/", "head/fc/"),
-            (r"_(conv|bn)/", r"/\1/"),
-            (r"^stem_", "stem/"),
-            (r"^stages_(\d+)_", r"stages/\1/"),
-            (r"/blocks_(\d+)_", r"/blocks/\1/"),
-        ),
-    )
+CS3DarknetS = _named(
+    "CS3DarknetS", "cs3darknet_s", f"CS3Darknet {_PAPER} of timm, small: fusion first, SiLU."
 )
-
-
-def _cfg_module(match):
-    """Number of a layer in the authors' file: per stage down, cross, route, in, three per block,
-    T1, route, T2."""
-    index, part, block = int(match[1]), match[2], match[3]
-    start = 1 + sum(7 + 3 * depth for depth in _DARKNET.depths[:index])
-    offset = {"conv_down": 0, "conv_cross": 1, "conv_in": 3}.get(part)
-    if part.startswith("blocks"):
-        offset = 4 + 3 * int(block) + int(match[4]) - 1
-    elif offset is None:
-        offset = (4 if part == "conv_transition_b" else 6) + 3 * _DARKNET.depths[index]
-    return f"module_list/{start + offset}_"
-
-
-register_model_layout(
-    Layout(
-        "the authors' cfg (CSPDarknet53)",
-        torch_key(
-            (r"^stem_conv1_", "module_list/0_"),
-            (r"^stages_(\d+)_(conv_[a-z_]+|blocks_(\d+)_conv(\d))_(?=(conv|bn)/)", _cfg_module),
-            (r"^(module_list/\d+)_conv/", r"\1/Conv2d/"),
-            (r"^(module_list/\d+)_bn/", r"\1/BatchNorm2d/"),
-        ),
-    )
+CS3DarknetM = _named(
+    "CS3DarknetM", "cs3darknet_m", f"CS3Darknet {_PAPER} of timm, medium: fusion first, SiLU."
+)
+CS3DarknetL = _named(
+    "CS3DarknetL", "cs3darknet_l", f"CS3Darknet {_PAPER} of timm, large: fusion first, SiLU."
+)
+CS3DarknetX = _named(
+    "CS3DarknetX",
+    "cs3darknet_x",
+    f"CS3Darknet {_PAPER} of timm, extra large: fusion first, SiLU.",
 )

@@ -20,7 +20,9 @@ from ..layers import (
     normalization_layer,
 )
 from ..layers.resampling import MaxPool2D
-from .applications import Trunk, check_strides_and_drops, constructor
+from .applications import Trunk, check_strides_and_drops
+from .checkpoints import DENSENET_STAGES
+from .constructor import constructor
 
 DENSENET_DEPTHS = {
     "121": (6, 12, 24, 16),
@@ -285,11 +287,14 @@ def _trunk(name, stem, stage, stages, output_stride, stem_kernel):
             x = maps[level] = stage(x, index, dilation)
         return maps
 
-    def unbuilt(deepest):
-        stages = [str(index) for index, level in enumerate(levels) if level > deepest]
-        return rf"^(stages_({'|'.join(stages)})|norm)/" if stages else None
-
-    return Trunk(name, body, (1, *sorted(set(levels))), stem_kernel, unbuilt)
+    return Trunk(
+        name,
+        body,
+        (1, *sorted(set(levels))),
+        stem=stem_kernel,
+        stages=dict(enumerate(levels)),
+        stage_keys=DENSENET_STAGES,
+    )
 
 
 def _check_drop_path(name, rate):
@@ -300,25 +305,38 @@ def _check_drop_path(name, rate):
         )
 
 
+_NO_DROP_PATH = "must be 0: there are no residual branches to drop"
+
+
 def _densenet(size):
-    name = f"cspdensenet{size}"
-    return constructor(
-        f"CSPDenseNet{size}",
-        f"CSPDenseNet-{size}: our definition, see the module; no pretrained weights.",
-        lambda output_stride, rate: csp_densenet_trunk(
-            name, DENSENET_DEPTHS[size], output_stride, rate
-        ),
-        __name__,
+    """The constructor of a CSPDenseNet, such as `CSPDenseNet121`."""
+
+    def trunk(*, output_stride=32, drop_path_rate=0.0):
+        name = f"cspdensenet{size}"
+        return csp_densenet_trunk(name, DENSENET_DEPTHS[size], output_stride, drop_path_rate)
+
+    summary = (
+        f"CSPDenseNet-{size} (https://arxiv.org/abs/1911.11929): partial dense blocks of "
+        f"{DENSENET_DEPTHS[size]} layers.\n\n"
+        "Its authors published neither configuration nor weights: the definition is this package's."
     )
+    return constructor(trunk, f"CSPDenseNet{size}", summary, _NO_DROP_PATH)
 
 
 CSPDenseNet121 = _densenet("121")
 CSPDenseNet169 = _densenet("169")
 CSPDenseNet201 = _densenet("201")
 CSPDenseNet264 = _densenet("264")
+
+
+def _peleenet(*, output_stride=32, drop_path_rate=0.0):
+    return csp_peleenet_trunk("csppeleenet", output_stride, drop_path_rate)
+
+
 CSPPeleeNet = constructor(
+    _peleenet,
     "CSPPeleeNet",
-    "CSPPeleeNet: our definition, see the module; no pretrained weights.",
-    lambda output_stride, rate: csp_peleenet_trunk("csppeleenet", output_stride, rate),
-    __name__,
+    "CSPPeleeNet (https://arxiv.org/abs/1911.11929): partial two-way dense blocks, for phones.\n\n"
+    "Its authors published neither configuration nor weights: the definition is this package's.",
+    _NO_DROP_PATH,
 )

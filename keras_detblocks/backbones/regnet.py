@@ -14,7 +14,9 @@ import numpy as np
 
 from ..checks import did_you_mean
 from .anynet import AnyNetSpec, anynet_trunk, fit_to_groups
-from .applications import Arguments, application, constructor, positive_ints
+from .applications import positive_ints
+from .checkpoints import imagenet
+from .constructor import constructor
 
 
 @dataclass(frozen=True)
@@ -101,25 +103,33 @@ def stage_widths_and_depths(depth, w_0, w_a, w_m, quantum=8):
     >>> stage_widths_and_depths(13, 24, 36.44, 2.49)
     ((24, 56, 152, 368), (1, 1, 4, 7), 4)
     """
+    # Equation 2: the widths of the blocks before quantization lie on a line.
     line = w_0 + w_a * np.arange(depth, dtype=np.float64)
-    exponents = np.round(np.log(line / w_0) / np.log(w_m))
-    block_widths = (np.round(w_0 * np.power(w_m, exponents) / quantum) * quantum).astype(int)
+    # Equation 3: the exponent with which each block's width is w_0 * w_m ** exponent, ...
+    exponents = np.log(line / w_0) / np.log(w_m)
+    # ... rounded, so that neighboring blocks fall on one step: a stage.
+    steps = np.round(exponents)
+    # Equation 4: the widths of the steps, to multiples of 8 as in pycls.
+    block_widths = (np.round(w_0 * np.power(w_m, steps) / quantum) * quantum).astype(int)
+    # Blocks of one width are one stage; their number is its depth.
     widths, depths = np.unique(block_widths, return_counts=True)
-    return tuple(widths.tolist()), tuple(depths.tolist()), int(exponents.max()) + 1
+    return tuple(widths.tolist()), tuple(depths.tolist()), int(steps.max()) + 1
 
 
 def _fit_like_torchvision(widths, ratios, groups):
     """Nearest multiple of the group width, halves up, and one group more where that lost over a
     tenth."""
-    fitted = []
-    for width, ratio, group in zip(widths, ratios, groups):
-        inner = round(width / ratio)
-        group = min(group, inner)
-        multiple = max(group, int(inner + group / 2) // group * group)
-        fitted.append(
-            (round((multiple + group if multiple < 0.9 * inner else multiple) * ratio), group)
-        )
-    return tuple(w for w, _ in fitted), tuple(g for _, g in fitted)
+    pairs = [_fit_stage_like_torchvision(*stage) for stage in zip(widths, ratios, groups)]
+    return tuple(w for w, _ in pairs), tuple(g for _, g in pairs)
+
+
+def _fit_stage_like_torchvision(width, ratio, group):
+    inner = round(width / ratio)
+    group = min(group, inner)
+    multiple = max(group, int(inner + group / 2) // group * group)
+    if multiple < 0.9 * inner:
+        multiple += group
+    return round(multiple * ratio), group
 
 
 # fmt: off
@@ -176,124 +186,6 @@ _SIZES = {
 }  # fmt: skip
 
 
-def RegNetX(
-    variant="800mf",
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=1000,
-    classifier_activation="softmax",
-    name=None,
-    *,
-    include_preprocessing=True,
-    levels=None,
-    output_stride=32,
-    drop_path_rate=0.0,
-):
-    """Builds a RegNetX: as `RegNetY`, without squeeze-and-excitation.
-
-    `variant` is one of 200mf, 400mf, 600mf, 800mf, 1.6gf, 3.2gf, 4.0gf, 6.4gf, 8.0gf, 12gf, 16gf,
-    32gf or 400mf_tv (torchvision's rounding), a `RegNetSpec` or an `AnyNetSpec`. For the other
-    arguments see `RegNetY`.
-
-    >>> RegNetX("200mf", input_shape=(64, 64, 3)).output_shape
-    (None, 1000)
-    """
-    trunk = _trunk("x", variant, output_stride, drop_path_rate)
-    return application(
-        trunk,
-        Arguments(
-            include_top,
-            weights,
-            input_tensor,
-            input_shape,
-            pooling,
-            classes,
-            classifier_activation,
-            name,
-            include_preprocessing,
-            levels,
-        ),
-    )
-
-
-def RegNetY(
-    variant="800mf",
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=1000,
-    classifier_activation="softmax",
-    name=None,
-    *,
-    include_preprocessing=True,
-    levels=None,
-    output_stride=32,
-    drop_path_rate=0.0,
-):
-    """Builds a RegNetY (https://arxiv.org/abs/2003.13678): the arguments of keras.applications,
-    then what detectors need.
-
-    Args:
-        variant: 200mf, 400mf, 600mf, 800mf, 1.6gf, 3.2gf, 4.0gf, 6.4gf, 8.0gf, 12gf, 16gf, 32gf,
-            64gf, 128gf, 256gf, or with torchvision's rounding 800mf_tv, 8.0gf_tv; in any case. Or a
-            `RegNetSpec` or `AnyNetSpec` of your own.
-        include_top: whether global average pooling and the classifier follow.
-        weights: `None` (random; unlike keras.applications nothing is downloaded unasked),
-            `"imagenet"`, a Hugging Face id such as `"timm/regnety_008.pycls_in1k"`, a path to
-            `.safetensors`, a dict of arrays under timm's, torchvision's or pycls' key names, or a
-            `.keras` file of the same net: alone, with or without its top, or inside a detector. All
-            of them bring their normalisation of images along; another class count than the
-            checkpoint's leaves the classifier random, another number of input channels adapts the
-            stem, each with a warning; anything else that does not fit is an error. A `.weights.h5`
-            file of the same net is loaded by Keras.
-        input_tensor: Keras tensor to build on.
-        input_shape: `(H, W, C)`; sides may be `None` without the top.
-        pooling: without the top: `None` (a feature map), `"avg"` or `"max"`.
-        classes: of the classifier.
-        classifier_activation: of the classifier; `None` for logits.
-        name: of the model.
-        include_preprocessing: whether the model normalises its images itself: RGB pixels of 0 to
-            255 in.
-        levels: without the top: levels to return as a dict `{"P3": ...}`, any of 1 to 5 (level l
-            has stride 2 ** l); stages beyond the deepest are not built.
-        output_stride: 8 or 16: beyond it stages dilate instead of striding; 32: every stage
-            strides.
-        drop_path_rate: stochastic depth of the last block, below 1; the first has none, and it
-            grows linearly between.
-
-    Returns:
-        A functional `keras.Model`.
-
-    Raises:
-        ValueError: naming the argument that is wrong.
-
-    >>> model = RegNetY("200mf", include_top=False, input_shape=(97, 131, 3), levels=(3, 5))
-    >>> {level: tuple(t.shape) for level, t in model.output.items()}
-    {'P3': (None, 13, 17, 56), 'P5': (None, 4, 5, 368)}
-    """
-    trunk = _trunk("y", variant, output_stride, drop_path_rate)
-    return application(
-        trunk,
-        Arguments(
-            include_top,
-            weights,
-            input_tensor,
-            input_shape,
-            pooling,
-            classes,
-            classifier_activation,
-            name,
-            include_preprocessing,
-            levels,
-        ),
-    )
-
-
 def _trunk(family, variant, output_stride, drop_path_rate):
     if isinstance(variant, (RegNetSpec, AnyNetSpec)):
         if bool(variant.se_ratio) != (family == "y"):
@@ -308,9 +200,8 @@ def _trunk(family, variant, output_stride, drop_path_rate):
     name = f"regnet{family}_{_SIZES.get(size, size)}{'_' + rounding if rounding else ''}"
     if name not in VARIANTS:
         raise ValueError(_unknown_variant(family, variant))
-    return anynet_trunk(
-        VARIANTS[name].to_anynet(), name, output_stride, drop_path_rate, _imagenet(name)
-    )
+    spec = VARIANTS[name].to_anynet()
+    return anynet_trunk(spec, name, output_stride, drop_path_rate, imagenet(name))
 
 
 def _short(family, variant):
@@ -331,26 +222,55 @@ def _unknown_variant(family, variant):
     return f"Unknown RegNet{family.upper()} variant. {hint}Known: {', '.join(known)}. Received: variant={variant!r}"
 
 
-# Recommended checkpoints are the paper's own (MIT) where they exist.
-def _imagenet(name):
-    if name.endswith("_tv"):
-        return f"timm/{name}.tv2_in1k"
-    return (
-        None
-        if name in ("regnety_640", "regnety_1280", "regnety_2560")
-        else f"timm/{name}.pycls_in1k"
-    )
+@constructor
+def RegNetX(variant="800mf", *, output_stride=32, drop_path_rate=0.0):
+    """RegNetX (https://arxiv.org/abs/2003.13678): a published net by its size, or one of your own.
+
+    As `RegNetY`, without squeeze-and-excitation.
+
+    Args:
+        variant: 200mf, 400mf, 600mf, 800mf, 1.6gf, 3.2gf, 4.0gf, 6.4gf, 8.0gf, 12gf, 16gf, 32gf, or
+            with torchvision's rounding 400mf_tv; in any case. Or a `RegNetSpec` or `AnyNetSpec`.
+
+    >>> RegNetX("200mf", input_shape=(64, 64, 3)).output_shape
+    (None, 1000)
+    """
+    return _trunk("x", variant, output_stride, drop_path_rate)
+
+
+@constructor
+def RegNetY(variant="800mf", *, output_stride=32, drop_path_rate=0.0):
+    """RegNetY (https://arxiv.org/abs/2003.13678): a published net by its size, or one of your own.
+
+    Residual bottleneck blocks with grouped convolutions and squeeze-and-excitation. The arguments
+    are those of keras.applications, then what detectors need.
+
+    Args:
+        variant: 200mf, 400mf, 600mf, 800mf, 1.6gf, 3.2gf, 4.0gf, 6.4gf, 8.0gf, 12gf, 16gf, 32gf,
+            64gf, 128gf, 256gf, or with torchvision's rounding 800mf_tv, 8.0gf_tv; in any case. Or a
+            `RegNetSpec` or `AnyNetSpec`.
+
+    >>> model = RegNetY("200mf", include_top=False, input_shape=(97, 131, 3), levels=(3, 5))
+    >>> {level: tuple(t.shape) for level, t in model.output.items()}
+    {'P3': (None, 13, 17, 56), 'P5': (None, 4, 5, 368)}
+    """
+    return _trunk("y", variant, output_stride, drop_path_rate)
 
 
 def _named(family, code):
-    name = f"regnet{family}_{code}"
-    return constructor(
-        f"RegNet{family.upper()}{code}",
-        f"`RegNet{family.upper()}` at {dict(zip(_SIZES.values(), _SIZES))[code]}: "
-        f"{VARIANTS[name].depth} blocks.",
-        lambda output_stride, drop_path_rate: _trunk(family, code, output_stride, drop_path_rate),
-        __name__,
+    """The constructor of a published net, such as `RegNetX002`."""
+    name, title = f"regnet{family}_{code}", f"RegNet{family.upper()}"
+    size = dict(zip(_SIZES.values(), _SIZES))[code].upper()
+
+    def trunk(*, output_stride=32, drop_path_rate=0.0):
+        return _trunk(family, code, output_stride, drop_path_rate)
+
+    summary = (
+        f"{title}-{size} (https://arxiv.org/abs/2003.13678): {VARIANTS[name].depth} residual "
+        f"bottleneck blocks\nwith grouped convolutions"
+        f"{' and squeeze-and-excitation' if family == 'y' else ''}."
     )
+    return constructor(trunk, f"{title}{code}", summary)
 
 
 RegNetX002 = _named("x", "002")

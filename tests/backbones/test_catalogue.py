@@ -9,13 +9,10 @@ from test_backbone_weights import build, same, state
 
 import keras_detblocks as kdb
 from keras_detblocks.backbones import catalogue, cspnet, regnet
+from keras_detblocks.backbones.catalogue import variant_of
 from keras_detblocks.weights import hub
 
 CHECKPOINTS = [(row, each) for row in kdb.model_table() for each in row["checkpoints"]]
-
-
-def variant_of(name):
-    return catalogue._REGNETS.get(name) or catalogue._OTHERS[name][0]
 
 
 def test_every_tag_is_there_as_often_as_published():
@@ -49,7 +46,7 @@ def test_nothing_in_the_tables_is_unreachable():
 @pytest.mark.parametrize("row, weights", CHECKPOINTS, ids=[each.id for _, each in CHECKPOINTS])
 def test_facts_of_a_checkpoint(row, weights):
     assert hub.is_hub_id(weights.id) and weights.id.startswith(f"timm/{variant_of(row['name'])}.")
-    assert weights.licence and (len(weights.top1) > 0) == (weights.classes == 1000)
+    assert weights.license and (len(weights.top1) > 0) == (weights.classes == 1000)
     sides = [side for side, _ in weights.top1]
     assert sides == sorted(sides) and all(65 < percent < 89 for _, percent in weights.top1)
 
@@ -75,7 +72,7 @@ def test_the_recommended_checkpoint_is_what_imagenet_loads(name, monkeypatch):
         assert (
             row["weights"] in [each.id for each in row["checkpoints"]]
             and row["top1"] > 65
-            and row["licence"]
+            and row["license"]
         )
     else:
         error, words = ValueError, "No ImageNet weights are published"
@@ -140,7 +137,13 @@ def test_one_checkpoint_as_published():
 
 
 @pytest.mark.parametrize(
-    "name, found", [("regnetY008", "RegNetY008"), ("regnety(64GF)", 'RegNetY("64gf")')]
+    "name, found",
+    [
+        ("regnetY008", "RegNetY008"),
+        ("regnety(64GF)", 'RegNetY("64gf")'),
+        ("regnety_640", 'RegNetY("64gf")'),
+        ("cs3darknet_l", "CS3DarknetL"),
+    ],
 )
 def test_find(name, found):
     assert catalogue.find(name) == found

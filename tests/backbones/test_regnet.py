@@ -178,7 +178,9 @@ def test_bad_specs(arguments, words):
 
 @pytest.mark.parametrize("name", ["8gf", "8.0GF", "RegNetY080", "regnety_080", "080"])
 def test_names_of_a_variant(name, monkeypatch):
-    monkeypatch.setattr(kdb.backbones.regnet, "application", lambda trunk, arguments: trunk.name)
+    monkeypatch.setattr(
+        kdb.backbones.constructor, "application", lambda trunk, arguments: trunk.name
+    )
     assert kdb.RegNetY(name) == "regnety_080" and kdb.RegNetY("8gf_tv") == "regnety_080_tv"
 
 
