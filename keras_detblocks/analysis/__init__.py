@@ -9,7 +9,7 @@ from .receptive_field import (
     effective_receptive_field,
     theoretical_receptive_field,
 )
-from .table import model_table, print_model_table
+from .table import model_table, print_model_table, print_part_table
 
 __all__ = [
     "ReceptiveField",
@@ -20,5 +20,6 @@ __all__ = [
     "parameters",
     "plot_receptive_fields",
     "print_model_table",
+    "print_part_table",
     "theoretical_receptive_field",
 ]

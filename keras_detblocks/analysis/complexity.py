@@ -8,9 +8,9 @@ import warnings
 import keras
 
 from ..backbones import AnyNetSpec, RegNetSpec, catalogue
-from ..backbones.applications import positive_ints
 from ..backbones.complexity import Complexity
 from ..backbones.complexity import complexity as spec_complexity
+from ..checks import check_int
 
 __all__ = ["complexity", "parameters"]
 
@@ -45,7 +45,8 @@ def complexity(model_or_spec, image_size=224, classes=1000):
     >>> complexity(kdb.RegNetX002()).macs == complexity("regnetx002").macs == 199_040_872
     True
     """
-    positive_ints((image_size, classes), "image_size, classes")
+    check_int(image_size, "image_size")
+    check_int(classes, "classes")
     if isinstance(model_or_spec, str):
         model_or_spec = _named(model_or_spec, image_size, classes)
     if isinstance(model_or_spec, (AnyNetSpec, RegNetSpec)):

@@ -1,8 +1,9 @@
-"""The table of backbones."""
+"""Tables of what there is to choose from: backbones, and the parts that go on top of them."""
 
 from ..backbones import catalogue
+from ..detection.build import PARTS
 
-__all__ = ["model_table", "print_model_table"]
+__all__ = ["model_table", "print_model_table", "print_part_table"]
 
 
 def model_table(filter=""):
@@ -14,11 +15,10 @@ def model_table(filter=""):
 
     Returns:
         A list of dicts: name (a constructor, or a call such as `RegNetY("64gf")`), params, macs and
-            activations (at 224x224, 1000
-        classes), strides and channels of P2 to P5; weights (id of the checkpoint that
-        `weights="imagenet"` loads, or None), its top1 (accuracy in percent) and license;
-        checkpoints: every one that is published, as `(id, top1, license, classes)`, where top1
-        holds pairs (side of the image, percent).
+        activations (at 224x224, 1000 classes), strides and channels of P2 to P5; weights (id of the
+        checkpoint that `weights="imagenet"` loads, or None), its top1 (accuracy in percent) and
+        license; checkpoints: every one that is published, as `(id, top1, license, classes)`, where
+        top1 holds pairs (side of the image, percent).
 
     >>> [each.id for each in model_table("RegNetY032")[0]["checkpoints"]]
     ['timm/regnety_032.pycls_in1k', 'timm/regnety_032.tv2_in1k', 'timm/regnety_032.ra_in1k']
@@ -57,3 +57,14 @@ def _top1(weights):
     if weights.top1:
         return ", ".join(f"{percent:.2f} at {side}" for side, percent in weights.top1)
     return f"{weights.classes} other classes" if weights.classes else "no classifier"
+
+
+def print_part_table(filter=""):
+    """Prints the names that `build_detector` takes beside those of `model_table`, by kind, each with
+    the first sentence of its layer's documentation."""
+    for kind, parts in PARTS.items():
+        rows = {name: about for name, about in parts.items() if filter.lower() in name}
+        if rows:
+            print(f"\n{kind}")
+        for name, about in rows.items():
+            print(f"    {name:14}{about}")

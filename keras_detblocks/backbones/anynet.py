@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from ..checks import check_int, check_ints
 from ..layers import SqueezeExcite, StochasticDepth, conv_norm_act
-from .applications import Trunk, check_strides_and_drops, positive_ints
+from .applications import Trunk, check_strides_and_drops
 from .checkpoints import ANYNET_STAGES
 from .constructor import constructor
 
@@ -50,7 +51,7 @@ class AnyNetSpec:
 
     def __post_init__(self):
         for field in ("depths", "widths", "group_widths"):
-            object.__setattr__(self, field, positive_ints(getattr(self, field), field))
+            object.__setattr__(self, field, check_ints(getattr(self, field), field))
         object.__setattr__(
             self, "bottleneck_ratios", tuple(float(b) for b in self.bottleneck_ratios)
         )
@@ -63,7 +64,7 @@ class AnyNetSpec:
                 f"Every setting needs one value per stage, for at least one stage. Received "
                 f"lengths: {lengths}"
             )
-        positive_ints((self.stem_width,), "stem_width")
+        object.__setattr__(self, "stem_width", check_int(self.stem_width, "stem_width"))
         if not 0.0 <= self.se_ratio <= 1.0:  # refuses NaN too
             raise ValueError(
                 f"`se_ratio` must be between 0 and 1. Received: se_ratio={self.se_ratio}"

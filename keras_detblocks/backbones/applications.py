@@ -6,7 +6,6 @@ the messages of keras.applications where it has them. `constructor.py` makes fun
 contract's signature and documentation.
 """
 
-import numbers
 import warnings
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 import keras
 
+from ..checks import check_choice, check_int, check_number, is_int
 from . import pretrained
 
 
@@ -63,8 +63,8 @@ class Arguments:
 
     def __post_init__(self):
         if self.levels is not None:
-            one = isinstance(self.levels, numbers.Integral)
-            object.__setattr__(self, "levels", (self.levels,) if one else tuple(self.levels))
+            levels = (self.levels,) if is_int(self.levels) else tuple(self.levels)
+            object.__setattr__(self, "levels", levels)
 
 
 def application(trunk, arguments):
@@ -116,26 +116,11 @@ def _top(x, arguments):
 # Checks -------------------------------------------------------------------------------------------
 
 
-def positive_ints(values, name):
-    """A tuple of positive Python ints, or an error with the argument's name."""
-    values = tuple(values)
-    if any(not isinstance(v, numbers.Integral) or v < 1 for v in values):
-        raise ValueError(f"`{name}` must hold positive integers. Received: {name}={values}")
-    return tuple(int(v) for v in values)
-
-
 def check_strides_and_drops(output_stride, drop_path_rate=0.0):
     """Raises `ValueError` unless dilation can hold a net at the stride, and the rate leaves
     something of every branch."""
-    if output_stride not in (8, 16, 32):
-        raise ValueError(
-            f"`output_stride` must be 8, 16 or 32. Received: output_stride={output_stride}"
-        )
-    if not 0.0 <= drop_path_rate < 1.0:
-        raise ValueError(
-            "`drop_path_rate` must be at least 0 and below 1. Received: "
-            f"drop_path_rate={drop_path_rate}"
-        )
+    check_choice(output_stride, "output_stride", (8, 16, 32))
+    check_number(drop_path_rate, "drop_path_rate", least=0, below=1)
 
 
 def _check(trunk, arguments):
@@ -145,11 +130,8 @@ def _check(trunk, arguments):
             f"{keras.config.image_data_format()!r}; call "
             "keras.config.set_image_data_format('channels_last')."
         )
-    if arguments.pooling not in (None, "avg", "max"):
-        raise ValueError(
-            f"`pooling` must be None, 'avg' or 'max'. Received: pooling={arguments.pooling!r}"
-        )
-    positive_ints((arguments.classes,), "classes")
+    check_choice(arguments.pooling, "pooling", (None, "avg", "max"))
+    check_int(arguments.classes, "classes")
     if arguments.levels is not None:
         _check_levels(trunk, arguments)
     if pretrained.wants_imagenet(arguments):
@@ -223,7 +205,7 @@ def _image(trunk, arguments):
 def _checked_shape(shape, trunk, arguments):
     """A shape as a tuple of ints and None, or an error that says what it must be."""
     sides = tuple(shape) if isinstance(shape, (tuple, list)) else ()
-    if len(sides) != 3 or any(n is not None and not isinstance(n, numbers.Integral) for n in sides):
+    if len(sides) != 3 or not all(n is None or is_int(n) for n in sides):
         raise ValueError(
             "`input_shape` must be a tuple of three integers, (height, width, channels) such as "
             f"(224, 224, 3). Received: input_shape={shape!r}"

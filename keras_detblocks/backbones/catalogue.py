@@ -133,9 +133,9 @@ def names():
     return [*_REGNETS, *_OTHERS]
 
 
-def find(name):
+def find(name, others=()):
     """The one of `names()` that is meant, in any case, with any quotes (a shell takes some away),
-    or by timm's name of its variant.
+    or by timm's name of its variant. `others` are further names that the error may mean.
 
     Raises:
         ValueError: for an unknown name, with the nearest known ones.
@@ -147,7 +147,7 @@ def find(name):
     known |= {_plain(each): each for each in names()}
     if _plain(name) in known:
         return known[_plain(name)]
-    hint = did_you_mean(_plain(name), known.values())
+    hint = did_you_mean(name, [*others, *names()])
     raise ValueError(
         f"Unknown backbone {name!r}. {hint}`list_models()` and `detblocks models` name all of them."
     )

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..checks import did_you_mean
+from ..checks import check_int, did_you_mean
 from .anynet import AnyNetSpec, anynet_trunk, fit_to_groups
-from .applications import positive_ints
 from .checkpoints import imagenet
 from .constructor import constructor
 
@@ -49,9 +48,8 @@ class RegNetSpec:
     rounding: str = "pycls"
 
     def __post_init__(self):
-        positive_ints(
-            (self.depth, self.group_width, self.stem_width), "depth, group_width, stem_width"
-        )
+        for field in ("depth", "group_width", "stem_width"):
+            object.__setattr__(self, field, check_int(getattr(self, field), field))
         if not self.w_0 > 0 or self.w_0 % 8:
             raise ValueError(f"`w_0` must be a positive multiple of 8. Received: w_0={self.w_0}")
         if not 0 <= self.w_a < math.inf:
@@ -219,7 +217,10 @@ def _unknown_variant(family, variant):
     ]
     known = [sizes[name.partition("_")[0]] + name[len(name.partition("_")[0]) :] for name in names]
     hint = did_you_mean(_short(family, variant), known)
-    return f"Unknown RegNet{family.upper()} variant. {hint}Known: {', '.join(known)}. Received: variant={variant!r}"
+    return (
+        f"Unknown RegNet{family.upper()} variant. {hint}Known: {', '.join(known)}. Received: "
+        f"variant={variant!r}"
+    )
 
 
 @constructor

@@ -1,6 +1,9 @@
 """The verb `detblocks models`."""
 
-HELP = "list the backbones: parameters, MACs, channels, published weights with accuracy and licence"
+HELP = (
+    "list the backbones (parameters, MACs, channels, published weights with accuracy and license), "
+    "necks, context blocks and heads"
+)
 
 
 def add_options(parser):
@@ -8,6 +11,7 @@ def add_options(parser):
 
 
 def run(options):
-    from ..analysis import print_model_table
+    from ..analysis import print_model_table, print_part_table
 
     print_model_table(options.filter)
+    print_part_table(options.filter)

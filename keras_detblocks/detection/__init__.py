@@ -1,8 +1,17 @@
 """Boxes, assignment, losses, head, decoding, the `Detector`, and detectors by name."""
 
-from .build import build_backbone, build_detector
+from .build import build_backbone, build_detector, list_contexts, list_heads, list_necks
 from .decode import decode
 from .detector import Detector
 from .head import AnchorFreeHead
 
-__all__ = ["AnchorFreeHead", "Detector", "build_backbone", "build_detector", "decode"]
+__all__ = [
+    "AnchorFreeHead",
+    "Detector",
+    "build_backbone",
+    "build_detector",
+    "decode",
+    "list_contexts",
+    "list_heads",
+    "list_necks",
+]

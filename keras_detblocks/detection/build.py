@@ -1,67 +1,113 @@
-"""Detectors by name: the tables of necks and context blocks, and the function that puts the parts
-together."""
+"""Detectors by name: the tables of backbones, necks, context blocks and heads that a name stands
+for, and the function that puts the parts together."""
 
 from dataclasses import dataclass, fields
+from functools import partial
 
-from .. import backbones, necks
 from .. import context as context_blocks
-from ..backbones import AnyNet, AnyNetSpec
-from ..checks import look_up
-from .detector import Detector
+from .. import necks
+from ..backbones import AnyNet, AnyNetSpec, catalogue
+from ..checks import check_int, check_levels, check_pair, look_up
+from .detector import Detector, checked_classes
+from .head import AnchorFreeHead
 
 # Stages of the compact backbone that trains from scratch in minutes: RegNet's Y block, one stage
 # per level from P2 on.
 COMPACT_WIDTHS = {2: 24, 3: 48, 4: 96, 5: 192}
 COMPACT_DEPTHS = {2: 1, 3: 1, 4: 2, 5: 2}
+_COMPACT = "0.2 to 0.6 million parameters, for training from scratch in minutes."
 
 DEEPEST = 5  # of the backbones' levels; necks make what lies beyond
 
-# Functions (filters, levels, **options) -> layers run in turn. ASFF fuses the levels of a pyramid,
-# so it brings an FPN along. FPN comes with batch normalisation, without which high learning rates
-# do harm; the others have it by default.
-NECKS = {
-    "fpn": lambda filters, levels, **options: [
-        necks.FPN(filters, levels=levels, name="fpn", **{"normalization": "batch", **options})
-    ],
-    "panet": lambda filters, levels, **options: [
-        necks.PANet(filters, levels=levels, name="panet", **options)
-    ],
-    "csppanet": lambda filters, levels, **options: [
-        necks.CSPPANet(filters, levels=levels, name="csppanet", **options)
-    ],
-    "bifpn": lambda filters, levels, **options: [
-        necks.BiFPN(filters, levels=levels, name="bifpn", **options)
-    ],
-    "efm": lambda filters, levels, **options: [
-        necks.EFM(filters, levels=levels, name="efm", **options)
-    ],
-    "mlfpn": lambda filters, levels, **options: [_mlfpn(filters, levels, **options)],
-    "asff": lambda filters, levels, **options: [
-        necks.FPN(filters, levels=levels, name="fpn", normalization="batch"),
-        necks.ASFF(filters, levels=levels, expand=False, name="asff", **options),
-    ],
-}
-# Functions (channels) -> layer for the deepest level of the backbone, as wide as that level.
-CONTEXTS = {
-    "spp": lambda channels: context_blocks.SPP(filters=channels, name="spp"),
-    "sppcsp": lambda channels: context_blocks.SPPCSP(channels, name="sppcsp"),
-    "sppf": lambda channels: context_blocks.SPPF(channels, name="sppf"),
-    # The published rates are for maps of stride 8 and 16; at rate 18 a map of stride 32 is met by
-    # the centre tap alone.
-    "aspp": lambda channels: context_blocks.ASPP(channels, rates=(3, 6, 9), name="aspp"),
-    "rfb": lambda channels: context_blocks.RFB(channels, name="rfb"),
-    "rfbs": lambda channels: context_blocks.RFBs(channels, name="rfbs"),
-}
+
+def _neck(layer, filters, levels, **options):
+    return [layer(filters, levels=levels, name=layer.__name__.lower(), **options)]
 
 
-def _mlfpn(filters, levels, **options):
+def _asff(layer, filters, levels, **options):
+    # ASFF fuses the levels of a pyramid, so it brings an FPN along.
+    pyramid = necks.FPN(filters, levels=levels, name="fpn", normalization="batch")
+    return [pyramid, layer(filters, levels=levels, expand=False, name="asff", **options)]
+
+
+def _mlfpn(layer, filters, levels, **options):
     # Two of the paper's eight modules: the outputs are `filters` times the number of modules wide,
-    # and so is the head. The two levels that it fuses are the finest and the deepest, so that no
-    # stage is built in vain and a context block has its say.
+    # and so is the head. It fuses the finest and the deepest level, so that no stage is built
+    # without use and a context block on the deepest has an effect.
     base_levels = (min(levels), min(max(levels), DEEPEST))
-    return necks.MLFPN(
-        filters // 2, levels, name="mlfpn", **{"num_tums": 2, "base_levels": base_levels, **options}
-    )
+    options = {"num_tums": 2, "base_levels": base_levels, **options}
+    return [layer(filters // 2, levels, name="mlfpn", **options)]
+
+
+def _context(layer, channels, **options):
+    return layer(filters=channels, name=layer.__name__.lower(), **options)
+
+
+# Functions (filters, levels, **options) -> layers run in turn. FPN comes with batch normalization,
+# without which high learning rates do harm; the others have it by default.
+NECKS = {
+    "fpn": partial(_neck, necks.FPN, normalization="batch"),
+    "panet": partial(_neck, necks.PANet),
+    "csppanet": partial(_neck, necks.CSPPANet),
+    "bifpn": partial(_neck, necks.BiFPN),
+    "efm": partial(_neck, necks.EFM),
+    "mlfpn": partial(_mlfpn, necks.MLFPN),
+    "asff": partial(_asff, necks.ASFF),
+}
+# Functions (channels) -> layer for the deepest level of the backbone, as wide as that level. The
+# published rates of ASPP are for maps of stride 8 and 16; at rate 18 a map of stride 32 is met by
+# the center tap alone.
+CONTEXTS = {
+    "spp": partial(_context, context_blocks.SPP),
+    "sppcsp": partial(_context, context_blocks.SPPCSP),
+    "sppf": partial(_context, context_blocks.SPPF),
+    "aspp": partial(_context, context_blocks.ASPP, rates=(3, 6, 9)),
+    "rfb": partial(_context, context_blocks.RFB),
+    "rfbs": partial(_context, context_blocks.RFBs),
+}
+# Functions (number of classes, **options) -> layer.
+HEADS = {"anchor_free": AnchorFreeHead}
+
+
+def _first_sentence(layer):
+    text = " ".join(layer.__doc__.partition("\n\n")[0].split())
+    return text if text.endswith(".") else f"{text}."
+
+
+# What a name stands for, by kind: `print_part_table` shows it.
+PARTS = {
+    "backbones of build_detector alone": {"compact": _COMPACT},
+    "necks": {name: _first_sentence(make.args[0]) for name, make in NECKS.items()},
+    "context blocks": {name: _first_sentence(make.args[0]) for name, make in CONTEXTS.items()},
+    "heads": {name: _first_sentence(make) for name, make in HEADS.items()},
+}
+
+
+def list_necks():
+    """Names of the necks that `build_detector` knows.
+
+    >>> "bifpn" in list_necks()
+    True
+    """
+    return list(NECKS)
+
+
+def list_contexts():
+    """Names of the context blocks that `build_detector` knows.
+
+    >>> "sppf" in list_contexts()
+    True
+    """
+    return list(CONTEXTS)
+
+
+def list_heads():
+    """Names of the heads that `build_detector` knows.
+
+    >>> list_heads()
+    ['anchor_free']
+    """
+    return list(HEADS)
 
 
 @dataclass(frozen=True)
@@ -69,14 +115,16 @@ class ModelOptions:
     """The parts of a detector by name: what the command line, the demo and `build_detector` take.
 
     Attributes:
-        image_size: `(height, width)` of the input.
-        backbone: `"compact"` (0.2 to 0.6 million parameters, for training from scratch) or the name
-            of one of our backbones (`list_models()`).
+        image_size: `(height, width)` of the input, or one int for a square.
+        backbone: `"compact"` (0.2 to 0.6 million parameters, for training from scratch) or one of
+            ours, as `list_models()` and `detblocks models` name them.
         weights: of the backbone.
-        neck: a key of `NECKS`, or `None` for the backbone's levels as they are.
-        context: a key of `CONTEXTS`, the block on the deepest level of the backbone, or `None`.
+        neck: one of `list_necks()`, or `None` for the backbone's levels as they are.
+        context: one of `list_contexts()`, the block on the deepest level of the backbone, or `None`.
         levels: the levels that the head predicts from.
         filters: width of neck and head.
+
+    Names are taken in any case.
 
     Raises:
         ValueError: for an unknown name, with the nearest known ones, before anything is built.
@@ -91,25 +139,42 @@ class ModelOptions:
     filters: int = 64
 
     def __post_init__(self):
-        for name in ("image_size", "levels"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        if self.neck is not None:
-            look_up(NECKS, self.neck, "neck")
-        if self.context is not None:
-            look_up(CONTEXTS, self.context, "context block")
-        if self.backbone != "compact":
-            _maker(self.backbone)
+        checked = {
+            "image_size": check_pair(self.image_size, "image_size"),
+            "levels": check_levels(self.levels),
+            "filters": check_int(self.filters, "filters"),
+            "backbone": _backbone_name(self.backbone),
+            "neck": _known(NECKS, self.neck, "neck"),
+            "context": _known(CONTEXTS, self.context, "context block"),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+
+def _known(table, name, kind):
+    """A name as the table has it, or `None`."""
+    name = name.lower() if isinstance(name, str) else name
+    if name is not None:
+        look_up(table, name, kind)
+    return name
+
+
+def _backbone_name(name):
+    """`"compact"`, or a name as the catalogue has it."""
+    compact = isinstance(name, str) and name.lower() == "compact"
+    return "compact" if compact else catalogue.find(name, others=("compact",))
 
 
 def build_detector(class_names, image_size=(320, 320), *, neck_options=None, **options):
     """Builds a `Detector` from names.
 
     Args:
-        class_names: one name per class.
-        image_size: `(height, width)` of the input.
+        class_names: one name per class, or the number of classes.
+        image_size: `(height, width)` of the input, or one int for a square.
         neck_options: dict of more arguments of the neck.
         **options: `backbone`, `weights`, `neck`, `context`, `levels` and `filters`, the fields of
-            `ModelOptions`, where they are described; others are arguments of `Detector`.
+            `ModelOptions`, where they are described; others are arguments of `Detector`, of which
+            `head` may be one of `list_heads()`.
 
     Raises:
         ValueError: for an unknown name, with the nearest known ones.
@@ -119,43 +184,39 @@ def build_detector(class_names, image_size=(320, 320), *, neck_options=None, **o
     """
     own = {field.name for field in fields(ModelOptions)} & options.keys()
     parts = ModelOptions(image_size, **{name: options.pop(name) for name in own})
+    num_classes, class_names = checked_classes(class_names)
+    if isinstance(options.get("head"), str):
+        options["head"] = HEADS[_known(HEADS, options["head"], "head")](num_classes, name="head")
     deepest = min(max(parts.levels), DEEPEST)
     taken = tuple(level for level in parts.levels if level <= deepest) or (deepest,)
     if parts.neck == "efm":  # each output of an exact fusion model also sees the level below it
         taken = (taken[0] - 1, *taken)
-    stem = build_backbone(parts.backbone, parts.image_size, taken, parts.weights)
-    layers = []
+    trunk = build_backbone(parts.backbone, parts.image_size, taken, parts.weights)
+    layers, block = [], None
     if parts.neck is not None:
         layers = NECKS[parts.neck](parts.filters, parts.levels, **(neck_options or {}))
-    block = None
     if parts.context is not None:
-        block = CONTEXTS[parts.context](stem.output[f"P{deepest}"].shape[-1])
-    return Detector(stem, layers, class_names=class_names, context=block, **options)
+        block = CONTEXTS[parts.context](trunk.output[f"P{deepest}"].shape[-1])
+    return Detector(trunk, layers, class_names=class_names, context=block, **options)
 
 
 def build_backbone(name, image_size, levels, weights=None):
-    """Builds a backbone from its name: `"compact"` or one of `list_models()`, in any case; the rest
-    as in `build_detector`.
+    """Builds a backbone from its name: `"compact"`, or one that `list_models()` or `detblocks
+    models` names, in any case; the rest as in `build_detector`.
 
     >>> list(build_backbone("regnety002", (64, 64), (4, 5)).output)
     ['P4', 'P5']
     """
+    name = _backbone_name(name)
     if name == "compact":
         if weights is not None:
             raise ValueError(
-                f"The compact backbone has no pretrained weights: name another with `backbone`. "
+                "The compact backbone has no pretrained weights: name another with `backbone`. "
                 f"Received: weights={weights!r}"
             )
         return _compact(image_size, levels)
-    return _maker(name)(
-        include_top=False, weights=weights, input_shape=(*image_size, 3), levels=levels
-    )
-
-
-def _maker(name):
-    """The constructor of a name of `list_models()`, in any case."""
-    makers = {key.lower(): key for key in backbones.list_models()}
-    return getattr(backbones, look_up(makers, name.lower(), "backbone"))
+    build = catalogue.constructor(name)
+    return build(include_top=False, weights=weights, input_shape=(*image_size, 3), levels=levels)
 
 
 def _compact(image_size, levels):

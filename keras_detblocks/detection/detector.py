@@ -5,7 +5,7 @@ import types
 import keras
 from keras import ops
 
-from ..checks import level_number
+from ..checks import check_flag, check_int, check_number, is_int, level_number
 from .decode import candidates, decode, flatten, non_max_suppression
 from .head import AnchorFreeHead
 from .losses import BOX_LOSSES, CLASSIFICATION_LOSSES, PerImageLoss, detection_losses, over_replicas
@@ -67,7 +67,7 @@ class Detector(keras.Model):
         name="detector",
         **kwargs,
     ):
-        num_classes, class_names = _classes(num_classes, class_names)
+        num_classes, class_names = checked_classes(class_names, num_classes)
         necks = (
             list(neck) if isinstance(neck, (list, tuple)) else [neck] if neck is not None else []
         )
@@ -89,7 +89,6 @@ class Detector(keras.Model):
         self._parts = types.SimpleNamespace(
             backbone=backbone, neck=neck, context=context, head=head
         )
-        self._thresholds = {}
         self.score_threshold = score_threshold
         self.iou_threshold = iou_threshold
         self.max_detections = max_detections
@@ -115,6 +114,48 @@ class Detector(keras.Model):
     def head(self):
         """The head."""
         return self._parts.head
+
+    # The four settings of the suppression are part of the compiled `predict`.
+
+    @property
+    def score_threshold(self):
+        """Least score of a detection, from 0 to below 1."""
+        return self._score_threshold
+
+    @score_threshold.setter
+    def score_threshold(self, value):
+        self._score_threshold = check_number(value, "score_threshold", least=0, below=1)
+        self.predict_function = None
+
+    @property
+    def iou_threshold(self):
+        """Overlap above which the lower of two scores is suppressed, above 0 and at most 1."""
+        return self._iou_threshold
+
+    @iou_threshold.setter
+    def iou_threshold(self, value):
+        self._iou_threshold = check_number(value, "iou_threshold", above=0, most=1)
+        self.predict_function = None
+
+    @property
+    def max_detections(self):
+        """Most detections per image."""
+        return self._max_detections
+
+    @max_detections.setter
+    def max_detections(self, value):
+        self._max_detections = check_int(value, "max_detections")
+        self.predict_function = None
+
+    @property
+    def class_agnostic(self):
+        """Whether suppression runs across classes."""
+        return self._class_agnostic
+
+    @class_agnostic.setter
+    def class_agnostic(self, value):
+        self._class_agnostic = check_flag(value, "class_agnostic")
+        self.predict_function = None
 
     def get_config(self):
         parts = {key: _serialize(part) for key, part in vars(self._parts).items()}
@@ -164,7 +205,7 @@ class Detector(keras.Model):
                 f"logits."
             )
         config = self.get_config()
-        count, names = _classes(None, class_names)
+        count, names = checked_classes(class_names)
         config["head"]["config"]["num_classes"] = count
         other = type(self).from_config({**config, "num_classes": count, "class_names": list(names)})
         there = [names.index(name) for name in self.class_names if name in names]
@@ -322,43 +363,27 @@ class Detector(keras.Model):
         return detect(self, images, score_threshold, batch_size)
 
 
-def _threshold(name, check, wanted):
-    def get(self):
-        return self._thresholds.get(name)
+def checked_classes(class_names=None, num_classes=None):
+    """Number and names of classes from either, `class_names` being names or, alone, their number.
 
-    def put(self, value):
-        if not check(value):
-            raise ValueError(f"`{name}` must be {wanted}. Received: {name}={value!r}")
-        self._thresholds[name] = value
-        self.predict_function = None  # compiled with the old value
+    Raises:
+        ValueError: unless they are one or more different names, and as many as `num_classes`.
 
-    return property(get, put)
-
-
-Detector.score_threshold = _threshold(
-    "score_threshold", lambda v: 0.0 <= v < 1.0, "from 0 to below 1"
-)
-Detector.iou_threshold = _threshold(
-    "iou_threshold", lambda v: 0.0 < v <= 1.0, "above 0 and at most 1"
-)
-Detector.max_detections = _threshold(
-    "max_detections", lambda v: isinstance(v, int) and v > 0, "a positive int"
-)
-Detector.class_agnostic = _threshold("class_agnostic", lambda v: isinstance(v, bool), "a bool")
-
-
-def _classes(num_classes, class_names):
+    >>> checked_classes(2)
+    (2, ('0', '1'))
+    """
+    if is_int(class_names) and num_classes is None:
+        num_classes, class_names = class_names, None
     if class_names is None and num_classes is None:
         raise ValueError("Give `num_classes` or `class_names`.")
-    if isinstance(class_names, str) or not isinstance(num_classes, (int, type(None))):
+    listed = isinstance(class_names, (list, tuple)) or hasattr(class_names, "tolist")
+    if not (class_names is None or listed) or not (num_classes is None or is_int(num_classes)):
         raise ValueError(
-            f"`num_classes` is a number, `class_names` a list of names. Received: "
-            f"num_classes={num_classes!r}, "
-            f"class_names={class_names!r}"
+            "`num_classes` is a number, `class_names` a list of names. Received: "
+            f"num_classes={num_classes!r}, class_names={class_names!r}"
         )
-    names = (
-        tuple(class_names) if class_names is not None else tuple(str(i) for i in range(num_classes))
-    )
+    names = map(str, range(num_classes) if class_names is None else class_names)
+    names = tuple(names)
     if num_classes not in (None, len(names)):
         raise ValueError(f"{num_classes} classes, but {len(names)} class names: {names}")
     if len(set(names)) != len(names) or not names:
