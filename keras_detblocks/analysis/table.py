@@ -60,8 +60,8 @@ def _top1(weights):
 
 
 def print_part_table(filter=""):
-    """Prints the names that `build_detector` takes beside those of `model_table`, by kind, each with
-    the first sentence of its layer's documentation."""
+    """Prints the names that `build_detector` takes beside those of `model_table`, by kind, and what
+    their layers are."""
     for kind, parts in PARTS.items():
         rows = {name: about for name, about in parts.items() if filter.lower() in name}
         if rows:

@@ -120,7 +120,7 @@ class ModelOptions:
             ours, as `list_models()` and `detblocks models` name them.
         weights: of the backbone.
         neck: one of `list_necks()`, or `None` for the backbone's levels as they are.
-        context: one of `list_contexts()`, the block on the deepest level of the backbone, or `None`.
+        context: one of `list_contexts()`, for the deepest level of the backbone, or `None`.
         levels: the levels that the head predicts from.
         filters: width of neck and head.
 

@@ -279,7 +279,7 @@ def test_other_things_are_refused(argument, words):
     "arguments", [dict(image_size=0), dict(image_size=(64, 64)), dict(classes=1.5)]
 )
 def test_sizes_are_positive_integers(arguments):
-    with pytest.raises(ValueError, match="positive integers"):
+    with pytest.raises(ValueError, match="must be an int of at least 1"):
         kdb.complexity("RegNetX002", **arguments)
 
 

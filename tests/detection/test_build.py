@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import keras_detblocks as kdb
-from keras_detblocks.detection.build import CONTEXTS, NECKS, build_detector
+from keras_detblocks.detection.build import CONTEXTS, NECKS, ModelOptions, build_detector
 
 
 @pytest.mark.parametrize("neck", NECKS)
@@ -58,11 +58,38 @@ def test_every_context_block_changes_by_one_word(context):
     assert tuple(detector(keras.ops.zeros((1, 64, 96, 3)))["P5_logits"].shape) == (1, 2, 3, 1)
 
 
-def test_a_published_backbone_by_name():
+def test_names_in_any_case():
+    """The backbone by the name that `detblocks models` prints for a call."""
     detector = build_detector(
-        ["cat"], (64, 64), backbone="regnetx002", levels=(3, 4, 5, 6), filters=16
+        ["cat"],
+        64,
+        backbone='RegNetX("400mf_tv")',
+        neck="FPN",
+        context="SPPF",
+        levels=(3, 4, 5, 6),
+        filters=16,
+        head="anchor_free",
     )
+    assert detector.backbone.name == "regnetx_004_tv"
     assert tuple(detector(keras.ops.zeros((1, 64, 64, 3)))["P6_logits"].shape) == (1, 1, 1, 1)
+
+
+def test_a_number_of_classes_and_a_side():
+    detector = build_detector(np.int64(3), 64, levels=(4,), filters=np.int64(8))
+    assert detector.class_names == ("0", "1", "2") and detector.image_size == (64, 64)
+
+
+def test_every_name_that_is_listed_or_printed_is_taken(capsys):
+    """`RegNetY("64gf")` too: what can be read in the table can be typed."""
+    kdb.print_part_table()
+    printed = [
+        line.split()[0] for line in capsys.readouterr().out.splitlines() if line[:4] == "    "
+    ]
+    assert printed == ["compact", *kdb.list_necks(), *kdb.list_contexts(), *kdb.list_heads()]
+    for name in [row["name"] for row in kdb.model_table()]:
+        assert ModelOptions(backbone=name).backbone == name
+    assert {ModelOptions(neck=name).neck for name in kdb.list_necks()} == set(NECKS)
+    assert {ModelOptions(context=name).context for name in kdb.list_contexts()} == set(CONTEXTS)
 
 
 @pytest.mark.parametrize(
@@ -70,9 +97,16 @@ def test_a_published_backbone_by_name():
     [
         ({"neck": "fqn"}, "Unknown neck 'fqn'. Did you mean 'fpn'"),
         ({"context": "sspf"}, "Unknown context block 'sspf'. Did you mean 'sppf'"),
-        ({"backbone": "regnety08"}, "Unknown backbone 'regnety08'. Did you mean 'regnety08"),
+        ({"backbone": "regnety08"}, "Unknown backbone 'regnety08'. Did you mean 'RegNetY08"),
+        ({"backbone": "compakt"}, "Unknown backbone 'compakt'. Did you mean 'compact'"),
+        ({"backbone": 3}, "Unknown backbone 3"),
+        ({"head": "yolo"}, "Unknown head 'yolo'. Known: anchor_free"),
+        ({"levels": 3}, "`levels` must be ascending level numbers"),
+        ({"image_size": (64, 64, 3)}, "`image_size` must be an int"),
+        ({"filters": True}, "`filters` must be an int"),
+        ({"class_names": "cat"}, "`class_names` a list of names"),
     ],
 )
-def test_unknown_names_list_the_near_ones(options, message):
+def test_wrong_options(options, message):
     with pytest.raises(ValueError, match=message):
-        build_detector(["cat"], (64, 64), **options)
+        build_detector(**{"class_names": ["cat"], "image_size": (64, 64), **options})
