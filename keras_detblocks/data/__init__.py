@@ -1,15 +1,17 @@
 """Data sets: reading COCO and Pascal VOC folders and image files, letterboxing, augmentation, and
 `tf.data` pipelines."""
 
+from ..images.files import ImageError
 from ..images.letterbox import Letterbox, letterbox
-from ..images.read import ImageError, read_image
+from ..images.read import read_image
+from .account import Skipped
 from .augment import AUGMENTATIONS, Augment
-from .coco import read_coco
-from .dataset import Dataset, DatasetError, Record, Skipped, make_record, merge
+from .dataset import Dataset, Record, merge
 from .digits import write_digits
-from .load import load, splits
+from .errors import DatasetError, PicturesNotFound
+from .load import load, read_coco, read_voc, splits
 from .pipeline import pipeline
-from .voc import read_voc
+from .records import from_records
 
 __all__ = [
     "AUGMENTATIONS",
@@ -18,11 +20,12 @@ __all__ = [
     "DatasetError",
     "ImageError",
     "Letterbox",
+    "PicturesNotFound",
     "Record",
     "Skipped",
+    "from_records",
     "letterbox",
     "load",
-    "make_record",
     "merge",
     "pipeline",
     "read_coco",

@@ -1,53 +1,54 @@
-"""Finds out what a path holds and reads it."""
+"""Finds out what a path holds, by evidence, and reads it."""
 
-import pathlib
-from functools import partial
+import os
 
-from .coco import read_coco
-from .dataset import DatasetError, merge
-from .voc import is_voc, read_voc, voc_splits
+from .account import ASSUMED
+from .clean import cleaned
+from .dataset import merge
+from .errors import DatasetError
+from .frames import check_convention
+from .layouts import coco, createml, csv, cvat, label_studio, labelme, voc, yolo
+from .tree import Tree
 
-_LAYOUTS = (
-    "a COCO JSON file; a folder with annotations/instances_SPLIT.json and images in SPLIT/, "
-    "images/SPLIT/ or images/; "
-    "a folder with SPLIT/_annotations.coco.json; a Pascal VOC folder with Annotations/, "
-    "JPEGImages/ and ImageSets/Main/SPLIT.txt"
-)
+# In this order: the first with evidence reads.
+LAYOUTS = (coco, voc, yolo, cvat, label_studio, createml, labelme, csv)
 
 
-def splits(path):
+def splits(path, layout=None):
     """Names of the splits that a data set holds, such as `("train", "val")`; `(None,)` where it is
     not split."""
-    return tuple(_readers(pathlib.Path(path)))
+    return tuple(_readers(Tree(path), layout)[0])
 
 
-def load(path, split=None, images=None):
+def load(path, split=None, images=None, exif="evidence", layout=None, **limits):
     """Reads a data set, whatever its layout.
 
     Args:
-        path: a COCO JSON file, or a folder in one of the common COCO layouts or in Pascal VOC's.
+        path: a folder, or a COCO, Label Studio or Create ML JSON file, a YOLO data.yaml, a CSV
+            table, a CVAT XML file.
         split: name of the split, one of `splits(path)`, or several joined by "+", such as
             "train+val". It may be left out where there is only one.
-        images: folder of the pictures of a COCO JSON file, where they do not lie beside it.
+        images: folder of the pictures, where they do not lie beside the annotations.
+        exif: what boxes of pictures with an EXIF orientation were drawn on: "upright", "stored", or
+            "evidence": by the boxes that leave the frame of the one or the other.
+        layout: name of the layout, such as "YOLO", where a folder holds several.
+        **limits: `max_pixels` of a picture.
 
     Returns:
-        A `Dataset`; its `skipped` says what in it could not be used, `describe()` tells all about
-        it.
+        A `Dataset`; its `skipped` says what was skipped, repaired and assumed, `describe()` tells
+        all about it.
 
     Raises:
-        DatasetError: (a ValueError) nothing there that can be read, or no such split.
+        DatasetError: (a ValueError) nothing there that can be read, or no such split;
+            `PicturesNotFound` where the annotations are there and no picture of them is.
     """
-    readers = _readers(pathlib.Path(path))
-    if images is not None:
-        if None not in readers or split is not None:
-            raise DatasetError(
-                f"{path}: `images` is for a single COCO JSON file. Received: images={images!r}, "
-                f"split={split!r}"
-            )
-        return read_coco(path, images)
+    check_convention(exif)
+    tree = Tree(path, _folder(images))
+    readers, others = _readers(tree, layout)
     if split is None and len(readers) == 1:
-        return next(iter(readers.values()))()
-    wanted = [split] if split in readers else str(split).split("+")
+        wanted = list(readers)
+    else:
+        wanted = [split] if split in readers else str(split).split("+")
     for name in wanted:
         if name not in readers:
             known = ", ".join(map(str, readers))
@@ -55,64 +56,62 @@ def load(path, split=None, images=None):
                 f"{path}: expected one of the splits {known}, or several joined by '+'; received "
                 f"split={split!r}."
             )
-    return merge([readers[name]() for name in wanted])
+    dataset = merge([cleaned(readers[name](), exif, **limits) for name in wanted])
+    if others:
+        dataset.skipped.add("layout that was found too and not read", ", ".join(others), ASSUMED)
+    reason = "file of macOS beside the real one (._name)"
+    dataset.skipped.add_many(reason, len(tree.foreign), iter(tree.foreign))
+    return dataset
 
 
-def _readers(path):
-    """Split name -> a function that reads it."""
-    if path.is_file() and path.suffix.lower() == ".json":
-        return {None: partial(read_coco, path)}
-    if not path.is_dir():
-        what = "it is another kind of file" if path.exists() else "it does not exist"
-        raise DatasetError(f"{path}: {what}; expected a data set: {_LAYOUTS}.")
-    for reader in (_coco_readers, _voc_readers):
-        found = reader(path)
-        if found:
-            return found
-    raise DatasetError(f"{path}: expected a data set; found none of the known layouts: {_LAYOUTS}.")
-
-
-def _voc_readers(path):
-    """VOC's own archives put the folder two levels down: VOCdevkit/VOC2012."""
-    folders = [
-        folder
-        for folder in (path, *sorted(path.glob("*")), *sorted(path.glob("VOCdevkit/*")))
-        if is_voc(folder)
-    ]
-    if not folders:
-        return {}
-    if len(folders) > 1 and folders[0] != path:
-        found = ", ".join(map(str, folders))
+def _folder(images):
+    if images is not None and not os.path.isdir(images):
         raise DatasetError(
-            f"{path}: expected one Pascal VOC folder; found {found}. Name one of them."
+            f"expected images to be the folder of the pictures; received {images}, which is none."
         )
-    return {split: partial(read_voc, folders[0], split) for split in voc_splits(folders[0])}
+    return images
 
 
-def _coco_readers(path):
-    files = {}
-    for file in sorted([*path.glob("*.json"), *path.glob("annotations/*.json")]):
-        if _looks_like_coco(file):
-            files[
-                file.stem.removeprefix("instances_").removeprefix("_annotations.coco") or None
-            ] = file
-    for file in sorted(path.glob("*/_annotations.coco.json")):
-        files[file.parent.name] = file
-    return {split: partial(read_coco, file) for split, file in files.items()}
+def _readers(tree, layout=None):
+    """`({split: function that reads it}, names of other layouts there)`."""
+    if not tree.path.exists():
+        raise DatasetError(
+            f"{tree.path}: it does not exist; expected a data set: {_looked_for(LAYOUTS)}."
+        )
+    layouts = [each for each in LAYOUTS if layout in (None, each.NAME)]
+    if not layouts:
+        known = ", ".join(each.NAME for each in LAYOUTS)
+        raise DatasetError(f"expected layout to be one of {known}; received {layout!r}.")
+    if tree.is_file:
+        # A JSON file that is nothing else is taken for COCO's, whose errors say what is missing.
+        layouts = sorted(layouts, key=lambda each: each is coco)
+    elif not tree.path.is_dir():
+        raise DatasetError(f"{tree.path}: it is neither a file nor a folder.")
+    found = {}
+    for each in layouts:
+        readers = each.find(tree)
+        if readers:
+            found[each.NAME] = readers
+            if tree.is_file:
+                break
+    if not found:
+        raise DatasetError(
+            f"{tree.path}: expected a data set; found none of the known layouts: "
+            f"{_looked_for(layouts)}."
+        )
+    first, *others = found
+    return found[first], others
 
 
-def _looks_like_coco(file):
-    """COCO's own annotation folder holds captions and keypoints too; a file of settings is no COCO
-    file."""
-    if file.stem.startswith(
-        ("captions_", "person_keypoints_", "panoptic_", "image_info_", "stuff_")
-    ):
-        return False
-    with open(file, "rb") as opened:
-        head = opened.read(1 << 16)
-    return (
-        b'"images"' in head
-        or b'"annotations"' in head
-        or b'"categories"' in head
-        or file.stem.startswith("instances_")
-    )
+def _looked_for(layouts):
+    return "; ".join(each.LOOKED_FOR for each in layouts)
+
+
+def read_coco(annotations, images=None):
+    """One COCO JSON file: `load(annotations, images=images, layout="COCO JSON")`."""
+    return load(annotations, images=images, layout=coco.NAME)
+
+
+def read_voc(folder, split=None):
+    """One split of a VOC folder: `load(folder, split, layout="Pascal VOC")`."""
+    return load(folder, split, layout=voc.NAME)

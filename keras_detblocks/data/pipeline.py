@@ -12,8 +12,8 @@ from functools import partial
 
 import numpy as np
 
+from ..images.files import ImageError
 from ..images.letterbox import FILL, Letterbox, letterbox
-from ..images.read import ImageError, read_image
 
 MEMORY_BUDGET = 2 * 1024**3  # bytes of letterboxed images kept in memory
 

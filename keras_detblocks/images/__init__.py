@@ -1,12 +1,16 @@
 """Pictures, with NumPy and Pillow alone: reading, letterboxing, drawing boxes."""
 
 from .draw import COLORS, detection_grid, draw_boxes
+from .files import MAX_PIXELS, SUFFIXES, ImageError
+from .header import image_header
 from .letterbox import FILL, Letterbox, letterbox
-from .read import ImageError, image_header, read_image
+from .read import read_image, read_letterboxed
 
 __all__ = [
     "COLORS",
     "FILL",
+    "MAX_PIXELS",
+    "SUFFIXES",
     "ImageError",
     "Letterbox",
     "detection_grid",
@@ -14,4 +18,5 @@ __all__ = [
     "image_header",
     "letterbox",
     "read_image",
+    "read_letterboxed",
 ]

@@ -67,13 +67,18 @@ def letterbox(image, size):
     """
     size = (size, size) if np.ndim(size) == 0 else tuple(size)
     fitted = Letterbox.fit(image.shape[:2], size)
+    return place(image, fitted), fitted
+
+
+def place(image, fitted):
+    """The canvas of a `Letterbox` with an image in it, which may be of any size itself."""
     height, width = fitted.resized
-    if fitted.resized != fitted.original:
+    if image.shape[:2] != fitted.resized:
         image = np.asarray(
             Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
         )
     if fitted.resized == fitted.size:
-        return image, fitted
+        return image
     canvas = np.full((*fitted.size, 3), FILL, "uint8")
     canvas[:height, :width] = image
-    return canvas, fitted
+    return canvas

@@ -1,0 +1,257 @@
+"""COCO JSON (https://cocodataset.org/#format-data): images, annotations, categories of any
+numbering, in the arrangements of COCO, Roboflow, CVAT, Label Studio and FiftyOne."""
+
+import os
+from functools import partial
+
+from .. import splits
+from ..account import ASSUMED, REPAIRED
+from ..annotations import Annotated, Annotations, Objects
+from ..errors import DatasetError
+from ..parse import flag, key, number, numbers, read_head, read_json, size_of
+from .coco_classes import read_classes
+from .coco_outlines import outline_area, outline_box
+
+NAME = "COCO JSON"
+LOOKED_FOR = (
+    "COCO JSON: a .json file with the lists images, annotations and categories, such as "
+    "annotations/instances_SPLIT.json, SPLIT/_annotations.coco.json, SPLIT.json or labels.json"
+)
+# COCO's own folder holds these beside the boxes.
+_OTHERS = ("captions_", "person_keypoints_", "panoptic_", "image_info_", "stuff_", "lvis_")
+_LISTS = ("images", "annotations", "categories")
+_TEXT = "number or id written as text"
+
+
+def find(tree):
+    """Split name -> reader."""
+    if tree.is_file:
+        suffix = os.path.splitext(tree.path)[1].lower()
+        return {None: partial(read, tree, str(tree.path))} if suffix == ".json" else {}
+    files = [path for path in tree.of(".json") if _looks_like_coco(path)]
+    named = [(splits.of_file(path, tree.root), path, partial(read, tree, path)) for path in files]
+    return splits.unique(named)
+
+
+def _looks_like_coco(path):
+    """A file of settings, of LabelMe or of tasks is no COCO file."""
+    name = os.path.basename(path)
+    if name.startswith(_OTHERS):
+        return False
+    head = read_head(path)
+    if name.startswith("instances_") or name.endswith(".coco.json"):
+        return True
+    if not head.lstrip().startswith("{") or '"imagePath"' in head:
+        return False
+    return sum(f'"{part}"' in head for part in _LISTS) >= 1 and _has_lists(head)
+
+
+def _has_lists(head):
+    """One of the three lists begins here: a key, a colon, a bracket."""
+    squeezed = "".join(head.split())
+    return any(f'"{part}":[' in squeezed for part in _LISTS)
+
+
+def read(tree, path):
+    """The `Annotations` of one file.
+
+    Raises:
+        DatasetError: the file is missing, not COCO JSON, or has no categories.
+    """
+    content = _parse(path)
+    found = Annotations([], Objects(), [], [], tree.pictures(*_folders(path)), path)
+    labels, owners = _labels(found, content, path), _read_images(found, content["images"])
+    _read_objects(found, content["annotations"], owners, labels)
+    return found
+
+
+def _parse(path):
+    try:
+        content = read_json(path, _without_outlines)
+    except FileNotFoundError as error:
+        raise DatasetError(
+            f"{path}: expected a COCO JSON file; it does not exist. Check the path."
+        ) from error
+    except (ValueError, OSError, MemoryError) as error:
+        raise DatasetError(
+            f"{path}: expected COCO JSON; it does not parse ({str(error)[:200]}). Write it again "
+            "or download it anew."
+        ) from error
+    for part in _LISTS:
+        if not isinstance(content, dict) or not isinstance(content.get(part), list):
+            raise DatasetError(
+                f"{path}: expected COCO JSON with the lists images, annotations, categories; "
+                f"received no list {part!r}."
+            )
+    return content
+
+
+def _without_outlines(entry):
+    """Outlines take ten times the memory of boxes; they are kept where there is no box alone."""
+    if "segmentation" in entry and isinstance(entry.get("bbox"), list) and len(entry["bbox"]) == 4:
+        del entry["segmentation"]
+    return entry
+
+
+def _folders(path):
+    """Where the pictures of a file may lie, most likely first."""
+    folder, name = os.path.split(path)
+    stem = os.path.splitext(name)[0].removeprefix("instances_")
+    split = splits.of_file(path, folder) or stem
+    parts = [stem, f"images/{stem}", split, f"images/{split}", f"{split}/images", f"{split}_images"]
+    parts += [f"{split}/data", "images", "data", ""]
+    return [
+        f"{base}/{part}" if part else base for base in (folder, _above(folder)) for part in parts
+    ]
+
+
+def _above(folder):
+    return os.path.dirname(folder) or (".." if not folder or folder == "." else ".")
+
+
+def _labels(found, content, path):
+    """Category key -> label, -1 for one that two classes share."""
+    names, ids, labels = read_classes(content["categories"], content["annotations"], found.skipped)
+    if not names:
+        raise DatasetError(
+            f"{path}: expected at least one category, and an id in every entry of categories; "
+            "received none that is usable. Add the classes to 'categories'."
+        )
+    found.class_names, found.category_ids = names, ids
+    return labels
+
+
+def _read_images(found, entries):
+    """Picture key -> its index, -1 for an id that two pictures share."""
+    owners, names, shared = {}, {}, {}
+    for entry in entries:
+        name = entry.get("file_name") if isinstance(entry, dict) else None
+        image_id = key(entry.get("id")) if isinstance(entry, dict) else None
+        if not isinstance(name, str) or not name.strip() or image_id is None:
+            reason = "image entry without an id and a file_name"
+            found.skipped.add(reason, _short(entry))
+        elif image_id not in names:
+            names[image_id], owners[image_id] = name, len(found.images)
+            size = size_of(entry.get("width"), entry.get("height"))
+            given = entry["id"] if isinstance(entry["id"], (int, str)) else image_id
+            found.images.append(Annotated(name, given, size))
+            if isinstance(entry.get("width"), str):
+                found.skipped.add(_TEXT, f"image {given}: width {entry['width']}", REPAIRED)
+        elif names[image_id] == name:
+            found.skipped.add("image entered twice, alike", f"id {image_id}: {name}", REPAIRED)
+        else:
+            shared.setdefault(image_id, [names[image_id]]).append(name)
+    _leave_out_shared(found, owners, shared)
+    return owners
+
+
+def _leave_out_shared(found, owners, shared):
+    """Whose boxes are those of an id that several pictures have? Nobody can tell."""
+    reason = "image id that several pictures have (they are left out: whose are the boxes?)"
+    for image_id, names in shared.items():
+        found.skipped.add_many(reason, len(names), (f"id {image_id}: {n}" for n in names))
+    if shared:
+        kept = [i for image_id, i in owners.items() if image_id not in shared]
+        found.images = [found.images[i] for i in kept]
+        places = {old: new for new, old in enumerate(kept)}
+        for image_id in owners:
+            owners[image_id] = places.get(owners[image_id], -1)
+
+
+def _read_objects(found, entries, owners, labels):
+    """The columns of objects. Plain entries, nearly all, take the short way."""
+    objects, seen = found.objects, {}
+    boxes, areas = objects.boxes, objects.areas
+    for entry in entries:
+        start = len(boxes)
+        try:
+            owner, label = owners[entry["image_id"]], labels[entry["category_id"]]
+            x, y, width, height = box = entry["bbox"]
+            boxes.extend(box)
+            boxes[start + 2], boxes[start + 3] = x1, y1 = x + width, y + height
+            if x1 - x1 + y1 - y1 != 0:  # not finite
+                raise ValueError
+            area, number_of = entry.get("area"), entry["id"]
+            areas.append(area if type(area) in (int, float) else float("nan"))
+            if owner < 0 or label < 0 or number_of in seen or entry.get("iscrowd"):
+                raise ValueError
+            seen[number_of] = len(objects)
+        except Exception:  # anything may stand in there; the long way says what
+            del boxes[start:], areas[len(objects.owners) :]
+            _read_odd(found, entry, owners, labels, seen)
+        else:
+            objects.owners.append(owner)
+            objects.labels.append(label)
+            objects.crowd.append(0)
+
+
+def _read_odd(found, entry, owners, labels, seen):
+    """One entry that is not plain: read as far as it can be, with a line in the account."""
+    problem = _problem(entry, owners, labels)
+    if problem:
+        found.skipped.add(problem, _short(entry))
+        return
+    owner, label = owners[key(entry["image_id"])], labels[key(entry["category_id"])]
+    if owner < 0:
+        return  # told with the picture
+    if label < 0:
+        found.skipped.add("annotation of a category id that two classes have", _short(entry))
+        return
+    box = _box(found, entry)
+    crowd = flag(entry.get("iscrowd"))
+    if crowd is None:
+        found.skipped.add(
+            "iscrowd that says neither yes nor no (taken as no)", _short(entry), ASSUMED
+        )
+    first = seen.setdefault(key(entry.get("id")), len(found.objects))
+    if _alike(found.objects, first, owner, label, box, crowd):
+        found.skipped.add("annotation entered twice, alike", _short(entry), REPAIRED)
+        return
+    area = number(entry.get("area"))
+    if area is None and entry.get("segmentation"):
+        area = outline_area(entry["segmentation"])
+    found.objects.add(owner, box, label, crowd, area if area and area > 0 else None)
+
+
+def _alike(objects, i, owner, label, box, crowd):
+    """Whether object i is this one: two entries of one number may also be two objects."""
+    return i < len(objects) and (
+        (objects.owners[i], objects.labels[i], objects.crowd[i]) == (owner, label, bool(crowd))
+        and list(objects.boxes[4 * i : 4 * i + 4]) == list(box)
+    )
+
+
+def _problem(entry, owners, labels):
+    """What makes an annotation unusable, or None."""
+    if not isinstance(entry, dict):
+        return "annotation that is no JSON object"
+    if key(entry.get("image_id")) not in owners:
+        return "annotation with an unknown image id"
+    if key(entry.get("category_id")) not in labels:
+        return "annotation with an unknown category id"
+    if numbers(entry.get("bbox"), 4) is None and outline_box(entry.get("segmentation")) is None:
+        return "annotation without a bbox of four numbers"
+    return None
+
+
+def _box(found, entry):
+    """xyxy, of the outline where there is no box."""
+    box = numbers(entry.get("bbox"), 4)
+    if box is None:
+        reason = "annotation without a bbox (taken around its outline)"
+        found.skipped.add(reason, f"annotation {entry.get('id')}", REPAIRED)
+        return outline_box(entry["segmentation"])
+    if any(isinstance(v, str) for v in (*entry["bbox"], entry["image_id"], entry["category_id"])):
+        found.skipped.add(_TEXT, _short(entry), REPAIRED)
+    x, y, width, height = box
+    return x, y, x + width, y + height
+
+
+def _short(entry):
+    """The beginning of an entry; cheap, whatever is in it."""
+    if isinstance(entry, dict):
+        entry = {k: v for k, v in entry.items() if k != "segmentation"}
+    try:
+        return str(entry)[:160]
+    except ValueError:  # an integer of more digits than Python writes
+        return "entry with an enormous number"

@@ -1,0 +1,208 @@
+"""CSV tables, one object a line: with a header in any order of columns (TensorFlow's, Roboflow's,
+OpenImages'), or without one (`path,x1,y1,x2,y2,class`)."""
+
+import csv
+import os
+import re
+from functools import partial
+
+from .. import splits
+from ..account import ASSUMED
+from ..annotations import Annotated, Annotations, Objects
+from ..errors import DatasetError
+from ..parse import number, read_head, read_text, size_of
+from ..pictures import split_suffix
+from .coco_classes import note_alike
+
+NAME = "CSV"
+LOOKED_FOR = (
+    "CSV: .csv files with a line an object, header such as filename,width,height,class,xmin,ymin,"
+    "xmax,ymax, or none and path,x1,y1,x2,y2,class"
+)
+# What columns are called, in small letters without blanks, dashes and underscores.
+_FILE = (
+    *("filename", "file", "path", "image", "imagepath", "img", "imagename", "imageid"),
+    *("filepath", "imgpath", "imagefile", "picture", "name", "id"),
+)
+_CLASS = (
+    *("class", "label", "category", "classname", "labelname", "categoryname", "object", "type"),
+    *("classid", "categoryid", "labels", "name"),
+)
+_CORNERS = (
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("x1", "y1", "x2", "y2"),
+    ("x0", "y0", "x1", "y1"),
+    ("left", "top", "right", "bottom"),
+    ("bboxxmin", "bboxymin", "bboxxmax", "bboxymax"),
+    ("minx", "miny", "maxx", "maxy"),
+)
+_SIDES = (
+    ("x", "y", "w", "h"),
+    ("x", "y", "width", "height"),
+    ("xmin", "ymin", "width", "height"),
+    ("xmin", "ymin", "w", "h"),
+    ("left", "top", "width", "height"),
+    ("bboxx", "bboxy", "bboxwidth", "bboxheight"),
+    ("bboxx", "bboxy", "bboxw", "bboxh"),
+    ("bboxleft", "bboxtop", "bboxwidth", "bboxheight"),
+)
+_BOX = ("bbox", "box", "boundingbox")
+_SIZE = (("width", "height"), ("imagewidth", "imageheight"), ("imgwidth", "imgheight"))
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
+
+
+def find(tree):
+    """Split name -> reader."""
+    files = [path for path in tree.of(".csv", ".tsv") if _form_of_file(path)]
+    if tree.is_file and not files and tree.of(".csv", ".tsv"):
+        raise DatasetError(
+            f"{tree.path}: expected a table of objects; found columns that are none. {LOOKED_FOR}."
+        )
+    named = [
+        (splits.of_file(path, tree.root) if not tree.is_file else None, path, path)
+        for path in files
+    ]
+    parts = splits.unique(named)
+    return {s: partial(read, tree, path, files) for s, path in parts.items()}
+
+
+def _form_of_file(path):
+    text = read_head(path, 8192)
+    rows = _rows(text.rpartition("\n")[0] or text)
+    return _form(rows[:50]) if rows else None
+
+
+def _rows(text):
+    """Cells of the lines that hold something, by the delimiter that the first line has most of."""
+    lines = [line for line in text.replace("\0", "").splitlines() if line.strip()]
+    if not lines:
+        return []
+    delimiter = max(",;\t", key=lines[0].count)
+    csv.field_size_limit(1 << 24)
+    try:
+        return [[c.strip() for c in row] for row in csv.reader(lines, delimiter=delimiter) if row]
+    except csv.Error:
+        return [[c.strip() for c in line.split(delimiter)] for line in lines]
+
+
+def _form(rows):
+    """How to read a row: `{"start", "file", "class", "box", "sides", "size"}`; None where that cannot
+    be told."""
+    names = ["".join(c for c in cell.lower() if c.isalnum()) for cell in rows[0]]
+    return _with_header(names) or _without_header(rows)
+
+
+def _with_header(names):
+    file = next((names.index(n) for n in _FILE if n in names), None)
+    class_ = next((names.index(n) for n in _CLASS if n in names and names.index(n) != file), None)
+    corners = next((c for c in _CORNERS if set(c) <= set(names)), None)
+    sides = next((c for c in _SIDES if set(c) <= set(names)), None) if not corners else None
+    one = next((names.index(n) for n in _BOX if n in names), None)
+    if file is None or (corners or sides) is None and one is None:
+        return None
+    box = [names.index(n) for n in corners or sides] if corners or sides else one
+    used = {n for n in (sides or ())}
+    size = next((s for s in _SIZE if set(s) <= set(names) and not set(s) & used), None)
+    size = [names.index(n) for n in size] if size else None
+    return {
+        "start": 1,
+        "file": file,
+        "class": class_,
+        "box": box,
+        "sides": not corners,
+        "size": size,
+    }
+
+
+def _without_header(rows):
+    """By which columns are numbers: four behind the name of a file, and a class."""
+    width = len(rows[0])
+    rows = [row for row in rows if len(row) == width]
+    numeric = [
+        all(number(r[k]) is not None for r in rows if r[k]) and any(r[k] for r in rows)
+        for k in range(width)
+    ]
+    forms = {  # columns -> places of file, box, class and size
+        (6, (1, 2, 3, 4)): (0, [1, 2, 3, 4], 5, None),
+        (8, (1, 2, 4, 5, 6, 7)): (0, [4, 5, 6, 7], 3, [1, 2]),
+        (6, (2, 3, 4, 5)): (0, [2, 3, 4, 5], 1, None),
+    }
+    for (count, places), (file, box, class_, size) in forms.items():
+        if width == count and all(numeric[k] for k in places) and not numeric[file]:
+            form = {"start": 0, "file": file, "class": class_, "box": box, "sides": False}
+            return {**form, "size": size}
+    return None
+
+
+def read(tree, path, files):
+    """The `Annotations` of one file; the classes are those of all `files`."""
+    folder = os.path.dirname(path)
+    pictures = tree.pictures(folder or ".", *(f"{folder}/{part}" for part in ("images", "data")))
+    found = Annotations([], Objects(), [], [], pictures, path)
+    try:
+        rows = _rows(read_text(path))
+        others = [_rows(read_text(other)) for other in files if other != path]
+    except OSError as error:
+        raise DatasetError(f"{path}: expected a CSV file; it cannot be read ({error}).") from error
+    form = _form(rows[:50]) if rows else None
+    if form is None:
+        raise DatasetError(f"{path}: expected a table of objects; received none. {LOOKED_FOR}.")
+    names = {_class(row, form) for row in rows[form["start"] :]}
+    for table in others:
+        other = _form(table[:50]) if table else None
+        names |= {_class(row, other) for row in table[other["start"] :]} if other else set()
+    found.class_names = sorted(name for name in names if name)
+    found.category_ids = list(range(len(found.class_names)))
+    note_alike(found.class_names, found.skipped)
+    if form["class"] is None:
+        found.skipped.add("table without a column of classes (one is assumed)", path, ASSUMED)
+    _read_rows(found, rows, form, folder)
+    return found
+
+
+def _class(row, form):
+    """The class of a row, "" where it has none."""
+    if form["class"] is None:
+        return "object"
+    return row[form["class"]] if form["class"] < len(row) else ""
+
+
+def _read_rows(found, rows, form, folder):
+    labels = {name: label for label, name in enumerate(found.class_names)}
+    owners = {}
+    for i, row in enumerate(rows[form["start"] :], start=form["start"] + 1):
+        where = f"line {i}: {','.join(row)[:100]}"
+        name = row[form["file"]] if form["file"] < len(row) else ""
+        if not name:
+            found.skipped.add("line without the name of a picture", where)
+            continue
+        if name not in owners:
+            owners[name] = len(found.images)
+            size = size_of(*(row[k] for k in form["size"])) if _has(row, form["size"]) else None
+            image_id = split_suffix(name)[0]
+            found.images.append(Annotated(name, image_id, size, folder))
+        cells = _box_cells(row, form)
+        if cells is not None and not any(cells):
+            continue  # a picture without objects
+        box = [number(cell) for cell in cells] if cells and len(cells) == 4 else [None]
+        class_name = _class(row, form)
+        if None in box or not class_name:
+            found.skipped.add("line without a class or a box of four numbers", where)
+            continue
+        x, y, *rest = box
+        box = (x, y, x + rest[0], y + rest[1]) if form["sides"] else box
+        found.objects.add(owners[name], box, labels[class_name])
+
+
+def _has(row, places):
+    return places is not None and max(places) < len(row)
+
+
+def _box_cells(row, form):
+    """Four texts; of one cell such as `[1, 2, 3, 4]` too; None where the row is too short."""
+    places = form["box"]
+    if isinstance(places, int):
+        if places >= len(row):
+            return None
+        return _NUMBER.findall(row[places]) or [""]
+    return [row[k] for k in places] if _has(row, places) else None

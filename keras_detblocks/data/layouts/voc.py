@@ -1,0 +1,202 @@
+"""Pascal VOC XML (http://host.robots.ox.ac.uk/pascal/VOC/), one file a picture, as VOC's own folders
+hold it and as LabelImg, Roboflow, CVAT, Label Studio and FiftyOne write it.
+
+VOC counts pixels from 1 and includes the last one, so that a box is (xmin - 1, ymin - 1, xmax, ymax)
+in our coordinates.
+"""
+
+import os
+import re
+from functools import partial
+
+from .. import splits
+from ..account import ASSUMED, REPAIRED
+from ..annotations import Annotated, Annotations, Objects
+from ..errors import DatasetError
+from ..parse import flag, number, read_head, read_text, read_xml, size_of
+from ..pictures import split_suffix
+from .coco_classes import note_alike
+from .voc_lists import image_lists, listed_names
+
+NAME = "Pascal VOC"
+LOOKED_FOR = (
+    "Pascal VOC: .xml files with <annotation>, in Annotations/ with ImageSets/Main/SPLIT.txt, in "
+    "SPLIT/, or beside the pictures"
+)
+_ROOT = re.compile(r"<annotation[\s>]")
+_LOOKED_AT = 50
+_PICTURE_FOLDERS = ("JPEGImages", "images", "Images", "data", "")
+
+
+def find(tree):
+    """Split name -> reader."""
+    files = tree.of(".xml")
+    step = max(1, len(files) // _LOOKED_AT)
+    if tree.is_file or not any(_ROOT.search(read_head(path, 4096)) for path in files[::step]):
+        return _empty_folder(tree)
+    home = _home(tree, files)
+    files = [path for path in files if path.startswith(f"{home}/")]
+    lists = image_lists(home)
+    if lists:
+        return {s: partial(read, tree, home, files, files, p) for s, p in lists.items()}
+    parts = {}
+    for path in files:
+        parts.setdefault(splits.of_folder(path, home), []).append(path)
+    return {s: partial(read, tree, home, files, part) for s, part in parts.items()}
+
+
+def _empty_folder(tree):
+    """A folder Annotations without anything in it is VOC's all the same."""
+    folder = os.path.join(tree.root, "Annotations")
+    if tree.is_file or not os.path.isdir(folder) or tree.of(".xml"):
+        return {}
+
+    def nothing():
+        raise DatasetError(
+            f"{folder}: expected XML files in it; found none. Is this the folder of the data set?"
+        )
+
+    return {None: nothing}
+
+
+def _home(tree, files):
+    """The folder of the data set; VOC's own archives put it two levels down: VOCdevkit/VOC2012."""
+    homes = {os.path.dirname(f) for p in files if (f := _annotations_folder(p))}
+    homes = {home for home in homes if home == tree.root or home.startswith(f"{tree.root}/")}
+    if tree.root in homes or not homes:
+        return tree.root
+    if len(homes) > 1:
+        split_folders = {os.path.basename(home).lower() for home in homes} <= splits.NAMES
+        if split_folders:
+            return tree.root
+        found = ", ".join(sorted(homes))
+        raise DatasetError(
+            f"{tree.path}: expected one Pascal VOC folder; found {found}. Name one of them."
+        )
+    (home,) = homes
+    return tree.root if os.path.basename(home).lower() in splits.NAMES else home
+
+
+def _annotations_folder(path):
+    """The folder called Annotations that holds a file, None where none does."""
+    folder = os.path.dirname(path)
+    while folder not in ("", "/"):
+        if os.path.basename(folder).lower() == "annotations":
+            return folder
+        folder = os.path.dirname(folder)
+    return None
+
+
+def read(tree, home, files, part, image_list=None):
+    """The `Annotations` of one split.
+
+    Args:
+        tree: the `Tree`.
+        home: folder of the data set.
+        files: all annotation files: the classes are those of all splits.
+        part: those of this split; the ones named in `image_list` where that is given.
+    """
+    source = f"{home} ({os.path.splitext(os.path.basename(image_list))[0]})" if image_list else home
+    found = Annotations([], Objects(), [], [], _pictures(tree, home), source, one_based=True)
+    trees = _parse_all(found, files)
+    found.class_names = _class_names(home, trees)
+    found.category_ids = list(range(len(found.class_names)))
+    note_alike(found.class_names, found.skipped)
+    labels = {name: label for label, name in enumerate(found.class_names)}
+    by_stem = {}
+    for path in trees:
+        by_stem.setdefault(os.path.splitext(os.path.basename(path))[0], path)
+    chosen = _chosen(found, trees, by_stem, part, image_list)
+    for path in chosen:
+        _read_one(found, path, trees[path], labels)
+    return found
+
+
+def _pictures(tree, home):
+    return tree.pictures(*(f"{home}/{part}" if part else home for part in _PICTURE_FOLDERS))
+
+
+def _parse_all(found, files):
+    """Path -> root of the XML tree, of all annotations that can be read."""
+    trees = {}
+    for path in files:
+        try:
+            root = read_xml(path)
+        except (ValueError, OSError, MemoryError, RecursionError) as error:
+            found.skipped.add("annotation file that does not parse", f"{path}: {error}")
+            continue
+        if root.tag == "annotation":
+            trees[path] = root
+        else:
+            found.skipped.add("XML file that is no VOC annotation", f"{path}: <{root.tag[:80]}>")
+    return trees
+
+
+def _class_names(home, trees):
+    """In the order of CVAT's labelmap.txt where there is one, else sorted."""
+    used = {name for root in trees.values() for obj in root.iter("object") if (name := _name(obj))}
+    try:
+        lines = read_text(f"{home}/labelmap.txt").splitlines()
+    except OSError:
+        lines = []
+    listed = [line.split(":")[0].strip() for line in lines if not line.startswith("#")]
+    listed = [name for name in dict.fromkeys(listed) if name and name != "background"]
+    return listed + sorted(used - set(listed))
+
+
+def _name(obj):
+    return (obj.findtext("name") or "").strip()
+
+
+def _chosen(found, trees, by_stem, part, image_list):
+    """Paths of the annotations of the split, in its order."""
+    if image_list is None:
+        return [path for path in part if path in trees]
+    chosen = {}
+    for name in listed_names(image_list, by_stem):
+        path = by_stem.get(name)
+        if path is None:
+            found.skipped.add("image without an annotation file", f"{name} in {image_list}")
+        elif path in chosen:
+            found.skipped.add("name that stands twice in its list", name, REPAIRED)
+        chosen[path] = True
+    chosen.pop(None, None)
+    return list(chosen)
+
+
+def _read_one(found, path, root, labels):
+    stem = os.path.splitext(os.path.basename(path))[0]
+    written = (root.findtext("filename") or "").strip()
+    size = size_of(root.findtext("size/width"), root.findtext("size/height"))
+    near = os.path.dirname(path)
+    owner = len(found.images)
+    # The name inside is often out of date and comes second, but for the suffix.
+    name = written if split_suffix(os.path.basename(written))[0] == stem else stem
+    found.images.append(Annotated(name, stem, size, near, written))
+    for obj in root.iter("object"):
+        class_name, box = _name(obj), _box(obj)
+        if not class_name or box is None:
+            reason = "object without a name or a box of four numbers"
+            found.skipped.add(reason, f"image {stem}: {class_name or 'no name'}")
+            continue
+        difficult = flag(obj.findtext("difficult", "0"))
+        if difficult is None:
+            reason = "difficult that says neither yes nor no (taken as no)"
+            found.skipped.add(reason, f"image {stem}: {obj.findtext('difficult')}", ASSUMED)
+        found.objects.add(owner, box, labels[class_name], difficult)
+
+
+def _box(obj):
+    """xyxy of the box, or around the polygon where there is none."""
+    box = [number(obj.findtext(f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax")]
+    if None not in box:
+        return box
+    outline = obj.find("polygon")
+    if outline is None:
+        return None
+    points = {}
+    for each in outline.iter():
+        if each.tag[:1] in ("x", "y") and (value := number(each.text)) is not None:
+            points.setdefault(each.tag[0], []).append(value)
+    x, y = points.get("x"), points.get("y")
+    return (min(x), min(y), max(x), max(y)) if x and y else None

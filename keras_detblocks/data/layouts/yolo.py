@@ -1,0 +1,208 @@
+"""YOLO text files, one a picture: `class x y width height` or `class x1 y1 x2 y2 x3 y3 ...` as shares
+of the picture, in the arrangements of Ultralytics, Roboflow, CVAT, Label Studio and darknet."""
+
+import os
+import re
+from functools import partial
+
+from .. import splits
+from ..account import ASSUMED
+from ..annotations import Annotated, Annotations, Objects
+from ..parse import number, read_head, read_text
+from ..pictures import is_picture, split_suffix, walk_pictures
+from .coco_classes import note_alike
+from .yolo_config import read_config
+
+NAME = "YOLO"
+LOOKED_FOR = (
+    "YOLO: data.yaml with names and paths, or .txt files of `class x y width height` in labels/ "
+    "or beside the pictures"
+)
+_LINE = re.compile(r"^\s*\d+(?:\.0*)?(?:\s+-?[\d.]+(?:[eE][-+]?\d+)?){4,}\s*$")
+_NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt", "names.txt")
+_NOT_LABELS = (*_NAME_FILES, "train.txt", "val.txt", "test.txt", "readme.txt", "license.txt")
+_LOOKED_AT = 200
+
+
+def find(tree):
+    """Split name -> reader."""
+    config = read_config(tree)
+    if config is not None:
+        return {s: partial(read, tree, s, w, config) for s, w in config.splits.items()}
+    if tree.is_file or not _has_labels(tree):
+        return {}
+    parts = {}
+    for path in tree.picture_files:
+        parts.setdefault(splits.of_folder(path, tree.root), []).append(path)
+    return {s: partial(read, tree, s, part, None) for s, part in parts.items()}
+
+
+def _has_labels(tree):
+    """A text file of label lines that has a picture, or stands in a folder called labels."""
+    texts = [p for p in tree.of(".txt") if os.path.basename(p).lower() not in _NOT_LABELS]
+    if not texts or not tree.picture_files:
+        return False
+    stems = {split_suffix(os.path.basename(path))[0] for path in tree.picture_files}
+    for path in texts[:: max(1, len(texts) // _LOOKED_AT)]:
+        of_picture = os.path.splitext(os.path.basename(path))[0] in stems
+        first = next((line for line in read_head(path, 4096).splitlines() if line.strip()), "")
+        if of_picture and _LINE.match(first):
+            return True
+    return False
+
+
+def read(tree, split, where, config):
+    """The `Annotations` of one split.
+
+    Args:
+        tree: the `Tree`.
+        split: its name.
+        where: paths of pictures, or of folders and lists of pictures.
+        config: the `Config` of data.yaml, or None.
+    """
+    root = config.root if config else tree.root
+    source = f"{config.path if config else root} ({split or 'all'})"
+    found = Annotations([], Objects(), [], [], tree.pictures("", root), source, shares=True)
+    pictures = _listed(found, where, root)
+    names = list(config.names) if config else _names(tree)
+    highest = _read_all(found, pictures, tree, names, config.keypoints if config else 0)
+    if not names:
+        names = [str(k) for k in range(highest + 1)] or ["0"]
+        found.skipped.add("classes without names (numbers are taken)", f"0 to {highest}", ASSUMED)
+    found.class_names, found.category_ids = names, list(range(len(names)))
+    note_alike(names, found.skipped)
+    return found
+
+
+def _names(tree):
+    for wanted in _NAME_FILES:
+        for path in tree.files:
+            if os.path.basename(path).lower() == wanted:
+                lines = [line.strip() for line in read_text(path).splitlines()]
+                return [line for line in lines if line]
+    return []
+
+
+def _listed(found, where, root):
+    """Paths of pictures of folders, of lists, and of pictures named themselves."""
+    pictures = []
+    for path in where:
+        if os.path.isdir(path):
+            pictures += walk_pictures([path])
+        elif is_picture(os.path.basename(path)):
+            pictures.append(path)
+        else:
+            pictures += _of_list(found, path, root)
+    unique = list(dict.fromkeys(pictures))
+    repeated = len(pictures) - len(unique)
+    reason = "picture that stands twice in its list"
+    found.skipped.add_many(reason, repeated, iter([str(where)[:120]]))
+    return unique
+
+
+def _of_list(found, path, root):
+    try:
+        lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    except OSError as error:
+        found.skipped.add("list of pictures that cannot be read", f"{path}: {error}")
+        return []
+    pictures = []
+    for line in lines:
+        near = os.path.dirname(path)
+        full, _ = found.pictures.find(line, near)
+        if full is None:
+            full, _ = found.pictures.find(line.removeprefix("./").removeprefix("data/"), root)
+        pictures.append(full or line)
+    return pictures
+
+
+def _read_all(found, pictures, tree, names, keypoints):
+    """Fills images and objects; returns the largest class number."""
+    labels = _Labels(tree)
+    highest = -1
+    for path in pictures:
+        owner = len(found.images)
+        stem = split_suffix(os.path.basename(path))[0]
+        found.images.append(Annotated(path, stem))
+        text_file = labels.of(path)
+        if text_file is None:
+            found.skipped.add("picture without a label file (taken as empty)", path, ASSUMED)
+            continue
+        for box, label in _boxes(found, text_file, len(names), keypoints):
+            highest = max(highest, label)
+            found.objects.add(owner, box, label)
+    return highest
+
+
+class _Labels:
+    """Finds the label file of a picture: its own folder, or the folder labels beside images."""
+
+    def __init__(self, tree):
+        texts = tree.of(".txt")
+        if tree.is_file:
+            texts = []
+        self.known = set(texts)
+        self.by_stem = {}
+        for path in texts:
+            stem = os.path.splitext(os.path.basename(path))[0]
+            self.by_stem.setdefault(stem, []).append(path)
+
+    def of(self, path):
+        folder, name = os.path.split(path)
+        stem = split_suffix(name)[0]
+        for place in _label_folders(folder):
+            text_file = f"{place}/{stem}.txt"
+            if text_file in self.known or os.path.isfile(text_file):
+                return text_file
+        only = self.by_stem.get(stem, ())
+        return only[0] if len(only) == 1 else None
+
+
+def _label_folders(folder):
+    """`a/images/b` -> `a/labels/b`; the folder itself; labels/ in it and beside it."""
+    parts = folder.split("/")
+    for k in range(len(parts) - 1, -1, -1):
+        if parts[k].lower() in ("images", "jpegimages", "imgs"):
+            yield "/".join([*parts[:k], "labels", *parts[k + 1 :]])
+            break
+    yield folder
+    yield f"{folder}/labels"
+    yield f"{os.path.dirname(folder)}/labels"
+
+
+def _boxes(found, path, num_classes, keypoints):
+    """`(xyxy shares, label)` of each line of a label file."""
+    try:
+        lines = read_text(path).splitlines()
+    except OSError as error:
+        found.skipped.add("label file that cannot be read", f"{path}: {error}")
+        return
+    for i, line in enumerate(lines, start=1):
+        values = line.split()
+        if not values:
+            continue
+        where = f"{path}, line {i}: {line[:80]}"
+        numbers = [number(value) for value in values]
+        if None in numbers or len(numbers) < 5:
+            found.skipped.add("line that is not a class and a box", where)
+        elif numbers[0] < 0 or numbers[0] != int(numbers[0]):
+            found.skipped.add("class that is no number from 0 on", where)
+        elif num_classes and numbers[0] >= num_classes:
+            found.skipped.add("class number beyond the names", where)
+        elif (box := _box(numbers[1:], keypoints)) is None:
+            found.skipped.add("line of a number of columns that no box or polygon has", where)
+        elif min(box) < -0.5 or max(box) > 1.5:
+            found.skipped.add("box that is not in shares of the picture (0 to 1)", where)
+        else:
+            yield box, int(numbers[0])
+
+
+def _box(values, keypoints):
+    """xyxy of centre and sides (with a score, or with points behind), or around a polygon."""
+    count = len(values)
+    if count in (4, 5) or (keypoints and count == 4 + keypoints):
+        x, y, width, height = values[:4]
+        return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+    if count >= 6 and count % 2 == 0:
+        return min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])
+    return None

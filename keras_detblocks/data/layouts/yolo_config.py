@@ -1,0 +1,125 @@
+"""data.yaml of YOLO data sets: names as list or dict, and where the splits are."""
+
+import os
+from dataclasses import dataclass
+
+from ..errors import DatasetError
+from ..parse import number, read_head, read_text
+
+_SPLITS = ("train", "val", "valid", "validation", "test", "minival")
+
+
+@dataclass
+class Config:
+    """`names` by class number, `splits`: name -> paths, `keypoints`: numbers behind a box."""
+
+    path: str
+    root: str
+    names: list
+    splits: dict
+    keypoints: int
+
+
+def read_config(tree):
+    """The `Config` of the only file with names and splits in a tree, or of the one given; else None.
+
+    Raises:
+        DatasetError: several are there, or the one given is none.
+    """
+    given = tree.is_file and str(tree.path).lower().endswith((".yaml", ".yml"))
+    if tree.is_file and not given:
+        return None
+    found = [c for path in tree.of(".yaml", ".yml") if (c := _config(path))]
+    if given and not found:
+        raise DatasetError(
+            f"{tree.path}: expected the data.yaml of a YOLO data set, with names and at least one "
+            "of train, val and test; received something else. Check the file."
+        )
+    outermost = min((c.path.count("/") for c in found), default=0)
+    found = [c for c in found if c.path.count("/") == outermost]
+    if len(found) > 1:
+        names = ", ".join(c.path for c in found)
+        raise DatasetError(f"{tree.path}: expected one data.yaml; found {names}. Name one of them.")
+    return found[0] if found else None
+
+
+def _config(path):
+    if "names" not in read_head(path):
+        return None
+    content = _parsed(path)
+    if not isinstance(content, dict):
+        return None
+    names = _names(content.get("names"), content.get("nc"))
+    wanted = {part: content[part] for part in _SPLITS if content.get(part)}
+    if not names or not wanted:
+        return None
+    folder = os.path.dirname(path)
+    roots = _roots(folder, content.get("path"))
+    parts = {s: _paths(v, roots, s) for s, v in wanted.items()}
+    return Config(path, roots[0], names, parts, _keypoints(content.get("kpt_shape")))
+
+
+def _parsed(path):
+    try:
+        import yaml
+    except ImportError as error:
+        raise ImportError(f"{path} needs PyYAML: pip install pyyaml") from error
+    try:
+        return yaml.safe_load(read_text(path).replace("\t", "    "))
+    except (yaml.YAMLError, OSError, ValueError, RecursionError):
+        return None
+
+
+def _names(names, count):
+    """A list of texts: of a list, of a dict by number, or of a number of classes alone."""
+    if isinstance(names, str):
+        names = [part.strip(" '\"") for part in names.strip("[]").split(",")]
+    if isinstance(names, dict):
+        by_number = {int(k): v for key, v in names.items() if (k := number(key)) is not None}
+        if not by_number or min(by_number) < 0 or max(by_number) > 100_000:
+            return []
+        names = [by_number.get(i, i) for i in range(max(by_number) + 1)]
+    if not isinstance(names, list):
+        count = number(count)
+        return [str(i) for i in range(int(count))] if count and 0 < count < 100_000 else []
+    return [str(name).strip() for name in names]
+
+
+def _roots(folder, stated):
+    """Folders that paths may be relative to, the one that is there first."""
+    roots = [folder]
+    if isinstance(stated, str) and stated.strip():
+        stated = os.path.expanduser(stated.replace("\\", "/").rstrip("/"))
+        written = os.path.normpath(os.path.join(folder, stated))
+        # A path of another machine: what of it is below the folder here?
+        parts = [part for part in stated.split("/") if part not in ("", ".", "..")]
+        below = [os.path.join(folder, *parts[k:]) for k in range(len(parts))]
+        roots = [r for r in (written, *below) if os.path.isdir(r)] + roots
+    return list(dict.fromkeys(roots))
+
+
+def _paths(value, roots, split):
+    """Paths of the folders and lists of a split; as written where nothing is there."""
+    values = value if isinstance(value, list) else [value]
+    return [_path(str(v).replace("\\", "/").strip(), roots, split) for v in values]
+
+
+def _path(written, roots, split):
+    """Roboflow writes `../train/images` for what lies beside data.yaml in `train/images`."""
+    parts = [part for part in written.split("/") if part not in ("", ".", "..")]
+    shorter = ["/".join(parts[k:]) for k in range(len(parts))]
+    usual = [f"images/{split}", f"{split}/images", split]
+    for form in (written.rstrip("/"), *shorter, *usual):
+        for root in roots:
+            path = os.path.normpath(os.path.join(root, form))
+            if os.path.exists(path) and path != os.path.normpath(root):
+                return path
+    return os.path.join(roots[0], written)
+
+
+def _keypoints(shape):
+    """How many numbers follow a box in a data set of poses."""
+    try:
+        return int(shape[0]) * int(shape[1])
+    except (TypeError, ValueError, IndexError, KeyError):
+        return 0

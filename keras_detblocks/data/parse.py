@@ -1,0 +1,171 @@
+"""Text, JSON, XML, CSV cells and numbers as tools write them: any encoding, numbers as text, one bad
+item without harm to the others."""
+
+import codecs
+import gc
+import json
+import math
+import re
+from xml.etree import ElementTree
+
+_MARKS = (  # the longer one first: UTF-32's begins as UTF-16's
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_DEEPEST = 60  # brackets within brackets of a JSON file that are kept
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+_XML_ENCODING = re.compile(rb"""<\?xml[^>]*?encoding=["']([A-Za-z0-9._-]+)["']""")
+
+
+def decode(content):
+    """Text of bytes: by the mark at their head, UTF-16 without one by its zeros, else UTF-8, and
+    what is not that as Latin-1."""
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            return content.decode(encoding, errors="replace")
+    head = content[:64]
+    if b"\0" in head and len(head) > 3:
+        little = head[1::2].count(0) >= head[::2].count(0)
+        return content.decode("utf-16-le" if little else "utf-16-be", errors="replace")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def read_text(path):
+    """The text of a file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        return decode(file.read())
+
+
+def read_head(path, size=1 << 16):
+    """The text of the first bytes of a file; nothing where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return decode(file.read(size))
+    except OSError:
+        return ""
+
+
+def read_json(path, hook=None):
+    """The content of a JSON file; values nested too deeply become `None`.
+
+    Raises:
+        ValueError, OSError: it does not parse, or cannot be read.
+    """
+    text = read_text(path)
+    paused = gc.isenabled()
+    gc.disable()  # a million new dicts make the collector walk all of them again and again
+    try:
+        return _loads(text, hook)
+    finally:
+        if paused:
+            gc.enable()
+
+
+def _loads(text, hook):
+    try:
+        return json.loads(text, object_hook=hook)
+    except RecursionError:
+        return json.loads(_shallow(text), object_hook=hook, parse_int=_long_int)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # an integer of more digits than Python converts
+        return json.loads(text, object_hook=hook, parse_int=_long_int)
+
+
+def _long_int(digits):
+    return int(digits) if len(digits) < 400 else math.inf
+
+
+def _shallow(text):
+    """The JSON text with `null` for what is nested more deeply than a parser can follow."""
+    parts, kept, depth = [], 0, 0
+    for token in _TOKEN.finditer(text):
+        mark = token.group()
+        if mark in "[{":
+            depth += 1
+            if depth == _DEEPEST:
+                parts += [text[kept : token.start()], "null"]
+        elif mark in "]}":
+            if depth == _DEEPEST:
+                kept = token.end()
+            depth -= 1
+    if depth < _DEEPEST:
+        parts.append(text[kept:])
+    return "".join(parts)
+
+
+def read_xml(path):
+    """The root of an XML file, in encodings that the parser does not know too.
+
+    Raises:
+        ValueError, OSError: it does not parse, or cannot be read.
+    """
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        return ElementTree.fromstring(content)
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        named = _XML_ENCODING.search(content[:200])
+        try:
+            codec = codecs.lookup(named.group(1).decode()).name if named else "utf-8"
+            text = content.decode(codec)
+            return ElementTree.fromstring(re.sub(r"^\s*<\?xml[^>]*\?>", "", text.lstrip("\ufeff")))
+        except (ElementTree.ParseError, ValueError, LookupError):
+            raise ValueError(f"it is no XML that can be read ({error})") from None
+
+
+def number(value):
+    """A finite float of a number or of text that is one; None of anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        value = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def numbers(values, count):
+    """A list of `count` finite floats, or None."""
+    if not isinstance(values, (list, tuple)) or len(values) != count:
+        return None
+    found = [number(value) for value in values]
+    return None if None in found else found
+
+
+def size_of(width, height):
+    """`(width, height)` as integers; None where that is not stated (zeros are common)."""
+    width, height = number(width), number(height)
+    if width is None or height is None or width < 1 or height < 1:
+        return None
+    return int(width), int(height)
+
+
+def flag(value):
+    """Whether a value of any kind means yes; None where it says neither."""
+    text = str(value).strip().lower()
+    if text in ("", "0", "0.0", "false", "no", "none", "null", "unspecified", "-1"):
+        return False
+    return True if text in ("1", "1.0", "true", "yes") else None
+
+
+def key(value):
+    """An id in the form that equals its like: 7, 7.0 and "7" are one. None of what is no id."""
+    if isinstance(value, str):
+        text = value.strip()
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else value
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
+    return value

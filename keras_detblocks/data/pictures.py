@@ -1,0 +1,229 @@
+"""Finds picture files by the names that annotations give them, as far as those can be trusted."""
+
+import os
+import re
+import unicodedata
+from urllib.parse import unquote
+
+from ..images.files import SUFFIXES
+
+SPELLING = "picture found by another spelling of its name"
+OTHER_SUFFIX = "picture found with another suffix"
+BY_NAME = "picture found by its name alone, in another folder than is written"
+# Label Studio puts eight digits before the names of pictures that were uploaded.
+_UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")
+_MOST_FILES = 3_000_000
+
+
+class Pictures:
+    """Picture files below some folders.
+
+    Args:
+        folders: looked in first, each name as it is written.
+        below: folders that are searched through for a name alone.
+    """
+
+    def __init__(self, folders=(), below=()):
+        self.below = [str(folder) for folder in dict.fromkeys(below)]
+        self.folders = list(dict.fromkeys([*map(str, folders), *self.below]))
+        self._listings = {}
+        self._by_name = None
+
+    def find(self, name, near="", other_name=""):
+        """`(path, how)`: the file of that name, None where there is none, and how it was found: None
+        for as it is written."""
+        places = [near, *self.folders] if near else self.folders
+        if path := self._joined(places, name):
+            return path, None
+        for each in (name, other_name):
+            if each and (path := self._with_suffix(places, each, "")):
+                return path, None
+        for each in filter(None, (name, other_name)):
+            found = self._respelled(places, each)
+            if found:
+                return found
+        for each in filter(None, (name, other_name)):
+            if path := self._anywhere(each, near):
+                return path, BY_NAME
+        return None, None
+
+    def _joined(self, places, name):
+        """The name in the first folder that has it."""
+        folder, _, last = name.rpartition("/")
+        if not last or "\0" in name:
+            return None
+        for place in places:
+            inside = _join(place, folder)
+            if last in self._listing(inside).names:
+                return _join(inside, last)
+        return None
+
+    def _with_suffix(self, places, name, wrong):
+        """The name and any suffix of pictures; `wrong` is the suffix that it has."""
+        stem = name.removesuffix(wrong)
+        folder, _, last = stem.rpartition("/")
+        for place in places:
+            inside = _join(place, folder)
+            if found := self._listing(inside).stems.get(_folded(last)):
+                return _join(inside, found)
+        return None
+
+    def _respelled(self, places, name):
+        """Other separators, percent signs, cases, suffixes, and fewer of the folders written."""
+        for written in spellings(name):
+            parts = written.split("/")
+            for k in range(len(parts)):
+                shorter = "/".join(parts[k:])
+                folder, _, last = shorter.rpartition("/")
+                for place in places:
+                    inside = self._folder_like(place, folder)
+                    if inside is None:
+                        continue
+                    if found := self._listing(inside).folded.get(_folded(last)):
+                        return _join(inside, found), SPELLING
+                    stem, suffix = split_suffix(last)
+                    if found := self._listing(inside).stems.get(_folded(stem)):
+                        return _join(inside, found), OTHER_SUFFIX if suffix else SPELLING
+        return None
+
+    def _folder_like(self, place, folder):
+        """The folder below `place`, in any case; None where there is none."""
+        inside = _join(place, folder)
+        if self._listing(inside).exists:
+            return inside
+        for part in folder.split("/"):
+            found = self._listing(place).folders.get(_folded(part))
+            if found is None:
+                return None
+            place = _join(place, found)
+        return place
+
+    def _anywhere(self, name, near):
+        """The only file of the name in the trees searched, or the one nearest to the annotation."""
+        if self._by_name is None:
+            self._by_name = {}
+            for path in walk_pictures(self.below):
+                self._by_name.setdefault(_folded(os.path.basename(path)), []).append(path)
+                stem = split_suffix(os.path.basename(path))[0]
+                self._by_name.setdefault(_folded(stem), []).append(path)
+        for written in spellings(name):
+            last = written.rpartition("/")[2]
+            for form in (last, split_suffix(last)[0]):
+                found = self._by_name.get(_folded(form), ())
+                if len(found) == 1:
+                    return found[0]
+                closest = [p for p in found if near and p.startswith(_join(near, ""))]
+                if len(closest) == 1:
+                    return closest[0]
+        return None
+
+    def _listing(self, folder):
+        if folder not in self._listings:
+            self._listings[folder] = _Listing(folder)
+        return self._listings[folder]
+
+
+class _Listing:
+    """The names in a folder: as they are, and by folded name and stem where they are asked for."""
+
+    def __init__(self, folder):
+        self.names, self._folders = set(), []
+        try:
+            with os.scandir(folder or ".") as entries:
+                for entry in entries:
+                    is_folder = entry.is_dir()
+                    (self._folders.append if is_folder else self.names.add)(entry.name)
+            self.exists = True
+        except (OSError, ValueError):
+            self.exists = False
+        self._folded = self._stems = None
+
+    @property
+    def folders(self):
+        return {_folded(name): name for name in self._folders}
+
+    @property
+    def folded(self):
+        if self._folded is None:
+            self._folded = {_folded(name): name for name in sorted(self.names, reverse=True)}
+        return self._folded
+
+    @property
+    def stems(self):
+        """Folded stem -> the first picture of that stem."""
+        if self._stems is None:
+            self._stems = {}
+            for name in sorted(self.names, reverse=True):
+                stem, suffix = split_suffix(name)
+                if suffix:
+                    self._stems[_folded(stem)] = name
+        return self._stems
+
+
+def spellings(name):
+    """A name as it may have been meant: one after the other, without leading folders that go up."""
+    forms = [name.replace("\\", "/")]
+    for change in (_after_query, unquote, lambda n: _UPLOAD.sub("", n.rpartition("/")[2])):
+        changed = change(forms[-1]).replace("\\", "/")
+        if changed != forms[-1]:
+            forms.append(changed)
+    for form in forms:
+        parts = [part for part in form.split("/") if part not in ("", ".", "..")]
+        if parts and "\0" not in form:
+            yield "/".join(parts)
+
+
+def _after_query(name):
+    """Label Studio's local files are written `/data/local-files/?d=folder/1.jpg`, downloads
+    `https://host/1.jpg?width=640`."""
+    before, mark, query = name.partition("?")
+    values = [part[2:] for part in query.split("&") if part.startswith("d=")]
+    return values[0] if values else before if mark else name
+
+
+def split_suffix(name):
+    """`(stem, suffix)`, the suffix empty where it is none of a picture's."""
+    stem, suffix = os.path.splitext(name)
+    return (stem, suffix) if suffix.lower() in SUFFIXES else (name, "")
+
+
+def is_picture(name):
+    return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith("._")
+
+
+def _folded(name):
+    return unicodedata.normalize("NFC", name).casefold() if not name.isascii() else name.lower()
+
+
+def _join(folder, name):
+    if not name:
+        return folder or ""
+    return name if not folder or name.startswith("/") else f"{folder.rstrip('/')}/{name}"
+
+
+def walk(folders, most=_MOST_FILES):
+    """Paths of all files below some folders, sorted within each; links are followed once."""
+    seen, left = set(), [str(folder) for folder in reversed(list(folders))]
+    while left and most > 0:
+        folder = left.pop()
+        try:
+            state = os.stat(folder)
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except (OSError, ValueError):
+            continue
+        if (state.st_dev, state.st_ino) in seen:
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        inner = []
+        for entry in entries:
+            if entry.is_dir():
+                if not entry.name.startswith(".") and entry.name != "__MACOSX":
+                    inner.append(_join(folder, entry.name))
+            else:
+                most -= 1
+                yield _join(folder, entry.name)
+        left += reversed(inner)
+
+
+def walk_pictures(folders):
+    return (path for path in walk(folders) if is_picture(os.path.basename(path)))

@@ -1,0 +1,64 @@
+"""The files of a data set, walked once."""
+
+import os
+import pathlib
+from functools import cached_property
+
+from .pictures import Pictures, is_picture, walk
+
+
+class Tree:
+    """A path that may hold a data set: one file, or a folder and all below it.
+
+    Attributes:
+        path: as it was given.
+        root: the folder; that of the file where the path is a file.
+        images: a further folder of pictures, or None.
+    """
+
+    def __init__(self, path, images=None):
+        self.path = pathlib.Path(path)
+        self.images = None if images is None else str(images)
+        self.is_file = self.path.is_file()
+        self.root = str(self.path.parent if self.is_file else self.path)
+
+    @cached_property
+    def _all(self):
+        return [str(self.path)] if self.is_file else list(walk([self.root]))
+
+    @cached_property
+    def files(self):
+        """Paths of all files but macOS' resource forks."""
+        return [path for path in self._all if not _foreign(path)]
+
+    @cached_property
+    def foreign(self):
+        """macOS' resource forks, `._name`, which are not what their suffix says."""
+        return [] if self.is_file else [path for path in self._all if _foreign(path)]
+
+    @cached_property
+    def by_suffix(self):
+        table = {}
+        for path in self.files:
+            table.setdefault(os.path.splitext(path)[1].lower(), []).append(path)
+        return table
+
+    def of(self, *suffixes):
+        """Paths of the files of some suffixes, in lower case with the dot."""
+        return [path for suffix in suffixes for path in self.by_suffix.get(suffix, ())]
+
+    @cached_property
+    def picture_files(self):
+        return [path for path in self.files if is_picture(os.path.basename(path))]
+
+    def pictures(self, *folders):
+        """The finder of picture files: in `images` first, then in the folders named, then below the
+        data set's own folder. Beside a single file only the usual folders are searched through."""
+        given = [self.images] if self.images else []
+        usual = [f"{self.root}/{part}" for part in ("images", "JPEGImages", "data", "imgs")]
+        below = [f for f in usual if os.path.isdir(f)] if self.is_file else [self.root]
+        return Pictures([*given, *folders], [*given, *below])
+
+
+def _foreign(path):
+    return os.path.basename(path).startswith("._")
