@@ -42,7 +42,7 @@ class Objects:
         return len(self.owners)
 
     def add(self, owner, box, label, crowd=False, area=None):
-        """One object: index of its picture, box of four numbers xyxy, label; area of its outline."""
+        """One object: index of its picture, box xyxy, label, area of its outline."""
         self.boxes.extend(box)
         self.owners.append(owner)
         self.labels.append(label)

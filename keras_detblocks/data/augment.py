@@ -1,8 +1,8 @@
-"""Random flips, turns, scales, crops, colours, mosaic and mixup of a batch, the boxes with them, in
+"""Random flips, turns, scales, crops, colors, mosaic and mixup of a batch, the boxes with them, in
 few TensorFlow operations.
 
 Everything geometric is one resampling: a window of each image, mirrored or turned, is drawn into
-the canvas (`tf.image.crop_and_resize` over the whole batch). Everything about colour is one 3x3
+the canvas (`tf.image.crop_and_resize` over the whole batch). Everything about color is one 3x3
 matrix per image. Mosaic is YOLOv4's (https://arxiv.org/abs/2004.10934), mixup that of
 https://arxiv.org/abs/1902.04103: the objects of both images count in full.
 """
@@ -38,7 +38,7 @@ class Augment:
             smaller one surrounded by grey.
         translate: further shift, as a share of the canvas.
         color: (brightness, contrast, saturation, hue): largest changes; brightness as a share of
-            255, contrast and saturation as a share of their values, hue as a share of the colour
+            255, contrast and saturation as a share of their values, hue as a share of the color
             circle.
         mosaic: probability that a batch is made of mosaics: the canvas shows where four images
             meet.
@@ -89,7 +89,7 @@ class Augment:
     def __call__(self, images, boxes, labels, seed):
         import tensorflow as tf
 
-        size, count = (images.shape[1], images.shape[2]), boxes.shape[1]
+        size, count = (images.shape[1], images.shape[2]), _count(boxes)
         seed = tf.cast(seed, "int32")
         draw = tf.random.stateless_uniform((tf.shape(images)[0], 12), seed)
         chance = tf.random.stateless_uniform((2,), seed + 1)
@@ -194,10 +194,23 @@ def _pack(boxes, labels, count):
 
     order = tf.argsort(tf.cast(labels < 0, "int32"), stable=True, axis=1)[:, :count]
     boxes, labels = tf.gather(boxes, order, batch_dims=1), tf.gather(labels, order, batch_dims=1)
-    more = max(0, count - labels.shape[1])
+    more = _at_least_zero(count - _count(labels))
     return tf.pad(boxes, ((0, 0), (0, more), (0, 0))), tf.pad(
         labels, ((0, 0), (0, more)), constant_values=-1
     )
+
+
+def _count(objects):
+    """How many places for objects there are, a number where the graph knows it."""
+    import tensorflow as tf
+
+    return objects.shape[1] if objects.shape[1] is not None else tf.shape(objects)[1]
+
+
+def _at_least_zero(count):
+    import tensorflow as tf
+
+    return max(0, count) if isinstance(count, int) else tf.maximum(0, count)
 
 
 def _mosaic(images, boxes, labels):
@@ -219,7 +232,7 @@ def _mixup(images, boxes, labels, seed):
     share = tf.random.stateless_uniform((tf.shape(images)[0], 1, 1, 1), seed + 2, 0.35, 0.65)
     mixed = share * images + (1 - share) * tf.roll(images, 1, 0)
     boxes, labels = (tf.concat([t, tf.roll(t, 1, 0)], 1) for t in (boxes, labels))
-    return mixed, *_pack(boxes, labels, labels.shape[1] // 2)
+    return mixed, *_pack(boxes, labels, _count(labels) // 2)
 
 
 def _colour_change(draw, color):

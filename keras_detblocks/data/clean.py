@@ -127,8 +127,8 @@ def _raise_not_found(found):
     shown = ", ".join(tried[:8]) + (f" and {len(tried) - 8} more" if len(tried) > 8 else "")
     raise PicturesNotFound(
         f"{found.source}: expected its image files (such as {found.images[0].name[:120]!r}) in one "
-        f"of {shown}; found none of {len(found.images)}. Put them there, or name their folder "
-        "(images=...)."
+        f"of {shown}; found none of {len(found.images)}. Put them there, or name their folder with "
+        "`images`."
     )
 
 

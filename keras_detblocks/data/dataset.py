@@ -49,6 +49,7 @@ class Dataset:
         levels: `(black, white)` of its deep pictures, which become 0 and 255; None without any.
         decoded: the pipeline's letterboxed images of one size, where they fit in memory; `take` and
             the like start without.
+        unread: path -> reason, of the pictures that the pipeline could not decode.
     """
 
     records: list
@@ -58,6 +59,7 @@ class Dataset:
     source: str = ""
     levels: tuple | None = None
     decoded: dict = field(default_factory=dict, init=False, repr=False, compare=False)
+    unread: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self):
         return len(self.records)

@@ -68,15 +68,15 @@ def describe(dataset):
 
 
 def crowded(dataset):
-    """A line where pictures hold more objects than COCO's AP counts detections of; none otherwise."""
+    """A line where pictures hold more objects than COCO's AP counts detections of."""
     counts = [len(r.boxes) - int(r.crowd.sum()) for r in dataset.records]
     over = sum(n > COCO_MAX_DETECTIONS for n in counts)
     if not over:
         return []
     return [
-        f"{over} images hold more than {COCO_MAX_DETECTIONS} objects (up to {max(counts)}): COCO AP "
-        f"and a detector count {COCO_MAX_DETECTIONS} detections an image unless max_detections is "
-        "raised, so that even a perfect one scores low"
+        f"{over} images hold more than {COCO_MAX_DETECTIONS} objects (up to {max(counts)}): COCO "
+        f"AP and a detector count {COCO_MAX_DETECTIONS} detections an image unless "
+        "`max_detections` is raised, so that even a perfect one scores low"
     ]
 
 

@@ -149,7 +149,7 @@ def _draw(rng, scans, labels, size):
     """One canvas uint8 (size, size, 3), its boxes (n, 4) xyxy and labels (n,)."""
     canvas = _background(
         rng, size
-    )  # colour planes first, (3, size, size): several times faster in NumPy than colours last
+    )  # color planes first, (3, size, size): several times faster in NumPy than colors last
     boxes, drawn = [], []
     for _ in range(rng.integers(1, _MAX_DIGITS + 1)):
         index = rng.integers(len(scans))
@@ -157,9 +157,9 @@ def _draw(rng, scans, labels, size):
         box = _place(rng, alpha.shape, boxes, size)
         if box is None:
             continue
-        colour = rng.choice([-1, 1]) * rng.uniform(*_CONTRAST) * rng.uniform(0.7, 1.0, 3)
+        color = rng.choice([-1, 1]) * rng.uniform(*_CONTRAST) * rng.uniform(0.7, 1.0, 3)
         canvas[:, box[1] : box[3], box[0] : box[2]] += (
-            colour.astype("float32")[:, None, None] * alpha
+            color.astype("float32")[:, None, None] * alpha
         )
         boxes.append(box)
         drawn.append(labels[index])

@@ -1,5 +1,5 @@
-"""Text, JSON, XML, CSV cells and numbers as tools write them: any encoding, numbers as text, one bad
-item without harm to the others."""
+"""Text, JSON, XML, CSV cells and numbers as tools write them: any encoding, numbers as text, one
+bad item without harm to the others."""
 
 import codecs
 import gc

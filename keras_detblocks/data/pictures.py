@@ -30,8 +30,8 @@ class Pictures:
         self._by_name = None
 
     def find(self, name, near="", other_name=""):
-        """`(path, how)`: the file of that name, None where there is none, and how it was found: None
-        for as it is written."""
+        """`(path, how)`: the file of that name, None where there is none, and how it was found,
+        None for as it is written."""
         places = [near, *self.folders] if near else self.folders
         if path := self._joined(places, name):
             return path, None

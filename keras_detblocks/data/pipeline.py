@@ -8,12 +8,12 @@ augmentation, a cast.
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import numpy as np
 
 from ..images.files import ImageError
-from ..images.letterbox import FILL, Letterbox, letterbox
+from ..images.letterbox import FILL, Letterbox
+from ..images.read import read_letterboxed
 
 MEMORY_BUDGET = 2 * 1024**3  # bytes of letterboxed images kept in memory
 
@@ -48,9 +48,11 @@ def pipeline(
     Returns:
         A `tf.data.Dataset` of `(images float32 (B, H, W, 3) 0..255, {"boxes": float32 (B, M, 4)
         xyxy in pixels of the letterboxed image, "labels": int32 (B, M), -1 where padded})`; crowds
-        are left out. An image file that cannot be decoded is dropped in training, and is a grey
-        image without boxes otherwise; one warning before the first batch tells. Where files
-        are read each time it is found out then: grey in training too, with a warning per reading.
+        are left out. M suits the batch: the data set's largest number of objects up to 32, else the
+        next power of two. An image file that cannot be decoded is dropped in training, and is a
+        grey image without boxes otherwise; one warning before the first batch tells. Where files
+        are read each time it is found out then: grey and without boxes in training too, with a
+        warning per reading. `dataset.unread` holds the path and the reason of each.
     """
     import tensorflow as tf
 
@@ -67,30 +69,24 @@ def pipeline(
     records = dataset.records
     if len(records) * size[0] * size[1] * 3 <= memory_budget:
         canvases, readable = _decoded(dataset, size)
-        _report_unreadable(records, readable, training)
+        _report_unreadable(dataset, readable, training)
         chosen = np.nonzero(readable)[0] if training else np.arange(len(records))
-        images_of = partial(tf.gather, canvases)
+        images_of = _from_memory(canvases, readable)
     else:
-        chosen, images_of, readable = (
-            np.arange(len(records)),
-            _read_from(records, size),
-            np.ones(len(records), bool),
-        )
+        chosen, images_of = np.arange(len(records)), _read_from(dataset, size)
     if len(chosen) == 0:
         raise ImageError(
-            f"pipeline: expected readable images in {dataset.source}; none of {len(records)} "
-            f"could be decoded."
+            f"pipeline: expected readable images in {dataset.source}; none of {len(records)} could "
+            f"be decoded."
         )
-    boxes, labels = _padded(records, size, dataset.max_boxes)
-    labels[~readable] = -1
-    with tf.device("CPU:0"):
-        boxes, labels = tf.constant(boxes), tf.constant(labels)
+    objects_of = _objects(records, size)
 
     def batch(indices, seeds):
-        images, b, y = images_of(indices), tf.gather(boxes, indices), tf.gather(labels, indices)
+        images, readable = images_of(indices)
+        boxes, labels = objects_of(indices, readable)
         if training and augment is not None:
-            images, b, y = augment(images, b, y, seeds)
-        return tf.cast(images, "float32"), {"boxes": b, "labels": y}
+            images, boxes, labels = augment(images, boxes, labels, seeds)
+        return tf.cast(images, "float32"), {"boxes": boxes, "labels": labels}
 
     batches = _index_batches(chosen, batch_size, training, seed).skip(skip)
     return batches.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
@@ -110,32 +106,70 @@ def _index_batches(chosen, batch_size, training, seed):
     return tf.data.Dataset.zip(batches, seeds)
 
 
-def _padded(records, size, count):
-    """Boxes (N, M, 4) in letterboxed pixels and labels (N, M), -1 where padded; crowds left out."""
-    boxes = np.zeros((len(records), count, 4), "float32")
-    labels = np.full((len(records), count), -1, "int32")
-    for i, r in enumerate(records):
-        kept = Letterbox.fit((r.height, r.width), size).to_letterboxed(r.boxes[~r.crowd])
-        boxes[i, : len(kept)] = kept
-        labels[i, : len(kept)] = r.labels[~r.crowd]
-    return boxes, labels
+def _objects(records, size):
+    """A function `(indices (B,), readable (B,)) -> boxes (B, M, 4), labels (B, M)` in TensorFlow.
+
+    The set's objects stand one after the other: padded to the largest number, one picture of
+    thousands would make all the others as large.
+    """
+    import tensorflow as tf
+
+    counts = np.array([int((~r.crowd).sum()) for r in records], "int64")
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    boxes, labels = (
+        np.zeros((max(starts[-1], 1), 4), "float32"),
+        np.zeros(max(starts[-1], 1), "int32"),
+    )
+    for r, start, end in zip(records, starts, starts[1:]):
+        fitted = Letterbox.fit((r.height, r.width), size)
+        boxes[start:end] = fitted.to_letterboxed(r.boxes[~r.crowd])
+        labels[start:end] = r.labels[~r.crowd]
+    widths = _widths(int(counts.max(initial=1)))
+    with tf.device("CPU:0"):
+        starts, counts = tf.constant(starts[:-1], "int32"), tf.constant(counts, "int32")
+        boxes, labels = tf.constant(boxes), tf.constant(labels)
+
+    def objects_of(indices, readable):
+        count = tf.where(readable, tf.gather(counts, indices), 0)
+        width = tf.reduce_min(tf.boolean_mask(widths, widths >= tf.reduce_max(count)))
+        places = tf.range(width)[None]
+        valid = places < count[:, None]
+        at = tf.where(valid, tf.gather(starts, indices)[:, None] + places, 0)
+        batch_boxes = tf.where(valid[..., None], tf.gather(boxes, at), 0.0)
+        batch_labels = tf.where(valid, tf.gather(labels, at), -1)
+        static = widths[0] if len(widths) == 1 else None
+        return tf.ensure_shape(batch_boxes, (None, static, 4)), tf.ensure_shape(
+            batch_labels, (None, static)
+        )
+
+    return objects_of
 
 
-def _decode(path, size):
+def _widths(most):
+    """Numbers of places that a batch may have: few, so that few shapes are compiled."""
+    widths = [32]
+    while widths[-1] < most:
+        widths.append(2 * widths[-1])
+    return np.minimum(widths, max(most, 1)).astype("int32")
+
+
+def _decode(record, size, dataset):
     """The letterboxed image (H, W, 3) uint8, or None where it cannot be read."""
     try:
-        return letterbox(read_image(path), size)[0]
-    except ImageError:
+        return read_letterboxed(record.path, size, dataset.levels)[0]
+    except ImageError as error:
+        dataset.unread[record.path] = str(error)
         return None
 
 
-def _decode_all(records, size):
+def _decode_all(dataset, size):
     """All images (N, H, W, 3) uint8, grey where unreadable, and readable (N,) bool."""
+    records = dataset.records
     canvases = np.full((len(records), *size, 3), FILL, "uint8")
     readable = np.ones(len(records), bool)
 
     def fill(i):
-        canvas = _decode(records[i].path, size)
+        canvas = _decode(records[i], size, dataset)
         readable[i] = canvas is not None
         if canvas is not None:
             canvases[i] = canvas
@@ -145,12 +179,12 @@ def _decode_all(records, size):
     return canvases, readable
 
 
-def _report_unreadable(records, readable, training):
-    bad = [records[i].path for i in np.nonzero(~readable)[0]]
+def _report_unreadable(dataset, readable, training):
+    bad = [dataset.records[i].path for i in np.nonzero(~readable)[0]]
     if bad:
         what = "skipped" if training else "taken as grey"
         warnings.warn(
-            f"{len(bad)} of {len(records)} images could not be decoded and are {what}: "
+            f"{len(bad)} of {len(readable)} images could not be decoded and are {what}: "
             f"{', '.join(bad[:3])}",
             stacklevel=3,
         )
@@ -162,30 +196,39 @@ def _decoded(dataset, size):
     import tensorflow as tf
 
     if size not in dataset.decoded:
-        canvases, readable = _decode_all(dataset.records, size)
+        canvases, readable = _decode_all(dataset, size)
         dataset.decoded.clear()
         with tf.device("CPU:0"):
             dataset.decoded[size] = tf.constant(canvases), readable
     return dataset.decoded[size]
 
 
-def _read_from(records, size):
-    """Reads the files of a batch anew; the threads of `map` share the work."""
+def _from_memory(canvases, readable):
+    """A function from indices to images and whether they could be read."""
+    import tensorflow as tf
+
+    with tf.device("CPU:0"):
+        readable = tf.constant(readable)
+    return lambda indices: (tf.gather(canvases, indices), tf.gather(readable, indices))
+
+
+def _read_from(dataset, size):
+    """As `_from_memory`, reading the files of a batch anew; the threads of `map` share the work."""
     import tensorflow as tf
 
     grey = np.full((*size, 3), FILL, "uint8")
 
     def read(index):
-        canvas = _decode(records[index].path, size)
+        record = dataset.records[index]
+        canvas = _decode(record, size, dataset)
         if canvas is None:
-            warnings.warn(
-                f"{records[index].path} could not be decoded and is taken as grey", stacklevel=2
-            )
-        return grey if canvas is None else canvas
+            what = "could not be decoded and is taken as grey, without objects"
+            warnings.warn(f"{record.path} {what}", stacklevel=2)
+        return grey if canvas is None else canvas, np.bool_(canvas is not None)
 
     def read_one(index):
-        return tf.ensure_shape(tf.numpy_function(read, [index], "uint8"), (*size, 3))
+        canvas, readable = tf.numpy_function(read, [index], ["uint8", "bool"])
+        return tf.ensure_shape(canvas, (*size, 3)), tf.ensure_shape(readable, ())
 
-    return lambda indices: tf.map_fn(
-        read_one, indices, fn_output_signature=tf.TensorSpec((*size, 3), "uint8")
-    )
+    signature = (tf.TensorSpec((*size, 3), "uint8"), tf.TensorSpec((), "bool"))
+    return lambda indices: tf.map_fn(read_one, indices, fn_output_signature=signature)

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..files import written_beside
 
-# Okabe and Ito's colours, which colour-blind people can tell apart, without black.
+# Okabe and Ito's colors, which color-blind people can tell apart, without black.
 COLORS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
 
 

@@ -9,7 +9,6 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_detblocks import data
-from keras_detblocks.data.dataset import Skipped, make_record
 
 SIZES = [(40, 30), (30, 40), (40, 40), (64, 16), (40, 30), (80, 80), (33, 47)]
 
@@ -17,14 +16,14 @@ SIZES = [(40, 30), (30, 40), (40, 40), (64, 16), (40, 30), (80, 80), (33, 47)]
 @pytest.fixture
 def dataset(tmp_path):
     """Seven images, image i of colour i, with i % 3 boxes and one crowd."""
-    skipped, records = Skipped(), []
+    records = []
     for i, (width, height) in enumerate(SIZES):
         Image.new("RGB", (width, height), (10 * i, 0, 0)).save(tmp_path / f"{i}.png")
-        objects = [((2, 2, 12, 14), k, 0, None) for k in range(i % 3)] + [
-            ((0, 0, 9, 9), 0, 1, None)
-        ]
-        records.append(make_record(tmp_path / f"{i}.png", (width, height), objects, i, skipped))
-    return data.Dataset(records, ("x", "y"), (0, 1), skipped, "made up")
+        boxes = [(2, 2, 12, 14)] * (i % 3) + [(0, 0, 9, 9)]
+        labels, crowd = [*range(i % 3), 0], [False] * (i % 3) + [True]
+        entry = {"image": tmp_path / f"{i}.png", "boxes": boxes, "labels": labels, "crowd": crowd}
+        records.append(entry)
+    return data.from_records(records, ("x", "y"), source="made up")
 
 
 @pytest.mark.parametrize("budget", [10**9, 0])

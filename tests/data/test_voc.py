@@ -127,10 +127,20 @@ def test_size_left_out(folder):
     assert (record.width, record.height) == (40, 30)
 
 
-def test_errors(folder, tmp_path):
-    (folder / "Annotations" / "b.xml").write_text("<annotation><object>")
-    with pytest.raises(data.DatasetError, match=r"1 files do not parse: .*b\.xml"):
-        data.load(folder, "train")
+def test_files_that_do_not_parse_are_counted_and_the_others_read(folder):
+    for name, content in {"b.xml": b"<annotation><object>", "c.xml": b"", "d.xml": b"<html/>"}.items():
+        (folder / "Annotations" / name).write_bytes(content)
+    (folder / "Annotations" / "._a.xml").write_bytes(b"\x00\x05\x16\x07")
+    dataset = data.load(folder, "train")
+    assert len(dataset) == 1 and dataset.skipped.counts == {
+        "annotation file that does not parse": 2,
+        "XML file that is no VOC annotation": 1,
+        "file of macOS beside the real one (._name)": 1,
+    }
+    assert "b.xml" in str(dataset.skipped)
+
+
+def test_nothing_in_the_folder(folder):
     for path in (folder / "Annotations").iterdir():
         path.unlink()
     with pytest.raises(data.DatasetError, match="expected XML files"):

@@ -34,7 +34,7 @@ def read_classes(categories, annotations, skipped):
 
 
 def note_alike(names, skipped):
-    """Points out names that differ by case or blanks alone: they are kept as classes of their own."""
+    """Points out names that differ by case or blanks alone: they are kept apart."""
     alike = {}
     for name in names:
         alike.setdefault("".join(name.casefold().split()), []).append(name)

@@ -1,4 +1,4 @@
-"""Apple's Create ML JSON, as Roboflow exports it: a list of pictures with boxes by their centres."""
+"""Apple's Create ML JSON, as Roboflow exports it: a list of pictures, boxes by their centers."""
 
 import os
 from functools import partial

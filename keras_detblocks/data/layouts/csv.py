@@ -86,8 +86,7 @@ def _rows(text):
 
 
 def _form(rows):
-    """How to read a row: `{"start", "file", "class", "box", "sides", "size"}`; None where that cannot
-    be told."""
+    """How to read a row, a dict of the places of its cells; None where that cannot be told."""
     names = ["".join(c for c in cell.lower() if c.isalnum()) for cell in rows[0]]
     return _with_header(names) or _without_header(rows)
 

@@ -1,8 +1,8 @@
-"""Pascal VOC XML (http://host.robots.ox.ac.uk/pascal/VOC/), one file a picture, as VOC's own folders
-hold it and as LabelImg, Roboflow, CVAT, Label Studio and FiftyOne write it.
+"""Pascal VOC XML (http://host.robots.ox.ac.uk/pascal/VOC/), one file a picture, as VOC's own
+folders hold it and as LabelImg, Roboflow, CVAT, Label Studio and FiftyOne write it.
 
-VOC counts pixels from 1 and includes the last one, so that a box is (xmin - 1, ymin - 1, xmax, ymax)
-in our coordinates.
+VOC counts pixels from 1 and includes the last one, so that a box is (xmin - 1, ymin - 1, xmax,
+ymax) in our coordinates.
 """
 
 import os

@@ -54,7 +54,7 @@ def _lines(path):
 
 
 def listed_names(path, known):
-    """Names of annotations, without folders and suffixes; `known` tells names with blanks or dots."""
+    """Names of annotations, without folders and suffixes; `known` tells names with blanks."""
     names = []
     for line in _lines(path):
         forms = [line, line.split()[0]]

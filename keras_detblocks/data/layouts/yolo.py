@@ -1,5 +1,5 @@
-"""YOLO text files, one a picture: `class x y width height` or `class x1 y1 x2 y2 x3 y3 ...` as shares
-of the picture, in the arrangements of Ultralytics, Roboflow, CVAT, Label Studio and darknet."""
+"""YOLO text files, one a picture: `class x y width height` or `class x1 y1 x2 y2 x3 y3 ...` as
+shares of the picture, in the arrangements of Ultralytics, Roboflow, CVAT and darknet."""
 
 import os
 import re

@@ -21,7 +21,7 @@ class Config:
 
 
 def read_config(tree):
-    """The `Config` of the only file with names and splits in a tree, or of the one given; else None.
+    """The `Config` of the only file with names and splits, or of the one given; else None.
 
     Raises:
         DatasetError: several are there, or the one given is none.
