@@ -128,7 +128,11 @@ def test_size_left_out(folder):
 
 
 def test_files_that_do_not_parse_are_counted_and_the_others_read(folder):
-    for name, content in {"b.xml": b"<annotation><object>", "c.xml": b"", "d.xml": b"<html/>"}.items():
+    for name, content in {
+        "b.xml": b"<annotation><object>",
+        "c.xml": b"",
+        "d.xml": b"<html/>",
+    }.items():
         (folder / "Annotations" / name).write_bytes(content)
     (folder / "Annotations" / "._a.xml").write_bytes(b"\x00\x05\x16\x07")
     dataset = data.load(folder, "train")

@@ -17,9 +17,9 @@ def find(tree):
     """Split name -> reader."""
     files = [path for path in tree.of(".json") if _is_createml(path)]
     if tree.is_file and files:
-        return {None: partial(read, tree, files[0])}
-    named = [(splits.of_file(path, tree.root), path, partial(read, tree, path)) for path in files]
-    return splits.unique(named)
+        return {None: partial(read, tree, files[0], files)}
+    named = [(splits.of_file(path, tree.root), path, path) for path in files]
+    return {s: partial(read, tree, path, files) for s, path in splits.unique(named).items()}
 
 
 def _is_createml(path):
@@ -27,35 +27,52 @@ def _is_createml(path):
     return head.lstrip().startswith("[") and '"image"' in head and '"coordinates"' in head
 
 
-def read(tree, path):
-    """The `Annotations` of one file."""
-    try:
-        entries = read_json(path)
-    except (ValueError, OSError, MemoryError) as error:
-        raise DatasetError(f"{path}: expected JSON; it does not parse ({error}).") from error
+def read(tree, path, files):
+    """The `Annotations` of one file; the classes are those of all `files`."""
+    contents = {each: _entries(each, each == path) for each in files}
     folder = os.path.dirname(path)
     found = Annotations([], Objects(), [], [], tree.pictures(folder or "."), path)
-    rows = []
-    for entry in entries if isinstance(entries, list) else ():
+    found.class_names = sorted(
+        {
+            made[0]
+            for entries in contents.values()
+            for o in _objects(entries)
+            if (made := _object(o))
+        }
+    )
+    found.category_ids = list(range(len(found.class_names)))
+    note_alike(found.class_names, found.skipped)
+    for entry in contents[path]:
         name = entry.get("image") if isinstance(entry, dict) else None
         if not isinstance(name, str) or not name.strip():
             found.skipped.add("entry without a picture", str(entry)[:120])
             continue
-        objects = entry.get("annotations")
-        rows += [(len(found.images), o) for o in objects] if isinstance(objects, list) else []
+        for each in _objects([entry]):
+            made = _object(each)
+            if made is None:
+                reason = "object without a label or coordinates"
+                found.skipped.add(reason, f"{name}: {str(each)[:100]}")
+            else:
+                label, box = made
+                found.objects.add(len(found.images), box, found.class_names.index(label))
         found.images.append(Annotated(name, os.path.splitext(name)[0], None, folder))
-    usable = [(owner, *_object(o)) for owner, o in rows if _object(o)]
-    found.skipped.add_many(
-        "object without a label or coordinates",
-        len(rows) - len(usable),
-        (str(o)[:120] for _, o in rows if not _object(o)),
-    )
-    found.class_names = sorted({label for _, label, _ in usable})
-    found.category_ids = list(range(len(found.class_names)))
-    note_alike(found.class_names, found.skipped)
-    for owner, label, box in usable:
-        found.objects.add(owner, box, found.class_names.index(label))
     return found
+
+
+def _entries(path, needed):
+    """The list in a file; an empty one where another split's cannot be read."""
+    try:
+        content = read_json(path)
+    except (ValueError, OSError, MemoryError) as error:
+        if needed:
+            raise DatasetError(f"{path}: expected JSON; it does not parse ({error}).") from error
+        return []
+    return content if isinstance(content, list) else []
+
+
+def _objects(entries):
+    lists = [e.get("annotations") for e in entries if isinstance(e, dict)]
+    return [each for found in lists if isinstance(found, list) for each in found]
 
 
 def _object(entry):

@@ -56,7 +56,7 @@ def _empty_folder(tree):
             f"{folder}: expected XML files in it; found none. Is this the folder of the data set?"
         )
 
-    return {None: nothing}
+    return dict.fromkeys(image_lists(tree.root) or [None], nothing)
 
 
 def _home(tree, files):

@@ -5,6 +5,7 @@ import glob
 import os
 import re
 
+from .. import splits
 from ..parse import read_text
 from ..pictures import split_suffix
 
@@ -36,7 +37,8 @@ def _is_of_a_class(path, names):
     picture."""
     lines = _lines(path)[:_LOOKED_AT]
     flagged = [match for line in lines if (match := _FLAGGED.match(line))]
-    if not lines or len(flagged) < len(lines):
+    split = os.path.splitext(os.path.basename(path))[0]
+    if not lines or len(flagged) < len(lines) or split.lower() in splits.NAMES:
         return False
     whole = sum(_plain(match.group(0)) in names for match in flagged)
     cut = sum(_plain(match.group(1)) in names for match in flagged)
