@@ -1,0 +1,54 @@
+"""The documentation builds without a warning, and the Python in it runs."""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+import keras_detblocks as kdb
+
+ROOT = pathlib.Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs" / "pages").glob("*.md"))
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
+
+
+def python_in(path):
+    """The Python blocks of a page as one program, at the lines where they stand."""
+    text, program = path.read_text(), ""
+    for match in BLOCK.finditer(text):
+        above = text[: match.start(1)].count("\n") - program.count("\n")
+        program += "\n" * above + match[1]
+    return program
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "path",
+    [page for page in [*PAGES, ROOT / "README.md"] if BLOCK.search(page.read_text())],
+    ids=lambda path: path.stem,
+)
+def test_the_python_of_a_page_runs(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(python_in(path), str(path), "exec"), {"__name__": path.stem})
+
+
+@pytest.mark.slow
+def test_it_builds_and_every_public_object_is_in_it(tmp_path):
+    pytest.importorskip("mkdocs")
+    pytest.importorskip("mkdocstrings_handlers.python")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-f"]
+    command += [str(ROOT / "docs" / "mkdocs.yml"), "-d", str(tmp_path / "site")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-3000:]
+    html = "".join(page.read_text() for page in (tmp_path / "site" / "api").rglob("*.html"))
+    ids = set(re.findall(r'id="(?:keras_detblocks\.)?(?:\w+\.)*(\w+)"', html))
+    public = [name for name in kdb.__all__ if callable(getattr(kdb, name))]
+    assert not set(public) - ids
+
+
+def test_pages_and_pictures_that_are_linked_exist():
+    for path in [*PAGES, ROOT / "README.md"]:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text()):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
