@@ -78,6 +78,8 @@ def constructor(trunk, name=None, summary=None, drop_path=_DROP_PATH):
         mine = {p.name: given.pop(p.name) for p in own if p.name in given}
         return application(trunk(**mine), Arguments(**given))
 
+    # Not `trunk` behind a wrapper: what documentation and tools look at is the constructor itself.
+    del build.__wrapped__
     build.__signature__ = signature
     build.__name__ = build.__qualname__ = name or trunk.__name__
     text = summary or inspect.getdoc(trunk)

@@ -50,5 +50,6 @@ def test_it_builds_and_every_public_object_is_in_it(tmp_path):
 
 def test_pages_and_pictures_that_are_linked_exist():
     for path in [*PAGES, ROOT / "README.md"]:
-        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text()):
+        prose = re.sub(r"(?ms)^```.*?^```", "", path.read_text())
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", prose):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
