@@ -41,10 +41,20 @@ def page(part, title):
     """The Markdown of one page: the folder's docstring, then each public object's."""
     module = importlib.import_module(f"keras_detblocks.{part}")
     names = sorted(module.__all__, key=str.lower)
-    entries = [f"::: keras_detblocks.{part}.{name}" for name in names if _documented(module, name)]
+    entries = [f"::: {_path(module, name)}" for name in names if _documented(module, name)]
     return "\n\n".join([f"# {title}", module.__doc__ or "", *entries]) + "\n"
 
 
 def _documented(module, name):
     """Tables and modules have no page of their own: the objects that use them name them."""
     return callable(getattr(module, name))
+
+
+def _path(module, name):
+    """Where an object is found: `data.pipeline` is a function, and a file of that name holds it."""
+    home = getattr(module, name).__module__
+    return (
+        f"{home}.{name}"
+        if home.endswith(f"{module.__name__}.{name}")
+        else f"{module.__name__}.{name}"
+    )
