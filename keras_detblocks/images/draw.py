@@ -1,4 +1,4 @@
-"""Pictures: boxes on images, grids of them, the learning curve of a run, receptive fields."""
+"""Boxes on pictures, and grids of pictures."""
 
 import math
 import pathlib
@@ -12,7 +12,17 @@ from ..files import written_beside
 COLORS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
 
 
-def draw_boxes(image, boxes, labels=None, scores=None, class_names=None, width=None):
+def draw_boxes(
+    image,
+    boxes,
+    labels=None,
+    scores=None,
+    class_names=None,
+    width=None,
+    *,
+    colors=None,
+    dashed=None,
+):
     """Draws boxes with names and scores onto a picture.
 
     Args:
@@ -21,6 +31,8 @@ def draw_boxes(image, boxes, labels=None, scores=None, class_names=None, width=N
         labels, scores: `(n,)`, or `None`.
         class_names: names by label.
         width: of the lines in pixels; by default with the picture's size.
+        colors: one per box; by default those of the labels.
+        dashed: `(n,)` bool: which boxes have broken lines.
 
     Returns:
         A new PIL image.
@@ -35,13 +47,32 @@ def draw_boxes(image, boxes, labels=None, scores=None, class_names=None, width=N
     font = ImageFont.load_default(size=max(10, round(max(picture.size) / 32)))
     for i, box in enumerate(np.asarray(boxes, "float64").reshape(-1, 4)):
         label = None if labels is None else int(labels[i])
-        color = COLORS[(label or 0) % len(COLORS)]
-        draw.rectangle([float(v) for v in box], outline=color, width=width)
+        color = COLORS[(label or 0) % len(COLORS)] if colors is None else colors[i]
+        if dashed is not None and dashed[i]:
+            _dashes(draw, box, color, width)
+        else:
+            draw.rectangle([float(v) for v in box], outline=color, width=width)
         text = "" if label is None else str(class_names[label]) if class_names else str(label)
         text += "" if scores is None else f" {float(scores[i]):.2f}"
         if text.strip():
             _tag(draw, picture, box, text.strip(), color, font)
     return picture
+
+
+def _dashes(draw, box, color, width):
+    """The outline of a box in dashes of three widths, with gaps of two."""
+    x0, y0, x1, y1 = map(float, box)
+    for (ax, ay), (bx, by) in (
+        ((x0, y0), (x1, y0)),
+        ((x1, y0), (x1, y1)),
+        ((x0, y1), (x1, y1)),
+        ((x0, y0), (x0, y1)),
+    ):
+        length = max(abs(bx - ax) + abs(by - ay), 1e-9)
+        for start in np.arange(0.0, length, 5.0 * width):
+            a, b = start / length, min(start + 3.0 * width, length) / length
+            ends = [ax + a * (bx - ax), ay + a * (by - ay), ax + b * (bx - ax), ay + b * (by - ay)]
+            draw.line(ends, fill=color, width=width)
 
 
 def _tag(draw, picture, box, text, color, font):

@@ -102,6 +102,25 @@ def coco_ap(dataset, detections, backend=None):
     return CocoAP(numbers, per_class)
 
 
+def picture_order(records):
+    """Indices of records (`data.Record`) by their ids, numbers before names: cocoapi's order."""
+
+    def place(index):
+        key = records[index].image_id
+        is_number = isinstance(key, (int, float, np.number))
+        return (0, key, "") if is_number else (1, 0, str(key))
+
+    return sorted(range(len(records)), key=place)
+
+
+def _numbers(records):
+    """The number of every record, from 1: an id of 0 means "unmatched" to the backends."""
+    numbers = [0] * len(records)
+    for number, index in enumerate(picture_order(records), start=1):
+        numbers[index] = number
+    return numbers
+
+
 def _ap(precision):
     """AP, AP50 and AP75 over all areas; the thresholds are 0.50, 0.55, ... 0.95."""
     return {
@@ -135,13 +154,12 @@ def _backend(name):
 
 
 def _indexed(coco_class, dataset, objects):
-    """The backend's table of one set of objects; ids count from 1, since an id of 0 means
-    "unmatched" there."""
+    """The backend's table of one set of objects."""
     table = coco_class()
     table.dataset = {
         "images": [
             {"id": i, "width": r.width, "height": r.height}
-            for i, r in enumerate(dataset.records, start=1)
+            for i, r in zip(_numbers(dataset.records), dataset.records)
         ],
         "categories": [
             {"id": k, "name": name} for k, name in enumerate(dataset.class_names, start=1)
@@ -153,7 +171,7 @@ def _indexed(coco_class, dataset, objects):
 
 
 def _true_objects(dataset):
-    for i, record in enumerate(dataset.records, start=1):
+    for i, record in zip(_numbers(dataset.records), dataset.records):
         for box, label, crowd, area in zip(
             record.boxes.tolist(), record.labels.tolist(), record.crowd, record.areas.tolist()
         ):
@@ -161,8 +179,8 @@ def _true_objects(dataset):
 
 
 def _found_objects(dataset, detections):
-    for i, found in enumerate(detections, start=1):
-        boxes, scores, labels = _checked(i - 1, found, len(dataset.class_names))
+    for index, (i, found) in enumerate(zip(_numbers(dataset.records), detections)):
+        boxes, scores, labels = checked(index, found, len(dataset.class_names))
         for box, score, label in zip(boxes.tolist(), scores.tolist(), labels.tolist()):
             if label >= 0:
                 area = (box[2] - box[0]) * (box[3] - box[1])
@@ -174,8 +192,9 @@ def _object(image, box, label):
     return {"image_id": image, "category_id": int(label) + 1, "bbox": [x0, y0, x1 - x0, y1 - y0]}
 
 
-def _checked(index, found, num_classes):
-    boxes = np.asarray(found["boxes"], "float64").reshape(-1, 4)
+def checked(index, found, num_classes):
+    """`(boxes, scores, labels)` of the detections of one picture, `detections[index]`."""
+    boxes = np.asarray(found["boxes"], "float32").reshape(-1, 4)
     scores, labels = (
         np.asarray(found["scores"], "float64").reshape(-1),
         np.asarray(found["labels"]).reshape(-1),

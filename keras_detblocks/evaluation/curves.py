@@ -1,0 +1,117 @@
+"""Precision, recall and F1 over the score, the best threshold, precision over recall, calibration."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+THRESHOLDS = np.arange(1, 100) / 100  # what a person types: two digits
+
+
+@dataclass(frozen=True)
+class ScoreCurves:
+    """Right and wrong detections over `THRESHOLDS`, at IoU 0.5.
+
+    Attributes:
+        right, kept: `(C, 99)`: right ones, and all that count, from a threshold on.
+        wanted: `(C,)`: objects to be found.
+    """
+
+    right: np.ndarray
+    kept: np.ndarray
+    wanted: np.ndarray
+
+    def total(self):
+        """The same over all classes together, as one class."""
+        return ScoreCurves(
+            self.right.sum(0, keepdims=True), self.kept.sum(0, keepdims=True), self.wanted.sum()[None]
+        )
+
+    @property
+    def precision(self):
+        """`(C, 99)`; nan where nothing is kept."""
+        return _ratio(self.right, self.kept)
+
+    @property
+    def recall(self):
+        """`(C, 99)`; nan for classes without objects."""
+        return _ratio(self.right, self.wanted[:, None])
+
+    @property
+    def f1(self):
+        """`(C, 99)`: harmonic mean of precision and recall; nan for classes without objects."""
+        f1 = _ratio(2 * self.right, self.kept + self.wanted[:, None])
+        return np.where(self.wanted[:, None] > 0, f1, np.nan)
+
+    def best(self):
+        """Index into `THRESHOLDS` of the highest F1 of every class, the middle one of equal ones;
+        -1 where nothing right was found."""
+        f1 = np.nan_to_num(self.f1)
+        top = f1.max(1)
+        middle = [int(np.median(np.flatnonzero(row >= row.max() - 1e-12))) for row in f1]
+        return np.where(top > 0, middle, -1)
+
+
+def _ratio(a, b):
+    a, b = np.broadcast_arrays(np.asarray(a, "float64"), np.asarray(b, "float64"))
+    return np.divide(a, b, out=np.full(a.shape, np.nan), where=b > 0)
+
+
+def score_curves(judged, found, truth, num_classes):
+    """`ScoreCurves` of what was judged, at its lowest IoU."""
+    right, kept = np.zeros((2, num_classes, len(THRESHOLDS)), int)
+    for k in range(num_classes):
+        of_class = np.flatnonzero((found.label == k) & judged.counted[0])
+        above = np.searchsorted(-found.score[of_class], -THRESHOLDS, side="right")
+        kept[k] = above
+        right[k] = np.append(0, np.cumsum(judged.right[0, of_class]))[above]
+    wanted = np.bincount(truth.label[judged.wanted], minlength=num_classes)
+    return ScoreCurves(right, kept, wanted)
+
+
+def precision_over_recall(judged, found, truth, num_classes):
+    """Interpolated precision `(ious, C, 101)` at recalls of 0, 0.01, ... 1; nan without objects."""
+    levels = np.linspace(0.0, 1.0, 101)
+    result = np.full((len(judged.right), num_classes, len(levels)), np.nan)
+    wanted = np.bincount(truth.label[judged.wanted], minlength=num_classes)
+    for k in np.flatnonzero(wanted):
+        of_class = np.flatnonzero(found.label == k)
+        for t in range(len(judged.right)):
+            right = judged.right[t, of_class][judged.counted[t, of_class]]
+            hits = np.cumsum(right)[right]
+            precision = hits / (np.flatnonzero(right) + 1)
+            envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
+            result[t, k] = envelope[np.searchsorted(hits / wanted[k], levels)]
+    return result
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Whether a score of 0.7 is right seven times out of ten, in ten bins of the score.
+
+    Attributes:
+        edges: `(11,)`. count: `(10,)` detections. score, precision: `(10,)` their means; nan where
+            there are none.
+    """
+
+    edges: np.ndarray
+    count: np.ndarray
+    score: np.ndarray
+    precision: np.ndarray
+
+    @property
+    def error(self):
+        """Mean distance of score and precision over detections (D-ECE of the score alone,
+        https://arxiv.org/abs/2004.13546); nan without detections."""
+        if not self.count.sum():
+            return float("nan")
+        return float(np.nansum(np.abs(self.score - self.precision) * self.count) / self.count.sum())
+
+
+def calibration(judged, found, least=0.0):
+    """`Calibration` of the detections from a score of `least` on, at the lowest IoU."""
+    counted = judged.counted[0] & (found.score >= least)
+    right, score = judged.right[0, counted], found.score[counted]
+    edges = np.linspace(0.0, 1.0, 11)
+    bins = np.clip(np.searchsorted(edges, score, side="right") - 1, 0, 9)
+    count, of_score, of_right = (np.bincount(bins, w, 10) for w in (None, score, right))
+    return Calibration(edges, count, _ratio(of_score, count), _ratio(of_right, count))
