@@ -1,8 +1,8 @@
 """Detection building blocks for Keras 3 (https://keras.io): backbones, necks, receptive-field
 blocks and a detector of them.
 
-`import keras_detblocks as kdb`; every public name is here, and `data`, `design`, `export` and
-`training` load on first use. Importing registers every class that a `.keras` file of
+`import keras_detblocks as kdb`; every public name is here, and `data`, `design`, `evaluation`,
+`export` and `training` load on first use. Importing registers every class that a `.keras` file of
 the package can hold.
 """
 
@@ -21,7 +21,7 @@ from .necks import *
 from .optimizers import *
 from .version import __version__
 
-_LAZY = ("data", "design", "export", "training")
+_LAZY = ("data", "design", "evaluation", "export", "training")
 
 # Every folder states its public names in its own `__all__`.
 __all__ = ["__version__", "images", "weights"]

@@ -1,0 +1,9 @@
+"""What a detector learned: numbers with their intervals, curves, kinds of errors, a page of them,
+and the comparison of several detectors."""
+
+from .compare import Comparison, compare
+from .measure import evaluate, measure
+from .report import write_report
+from .result import Evaluation
+
+__all__ = ["Comparison", "Evaluation", "compare", "evaluate", "measure", "write_report"]

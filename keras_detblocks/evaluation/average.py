@@ -60,9 +60,8 @@ def class_average_precision(judged, found, truth, num_classes, weights):
         wanted = weights[:, truth.image[judged.wanted & (truth.label == k)]].sum(1, dtype="float64")
         if wanted.any():
             chosen = np.flatnonzero(found.label == k)
-            result[:, k] = _one_class(
-                judged.right[:, chosen], judged.counted[:, chosen], found.image[chosen], wanted, weights
-            )
+            right, counted = judged.right[:, chosen], judged.counted[:, chosen]
+            result[:, k] = _one_class(right, counted, found.image[chosen], wanted, weights)
     return result
 
 

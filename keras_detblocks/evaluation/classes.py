@@ -13,8 +13,8 @@ def align(dataset, detections, class_names):
             what the labels of the detections index.
 
     Returns:
-        `(dataset, detections, problems)`: labels in the order of `class_names`, detections as dicts,
-        and sentences on what is left out or cannot be measured.
+        `(dataset, detections, problems)`: labels in the order of `class_names`, detections as
+        dicts, and sentences on what is left out or cannot be measured.
     """
     common = tuple(name for name in class_names if name in dataset.class_names)
     of_data = _table(dataset.class_names, common)
@@ -63,29 +63,28 @@ def _problems(dataset, detections, class_names, common, of_data, of_model):
     of_objects = np.concatenate([r.labels[~r.crowd] for r in dataset.records])
     of_found = np.concatenate([labels[labels >= 0] for _, _, labels in detections])
     if not (of_data[of_objects] >= 0).any():
-        where = "" if len(common) == len(dataset.class_names) else " of a class that the model knows"
+        all_known = len(common) == len(dataset.class_names)
+        where = "" if all_known else " of a class that the model knows"
         yield (
             f"Nothing can be measured: the data hold no object{where} in {len(dataset)} pictures."
         )
     elif not len(of_found):
         yield "The model found nothing: not one detection in all pictures."
-    for names, table, labels, who, what in (
-        (dataset.class_names, of_data, of_objects, "of the data the model does not know", "objects"),
-        (class_names, of_model, of_found, "of the model the data do not have", "detections"),
+    unknown = "of the data the model does not know", "object"
+    absent = "of the model the data do not have", "detection"
+    for names, table, labels, (who, what) in (
+        (dataset.class_names, of_data, of_objects, unknown),
+        (class_names, of_model, of_found, absent),
     ):
         others = [n for n, new in zip(names, table) if new < 0]
         if others:
-            count = int((table[labels] < 0).sum())
-            yield (
-                f"{_plural(len(others), 'class', 'classes')} {who} ({_names(others)}): "
-                f"{count} {what} left out."
-            )
+            left_out = _plural(int((table[labels] < 0).sum()), what, what + "s")
+            classes = _plural(len(others), "class", "classes")
+            yield f"{classes} {who} ({_names(others)}): {left_out} left out."
     empty = [n for k, n in enumerate(common) if not (of_data[of_objects] == k).any()]
     if empty and len(empty) < len(common):
-        yield (
-            f"{_plural(len(empty), 'class', 'classes')} without an object here ({_names(empty)}): not "
-            f"in the mean AP."
-        )
+        classes = _plural(len(empty), "class", "classes")
+        yield f"{classes} without an object here ({_names(empty)}): not in the mean AP."
 
 
 def _plural(count, one, many):

@@ -1,4 +1,5 @@
-"""Precision, recall and F1 over the score, the best threshold, precision over recall, calibration."""
+"""Precision, recall and F1 over the score and the best threshold; precision over recall;
+calibration."""
 
 from dataclasses import dataclass
 
@@ -22,9 +23,8 @@ class ScoreCurves:
 
     def total(self):
         """The same over all classes together, as one class."""
-        return ScoreCurves(
-            self.right.sum(0, keepdims=True), self.kept.sum(0, keepdims=True), self.wanted.sum()[None]
-        )
+        right, kept = (each.sum(0, keepdims=True) for each in (self.right, self.kept))
+        return ScoreCurves(right, kept, self.wanted.sum()[None])
 
     @property
     def precision(self):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .average import Judged, class_average_precision, mean
+from .average import Judged, class_average_precision
 from .match import IOUS, assign
 
 KINDS = ("class", "place", "both", "double", "background", "missed")
@@ -56,11 +56,12 @@ def errors_of(pairs, judged, found, truth, num_classes):
     kind = np.select(tests, [KINDS.index(k) for k in ("double", "class", "place", "both")], 4)
     kind[judged.right[0] | ~judged.counted[0]] = -1
     aim = np.select([kind == 0, kind == 1], [other, own], -1)
-    before = _ap50(judged.right[0], judged.counted[0], judged.wanted, found, truth, num_classes)
+    present = np.bincount(truth.label[judged.wanted], minlength=num_classes) > 0
+    before = _ap50(judged.right[0], judged.counted[0], judged.wanted, found, truth, present)
     gain = {}
     for i, name in enumerate(KINDS):
         parts = _mended(name, kind == i, aim, judged, found, truth)
-        gain[name] = max(0.0, _ap50(*parts, truth, num_classes) - before)
+        gain[name] = max(0.0, _ap50(*parts, truth, present) - before)
     return Errors(kind, aim, gain)
 
 
@@ -73,11 +74,12 @@ def _best(pairs, num_found):
     return iou, truth
 
 
-def _ap50(right, counted, wanted, found, truth, num_classes):
+def _ap50(right, counted, wanted, found, truth, present):
+    """Mean AP50 of the classes that are present; 1 for those of which nothing is left to find."""
     weights = np.ones((1, int(max(truth.image.max(initial=0), found.image.max(initial=0))) + 1))
     judged = Judged(right[None], counted[None], wanted, None)
-    ap = mean(class_average_precision(judged, found, truth, num_classes, weights))[0]
-    return float(np.nan_to_num(ap))
+    ap = class_average_precision(judged, found, truth, len(present), weights)[0, present]
+    return float(np.nan_to_num(ap, nan=1.0).mean())
 
 
 def _mended(name, chosen, aim, judged, found, truth):

@@ -211,3 +211,19 @@ def plot_calibration(evaluation):
 
 def _thousands(count):
     return f"{count:,}" if count < 10_000 else f"{count / 1000:.0f}k"
+
+
+def plot_differences(comparison):
+    """AP of the best model less that of each other, with 95 % intervals."""
+    rows = comparison.differences
+    figure, axis = _axes(height=1.1 + 0.4 * len(rows))
+    place = np.arange(len(rows))
+    value = np.array([row["AP"] for row in rows])
+    low, high = ([row[key] for row in rows] for key in ("low", "high"))
+    axis.errorbar(
+        value, place, xerr=np.abs([value - low, high - value]), fmt="o", color=BLUE, capsize=4
+    )
+    axis.axvline(0, color=BLACK, linewidth=0.8)
+    axis.set_yticks(place, [_short(row["name"], 24) for row in rows])
+    axis.set(xlabel=f"AP of {_short(comparison.best, 24)} more than", ylim=(len(rows) - 0.5, -0.5))
+    return figure

@@ -70,8 +70,8 @@ def _edges(values):
     rows, start = [], 0
     for part in range(1, MOST_GROUPS + 1):
         stop = round(len(values) * part / MOST_GROUPS)
-        stop = int(np.searchsorted(values, values[stop - 1], side="right")) if stop > start else start
         if stop > start:
+            stop = int(np.searchsorted(values, values[stop - 1], side="right"))
             rows.append((int(values[start]), int(values[stop - 1])))
             start = stop
     return rows

@@ -1,175 +1,16 @@
-"""Measures a detector on a data set: everything that a report shows, in one object."""
+"""Measures a detector, or detections, on a data set."""
 
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+import datetime
+from dataclasses import replace
 
 import numpy as np
 
 from ..training.coco_ap import checked, picture_order
-from . import average, curves, errors, groups, match
+from . import average
 from .classes import align
+from .result import Evaluation
 
 RESAMPLES = 500
-
-
-@dataclass
-class Evaluation:
-    """What a detector does on a data set, and how sure that is.
-
-    Made by `evaluate`. In a notebook it shows itself; `report.write_report` makes a page of it, and
-    every `plot_*` method returns a matplotlib figure.
-
-    Attributes:
-        dataset: the `data.Dataset`, pictures in the order of their ids, labels in `class_names`.
-        detections: for each picture a dict of `boxes`, `scores`, `labels`.
-        class_names: of the classes that model and data have in common.
-        problems: sentences on what could not be measured, or was left out.
-        numbers: the twelve COCO numbers by name, as in `training.CocoAP`; -1 where undefined.
-        intervals: name -> (low, high), 95 % of a bootstrap over pictures.
-        about: `model`, `data`, `pictures`, `seconds`, ...: what a reader wants to know of the run.
-    """
-
-    dataset: object
-    detections: list
-    class_names: tuple
-    problems: list = field(default_factory=list)
-    numbers: dict = field(default_factory=dict)
-    intervals: dict = field(default_factory=dict)
-    about: dict = field(default_factory=dict)
-    samples: dict = field(default_factory=dict, repr=False)
-    class_ap: np.ndarray = field(default=None, repr=False)
-
-    @property
-    def measured(self):
-        """Whether anything could be measured."""
-        return bool(self.numbers)
-
-    @cached_property
-    def truth(self):
-        """All objects, as `match.Objects`."""
-        return match.objects_of(self.dataset.records)
-
-    @cached_property
-    def found(self):
-        """All detections, best first, as `match.Found`."""
-        most = self.about.get("max_detections", 100)
-        return match.found_in(self.detections, len(self.class_names), most)
-
-    @cached_property
-    def pairs(self):
-        """Detections and objects that overlap, as `match.Pairs`."""
-        return match.overlaps(self.found, self.truth, len(self.dataset.records))
-
-    @cached_property
-    def judged(self):
-        """Which detections are right at which IoU, as `average.Judged`."""
-        return average.judge(self.pairs, self.found, self.truth)
-
-    @cached_property
-    def score_curves(self):
-        """Right and wrong detections over the score, per class, as `curves.ScoreCurves`."""
-        return curves.score_curves(self.judged, self.found, self.truth, len(self.class_names))
-
-    @cached_property
-    def best_threshold(self):
-        """The score threshold of the highest F1 over all classes together; `None` if nothing right
-        was found."""
-        best = int(self.score_curves.total().best()[0])
-        return float(curves.THRESHOLDS[best]) if best >= 0 else None
-
-    def at(self, threshold):
-        """`{"precision", "recall", "f1", "right", "wrong", "missed"}` of what is shown from a score
-        of 0.01, 0.02, ... 0.99 on; at IoU 0.5."""
-        total = self.score_curves.total()
-        i = int(np.clip(round(100 * threshold) - 1, 0, len(curves.THRESHOLDS) - 1))
-        right, kept, wanted = int(total.right[0, i]), int(total.kept[0, i]), int(total.wanted[0])
-        return {
-            "precision": float(total.precision[0, i]),
-            "recall": float(total.recall[0, i]),
-            "f1": float(total.f1[0, i]),
-            "right": right,
-            "wrong": kept - right,
-            "missed": wanted - right,
-        }
-
-    @cached_property
-    def errors(self):
-        """Kinds of errors and what mending each would bring, as `errors.Errors`."""
-        return errors.errors_of(
-            self.pairs, self.judged, self.found, self.truth, len(self.class_names)
-        )
-
-    @property
-    def shown_threshold(self):
-        """The best threshold, or the least where there is none."""
-        return self.best_threshold or float(curves.THRESHOLDS[0])
-
-    @cached_property
-    def error_counts(self):
-        """Kind of error -> how many there are at the best threshold."""
-        return self.errors.counts(self.judged, self.found, self.shown_threshold)
-
-    @cached_property
-    def confusion(self):
-        """int `(C + 1, C + 1)` at the best threshold: true classes and background, by detected
-        classes and missed."""
-        return errors.confusion_matrix(
-            self.pairs,
-            self.judged,
-            self.found,
-            self.truth,
-            len(self.class_names),
-            self.shown_threshold,
-        )
-
-    @cached_property
-    def precision_over_recall(self):
-        """Interpolated precision `(10, C, 101)` over recall; nan for classes without objects."""
-        return curves.precision_over_recall(
-            self.judged, self.found, self.truth, len(self.class_names)
-        )
-
-    @cached_property
-    def calibration(self):
-        """Score against precision, as `curves.Calibration`."""
-        return curves.calibration(self.judged, self.found)
-
-    @cached_property
-    def groups(self):
-        """`{"size", "count", "overlap"}`: lists of rows, see `groups`."""
-        common = self.judged, self.found, self.truth
-        classes, images = len(self.class_names), len(self.dataset.records)
-        return {
-            "size": groups.by_size(*common, classes, images),
-            "count": groups.by_count(*common, classes, images),
-            "overlap": groups.by_overlap(*common, images, self.shown_threshold),
-        }
-
-    @cached_property
-    def per_class(self):
-        """One dict per class that has objects, what costs most AP first: `class`, `objects`, `AP`,
-        `AP_low`, `AP_high`, `AP50`, `precision` and `recall` at the best threshold over all classes,
-        and the class's own `best_threshold` with `best_f1`."""
-        best = self.score_curves.best()
-        rows = [self._class_row(k, best[k]) for k in np.flatnonzero(self.score_curves.wanted)]
-        return sorted(rows, key=lambda row: (row["AP"], -row["objects"]))
-
-    def _class_row(self, k, own):
-        score = self.score_curves
-        i = int(round(100 * self.shown_threshold)) - 1
-        low, high = average.interval(self.samples["class"][:, k])
-        return {
-            "class": self.class_names[k],
-            "objects": int(score.wanted[k]),
-            "AP": float(self.class_ap[k].mean()),
-            "AP_low": low,
-            "AP_high": high,
-            "AP50": float(self.class_ap[k, 0]),
-            "precision": float(score.precision[k, i]) if score.kept[k, i] else None,
-            "recall": float(score.recall[k, i]),
-            "best_threshold": float(curves.THRESHOLDS[own]) if own >= 0 else None,
-            "best_f1": float(score.f1[k, own]) if own >= 0 else 0.0,
-        }
 
 
 def evaluate(
@@ -186,8 +27,8 @@ def evaluate(
 
     Args:
         detector: a `Detector`, or what `export.open_exported` returns.
-        dataset: a `data.Dataset`. Classes match by name; those of one side alone are left out, which
-            `problems` tells.
+        dataset: a `data.Dataset`. Classes match by name; those of one side alone are left out,
+            which `problems` tells.
         detections: what `training.predict_dataset(detector, dataset)` returned, to save the time.
         batch_size, image_size: as in `training.predict_dataset`.
         resamples: of the bootstrap over pictures.
@@ -204,7 +45,7 @@ def evaluate(
         from ..training import predict_dataset
 
         detections = predict_dataset(detector, dataset, batch_size, image_size)
-    about = _about(detector) | {"data": str(dataset.source)} | (about or {})
+    about = _about(detector) | (about or {})
     return measure(dataset, detections, detector.class_names, resamples=resamples, about=about)
 
 
@@ -226,7 +67,12 @@ def measure(dataset, detections, class_names=None, *, resamples=RESAMPLES, about
     order = picture_order(dataset.records)
     dataset = replace(dataset, records=[dataset.records[i] for i in order])
     dataset, clean, problems = align(dataset, [clean[i] for i in order], class_names)
-    about = {"pictures": len(dataset.records), "problems": problems, **(about or {})}
+    known = {
+        "data": str(dataset.source),
+        "pictures": len(dataset.records),
+        "date": datetime.date.today().isoformat(),
+    }
+    about = known | (about or {})
     result = Evaluation(dataset, clean, dataset.class_names, problems, about=about)
     if result.class_names and (~result.truth.crowd).any():
         _count(result, resamples)

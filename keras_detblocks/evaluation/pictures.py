@@ -122,3 +122,17 @@ def data_uri(image):
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+MOST_BESIDE = 3  # models whose detections are shown beside each other
+
+
+def differing_pictures(comparison, most=12):
+    """Indices of the pictures in which the best two models differ most in wrong things, half of
+    them where the best is better."""
+    best, second = list(comparison.evaluations)[:2]
+    gain = comparison.errors_by_picture(second) - comparison.errors_by_picture(best)
+    order = np.argsort(-gain, kind="stable")
+    better = [int(i) for i in order[: most // 2] if gain[i] > 0]
+    worse = [int(i) for i in order[::-1][: most - len(better)] if gain[i] < 0]
+    return [*better, *worse]
