@@ -17,8 +17,10 @@ import time
 import zipfile
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+# No EPS, which starts another program.
+FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "PPM")
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 COLOURS = (
     "#e6194b",
@@ -49,9 +51,10 @@ def main(arguments=None):
         file for path in options.images for file in (pictures_in(path) if path.is_dir() else [path])
     ]
     code, taken = 0, {path.resolve() for path in images}
+    levels = levels_of_files([path for path in images if path.is_file()])
     for path in images:
         try:
-            report(path, detector, options.score, out, taken)
+            report(path, detector, options.score, out, taken, levels)
         except Mistake as mistake:  # the other pictures are done
             code = complain(mistake)
     return code
@@ -158,27 +161,57 @@ def quiet():
         os.close(keep)
 
 
-def read_picture(path):
+def is_deep(image):
+    """Grey of more than 8 bits."""
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+# The package's `images.levels` once more.
+def levels_of(pixels):
+    """`(black, white)`, the values of a deep picture that become 0 and 255."""
+    if pixels.dtype.kind == "f":
+        pixels = pixels[np.isfinite(pixels)]
+    low, high = (float(pixels.min()), float(pixels.max())) if pixels.size else (0.0, 0.0)
+    if low < 0:
+        return low, high
+    if pixels.dtype.kind == "f" and high <= 1:
+        return 0.0, 1.0
+    return 0.0, next((2.0**bits - 1 for bits in (8, 10, 12, 14, 16) if high < 2**bits), high)
+
+
+def levels_of_files(paths):
+    """The levels that hold for all deep pictures of a call, so that a dark frame of a camera is
+    scaled as a bright one; None where there is none."""
+    found = []
+    for path in paths:
+        try:
+            with Image.open(path, formats=FORMATS) as image:
+                if is_deep(image):
+                    found.append(levels_of(np.asarray(image)))
+        except Exception:  # told when the picture itself is read
+            continue
+        if len(found) == 64:
+            break
+    return (min(low for low, _ in found), max(high for _, high in found)) if found else None
+
+
+def read_picture(path, levels=None):
     """An upright RGB picture, whatever the file's mode."""
     if not path.is_file():
         raise Mistake(f"there is no picture {path}")
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             image.load()
             image = ImageOps.exif_transpose(image)
-    except (
-        UnidentifiedImageError,
-        OSError,
-        ValueError,
-        SyntaxError,
-        Image.DecompressionBombError,
-    ) as error:
+    except Exception as error:  # decoders raise anything on damaged files
         raise Mistake(
             f"{path} is not a picture that can be read ({' '.join(str(error).split())[:100]})"
         ) from None
-    if image.mode.startswith("I") or image.mode == "F":
+    if is_deep(image):
         pixels = np.asarray(image)
-        pixels = pixels / 257 if pixels.max() > 255 else pixels  # 16 bits to 8
+        black, white = levels or levels_of(pixels)
+        pixels = (pixels.astype("float64") - black) * (255 / max(white - black, 1e-12))
+        pixels = np.nan_to_num(pixels, nan=0, posinf=255, neginf=0)
         image = Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype("uint8"))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -211,8 +244,8 @@ def folder(path):
     return path
 
 
-def report(path, detector, least_score, out, taken):
-    picture = read_picture(path)
+def report(path, detector, least_score, out, taken, levels=None):
+    picture = read_picture(path, levels)
     found, milliseconds = detector.detect(picture, least_score)
     target, number = out / f"{path.stem}.png", 2
     while (

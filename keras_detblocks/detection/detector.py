@@ -343,7 +343,7 @@ class Detector(keras.Model):
         )
         return non_max_suppression(found, self.iou_threshold, self.max_detections)
 
-    def detect(self, images, score_threshold=0.3, batch_size=16):
+    def detect(self, images, score_threshold=0.3, batch_size=16, tile=None, overlap=0.2):
         """Finds objects in pictures of any size.
 
         Args:
@@ -352,6 +352,10 @@ class Detector(keras.Model):
             score_threshold: least score of what is returned (at least the detector's own
                 threshold).
             batch_size: pictures per step.
+            tile: for small objects in large pictures: look at tiles of this many pixels of the
+                picture (a number or (height, width)) one by one, and merge what they show. By
+                default the whole picture is scaled into the network's input.
+            overlap: share of a tile that the next one covers too: at least as wide as the objects.
 
         Returns:
             One dict per picture (a single dict for a single picture): `boxes` `(n, 4)` as x_min,
@@ -360,7 +364,7 @@ class Detector(keras.Model):
         """
         from .inference import detect
 
-        return detect(self, images, score_threshold, batch_size)
+        return detect(self, images, score_threshold, batch_size, tile, overlap)
 
 
 def checked_classes(class_names=None, num_classes=None):

@@ -1,15 +1,21 @@
 """Runs a detector on pictures of any size: letterbox, predict, and boxes back in each picture's own
 pixels."""
 
+from functools import partial
+
 import numpy as np
 from keras import ops
 
 from ..checks import level_number
 from .decode import level_names
+from .tiled import detect_in_tiles
+
+# Pixels of a picture that is decoded for its tiles: 3 GB.
+LARGEST_TILED = 10**9
 
 
-def detect(detector, images, score_threshold, batch_size):
-    from ..images.letterbox import letterbox
+def detect(detector, images, score_threshold, batch_size, tile=None, overlap=0.2):
+    """See `Detector.detect`."""
     from ..images.read import read_image
 
     if not 0.0 <= score_threshold <= 1.0:
@@ -17,7 +23,29 @@ def detect(detector, images, score_threshold, batch_size):
             f"`score_threshold` must be from 0 to 1. Received: score_threshold={score_threshold}"
         )
     single = not isinstance(images, (list, tuple))
-    pictures = [read_image(image) for image in ([images] if single else images)]
+    images = [images] if single else images
+    if tile is None:
+        found = _detect([read_image(image) for image in images], detector, batch_size)
+    else:
+        found = [_in_tiles(detector, image, batch_size, tile, overlap) for image in images]
+    results = [_over(each, score_threshold, detector.class_names) for each in found]
+    return results[0] if single else results
+
+
+def _in_tiles(detector, image, batch_size, tile, overlap):
+    """One picture tile by tile; pictures may be larger than those that are decoded otherwise."""
+    from ..images.read import read_image
+
+    picture = read_image(image, max_pixels=LARGEST_TILED)
+    find = partial(_detect, detector=detector, batch_size=batch_size)
+    iou_threshold = getattr(detector, "iou_threshold", 0.6)
+    return detect_in_tiles(find, picture, tile, overlap, iou_threshold)
+
+
+def _detect(pictures, detector, batch_size):
+    """Boxes, scores and labels of pictures, arrays (h, w, 3), in the pixels of each."""
+    from ..images.letterbox import letterbox
+
     results = [None] * len(pictures)
     boxed = [
         letterbox(picture, detector.image_size or _fitting(detector, picture))
@@ -26,15 +54,20 @@ def detect(detector, images, score_threshold, batch_size):
     for batch in _batches([image.shape for image, _ in boxed], batch_size):
         found = _found(detector, np.stack([boxed[i][0] for i in batch]).astype("float32"))
         for row, i in enumerate(batch):
-            keep = found["scores"][row] >= max(score_threshold, 1e-9)
-            labels = found["labels"][row][keep]
+            keep = found["labels"][row] >= 0
             results[i] = {
                 "boxes": boxed[i][1].to_original(found["boxes"][row][keep]),
                 "scores": found["scores"][row][keep],
-                "labels": labels,
-                "class_names": [detector.class_names[label] for label in labels],
+                "labels": found["labels"][row][keep],
             }
-    return results[0] if single else results
+    return results
+
+
+def _over(found, score_threshold, class_names):
+    """What is sure enough, with names."""
+    keep = found["scores"] >= max(score_threshold, 1e-9)
+    found = {key: values[keep] for key, values in found.items()}
+    return found | {"class_names": [class_names[label] for label in found["labels"]]}
 
 
 def _found(detector, images):

@@ -4,6 +4,7 @@ JPEG and PNG heads are read here, 10 times faster than Pillow opens a file (a da
 of them); anything out of the ordinary, and every other format, goes to Pillow.
 """
 
+import contextlib
 import os
 import stat
 from typing import NamedTuple
@@ -40,41 +41,51 @@ def image_header(path):
         ImageError: as `read_image`.
     """
     try:
-        head, tail = _ends(path)
-    except (OSError, ValueError):
-        check_ordinary(path)
+        header = _plain(path)
+    except ImageError:
         raise
-    if head[:2] == b"\xff\xd8":
-        header = _jpeg(head) if b"\xff\xd9" in tail else None
-    elif head[:8] == b"\x89PNG\r\n\x1a\n":
-        header = _png(head) if b"IEND" in tail else None
-    else:
-        header = None
+    except (OSError, ValueError) as error:
+        check_ordinary(path)
+        raise ImageError(f"expected an image file; {path} cannot be read ({error}).") from error
     return header or _by_pillow(path)
 
 
-def _ends(path):
-    """The first bytes of a file and the last, few where those hold an end mark."""
-    # Without waiting: opening a pipe nobody writes to would never return.
+def _plain(path):
+    """The header of a plain JPEG or PNG file, None where Pillow should look."""
+    with _opened(path) as (file, size):
+        head = file.read(_HEAD)
+        if head[:2] == b"\xff\xd8":
+            header = _jpeg(head)
+            if header is None and size > _HEAD:
+                file.seek(0)  # thumbnails and color profiles stand before the frame
+                header = _jpeg(file.read(16 * _TAIL))
+            return header if header and b"\xff\xd9" in _end(file, size, b"\xff\xd9") else None
+        if head[:8] == b"\x89PNG\r\n\x1a\n":
+            header = _png(head)
+            return header if header and b"IEND" in _end(file, size, b"IEND") else None
+    return None
+
+
+@contextlib.contextmanager
+def _opened(path):
+    """`(file, size)`, without waiting: opening a pipe that nobody writes to would never return."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    try:
+    with os.fdopen(handle, "rb", buffering=0) as file:
         state = os.fstat(handle)
         if not stat.S_ISREG(state.st_mode):
             check_ordinary(path)
-        with os.fdopen(handle, "rb", buffering=0, closefd=False) as file:
-            head = file.read(_HEAD)
-            file.seek(max(0, state.st_size - 16))
-            tail = file.read(16)
-            if not tail.endswith(b"\xff\xd9") and b"IEND" not in tail:
-                # Cameras and editors append bytes after the end mark.
-                file.seek(max(0, state.st_size - _TAIL))
-                tail = file.read(_TAIL)
-            if head[:3] == b"\xff\xd8\xff" and state.st_size > _HEAD and _jpeg(head) is None:
-                file.seek(0)
-                head = file.read(16 * _TAIL)  # thumbnails and color profiles stand before the frame
-    finally:
-        os.close(handle)
-    return head, tail
+        yield file, state.st_size
+
+
+def _end(file, size, mark):
+    """The last bytes of a file; more of them where the mark is not in the very last: cameras and
+    editors append to files."""
+    file.seek(max(0, size - 16))
+    tail = file.read(16)
+    if mark in tail:
+        return tail
+    file.seek(max(0, size - _TAIL))
+    return file.read(_TAIL)
 
 
 def _jpeg(head):
@@ -147,8 +158,10 @@ def _by_pillow(path):
 def _check_end(path, image):
     """Some writers leave the end mark out; a truncated file fails when it is decoded."""
     mark = b"IEND" if image.format == "PNG" else b"\xff\xd9"
-    if mark not in _ends(path)[1]:
-        image.load()
+    with _opened(path) as (file, size):
+        if mark in _end(file, size, mark):
+            return
+    image.load()
 
 
 def orientation_of(image):

@@ -20,6 +20,22 @@ def trained():
     return detector, history, (x, y)
 
 
+def test_tiles_find_what_each_picture_shows(trained):
+    """Four training pictures side by side, a tile each."""
+    detector, _, (x, _) = trained
+    pictures = [image.astype("uint8") for image in x[1:5]]
+    rows = [np.concatenate(pictures[k : k + 2], 1) for k in (0, 2)]
+    together = detector.detect(np.concatenate(rows), tile=(64, 96), overlap=0)
+    alone = detector.detect(pictures)
+    for part, (right, down) in zip(alone, ((0, 0), (96, 0), (0, 64), (96, 64))):
+        for box, label in zip(part["boxes"] + np.array([right, down] * 2), part["labels"]):
+            near = np.abs(together["boxes"] - box).max(1) < 0.5
+            assert (together["labels"][near] == label).any()
+    assert 0 < len(together["boxes"]) <= sum(len(part["boxes"]) for part in alone)
+    with pytest.raises(ValueError, match="`tile` is a size"):
+        detector.detect(pictures[0], tile=0)
+
+
 def test_raw_outputs_and_names(trained):
     detector = trained[0]
     shapes = {

@@ -134,9 +134,9 @@ class ExportedDetector:
             return [self.session(image=images)]
         return [self.session(image=images[i : i + 1]) for i in range(len(images))]
 
-    def detect(self, images, score_threshold=0.3):
+    def detect(self, images, score_threshold=0.3, tile=None, overlap=0.2):
         """Finds objects in pictures of any size, as `Detector.detect`."""
-        return detect(self, images, score_threshold, batch_size=16)
+        return detect(self, images, score_threshold, 16, tile, overlap)
 
     def close(self):
         self.session.close()
