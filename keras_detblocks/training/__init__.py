@@ -3,14 +3,8 @@
 from .coco_ap import CocoAP, coco_ap
 from .distribute import synchronize_batch_norm
 from .ema import averaged
-from .fit import (
-    ValidationAP,
-    compile_detector,
-    default_strategy,
-    evaluate_ap,
-    predict_dataset,
-    train,
-)
+from .evaluate import ValidationAP, evaluate_ap, predict_dataset
+from .fit import compile_detector, default_strategy, train
 from .schedule import cosine_with_warmup
 
 __all__ = [

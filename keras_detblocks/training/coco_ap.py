@@ -19,7 +19,7 @@ BACKENDS = {  # package -> (module, class) of its annotation table and of its ev
     "pycocotools": (("pycocotools.coco", "COCO"), ("pycocotools.cocoeval", "COCOeval")),
 }
 _AREAS = ("all", "small", "medium", "large")
-_MAX_DETECTIONS = (1, 10, 100)
+_MAX_DETECTIONS = (1, 10)  # per picture, for recall; the third is the cap of AP
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,17 @@ class CocoAP:
         return "\n".join(lines)
 
 
-def coco_ap(dataset, detections, backend=None):
+def coco_ap(dataset, detections, backend=None, max_detections=100):
     """COCO AP of detections on a data set.
 
     Args:
         dataset: a `data.Dataset`.
         detections: for each of its records, in order, a dict of arrays: `boxes` (n, 4) xyxy in the
             original image's pixels, `scores` (n,) and `labels` (n,); entries of label -1 are
-            padding. At most 100 per image count, the highest scores first.
+            padding. At most `max_detections` per image count, the highest scores first.
         backend: "faster_coco_eval" or "pycocotools"; the first installed where it is None.
+        max_detections: COCO's cap of 100, or a larger one where images hold more objects: under the
+            cap even a perfect detector misses the others. `AR_100` is then called after it.
 
     Returns:
         A `CocoAP`.
@@ -79,12 +81,13 @@ def coco_ap(dataset, detections, backend=None):
             f"received {len(detections)}. "
             "Pass a dict of empty arrays for an image without detections."
         )
+    limits = (*(m for m in _MAX_DETECTIONS if m < max_detections), max_detections)
     coco_class, eval_class = _backend(backend)
     with contextlib.redirect_stdout(io.StringIO()):  # both backends report their progress in print
         truth = _indexed(coco_class, dataset, _true_objects(dataset))
         found = _indexed(coco_class, dataset, _found_objects(dataset, detections))
         evaluation = eval_class(truth, found, "bbox")
-        evaluation.params.maxDets = list(_MAX_DETECTIONS)
+        evaluation.params.maxDets = list(limits)
         evaluation.evaluate()
         evaluation.accumulate()
     # precision: IoU threshold, recall level, class, area, limit of detections; recall: the same
@@ -93,10 +96,10 @@ def coco_ap(dataset, detections, backend=None):
     numbers = _ap(precision) | {
         f"AP_{a}": _mean(precision[:, :, :, i, -1]) for i, a in enumerate(_AREAS) if i
     }
-    numbers |= {f"AR_{m}": _mean(recall[:, :, 0, i]) for i, m in enumerate(_MAX_DETECTIONS)}
+    numbers |= {f"AR_{m}": _mean(recall[:, :, 0, i]) for i, m in enumerate(limits)}
     numbers |= {f"AR_{a}": _mean(recall[:, :, i, -1]) for i, a in enumerate(_AREAS) if i}
     per_class = {
-        name: _ap(precision[:, :, [k]]) | {"AR_100": _mean(recall[:, k, 0, -1])}
+        name: _ap(precision[:, :, [k]]) | {f"AR_{max_detections}": _mean(recall[:, k, 0, -1])}
         for k, name in enumerate(dataset.class_names)
     }
     return CocoAP(numbers, per_class)

@@ -4,13 +4,12 @@ stop and resume."""
 import json
 
 import keras
-import numpy as np
 
 from ..data import pipeline
 from ..optimizers import ConvMuon, conv_groups
 from .callbacks import Budget, Milestones, ProgressBar, StepLog, tensorboard_writer
-from .coco_ap import coco_ap
 from .ema import averaged
+from .evaluate import evaluate_ap
 from .state import Checkpoint, prepare_folder, save_model, write_json
 
 # Optimizers by name, with the learning rates that did best from scratch.
@@ -300,66 +299,6 @@ def _check_optimizer(optimizer):
             f"`optimizer` must be one of {', '.join(LEARNING_RATES)}. Received: "
             f"optimizer={optimizer!r}"
         )
-
-
-def evaluate_ap(detector, dataset, batch_size=16, image_size=None):
-    """COCO AP of a detector, or an opened export of one, on a data set, in the pixels of its
-    pictures; classes match by name.
-
-    `image_size` `(height, width)` is for detectors of dynamic size: what pictures are scaled to fit
-    into.
-    """
-    dataset = dataset.with_classes(detector.class_names)
-    return coco_ap(dataset, predict_dataset(detector, dataset, batch_size, image_size))
-
-
-class ValidationAP(keras.callbacks.Callback):
-    """Measures COCO AP after each epoch of a plain `fit`, as `val_AP`, `val_AP50`, `val_AP75` in
-    its logs.
-
-    Callbacks behind it in the list can watch them: `ModelCheckpoint("best.keras", monitor="val_AP",
-    mode="max")`.
-
-    Args:
-        dataset: a `data.Dataset`. batch_size, image_size: as in `evaluate_ap`.
-    """
-
-    def __init__(self, dataset, batch_size=16, image_size=None):
-        super().__init__()
-        self.dataset = dataset
-        self.batch_size = batch_size
-        self.image_size = image_size
-
-    def on_epoch_end(self, epoch, logs=None):
-        numbers = evaluate_ap(self.model, self.dataset, self.batch_size, self.image_size).numbers
-        if logs is not None:
-            logs.update({f"val_{key}": float(numbers[key]) for key in ("AP", "AP50", "AP75")})
-
-
-def predict_dataset(detector, dataset, batch_size=16, image_size=None):
-    """Detections for each of the data set's `records`, in the picture's own pixels: dicts of
-    `boxes`, `scores`, `labels`."""
-    from ..data import Letterbox
-
-    size = detector.image_size or image_size
-    if size is None:
-        raise ValueError(
-            "A detector of dynamic size needs `image_size=(height, width)` here. Received: "
-            "image_size=None"
-        )
-    found = detector.predict(pipeline(dataset, size, batch_size), verbose=0)
-    results = []
-    for i, record in enumerate(dataset.records):
-        keep = slice(0, int(found["count"][i]))
-        box = Letterbox.fit((record.height, record.width), size)
-        results.append(
-            {
-                "boxes": box.to_original(found["boxes"][i][keep]),
-                "scores": np.asarray(found["scores"][i][keep]),
-                "labels": np.asarray(found["labels"][i][keep]),
-            }
-        )
-    return results
 
 
 def _record_ap(model, dataset, budget, history, writer, console, final=False):

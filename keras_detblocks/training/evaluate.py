@@ -1,0 +1,111 @@
+"""COCO AP of a detector on a data set, by itself and during a plain `fit`."""
+
+import contextlib
+
+import keras
+import numpy as np
+
+from ..checks import check_int
+from ..data import Dataset, pipeline
+from .coco_ap import coco_ap
+from .examples import predict_examples
+
+
+def evaluate_ap(detector, dataset, batch_size=16, image_size=None, max_detections=None):
+    """COCO AP of a detector, or an opened export of one, on a data set, in the pixels of its
+    pictures.
+
+    Args:
+        detector: a `Detector` or an `ExportedDetector`.
+        dataset: a `data.Dataset`, whose classes match the detector's by name; or any `tf.data`
+            data set, `PyDataset` or list of `(image, {"boxes", "labels"})`, single or in batches:
+            boxes xyxy in pixels of the image, labels in the detector's order, -1 where padded.
+        batch_size: pictures per step.
+        image_size: (height, width) for detectors of dynamic size: what pictures are scaled to fit
+            into.
+        max_detections: detections of a picture that count, the detector's own where it is None; a
+            `Detector` gives as many for this evaluation.
+
+    Raises:
+        ValueError: a source of another form, or one that does not end.
+    """
+    limit = detector.max_detections if max_detections is None else max_detections
+    limit = check_int(limit, "max_detections")
+    with _giving(detector, max_detections):
+        if isinstance(dataset, Dataset):
+            dataset = dataset.with_classes(detector.class_names)
+            found = predict_dataset(detector, dataset, batch_size, image_size)
+        else:
+            size = _size(detector, image_size)
+            dataset, found = predict_examples(detector, dataset, batch_size, size)
+    return coco_ap(dataset, found, max_detections=max(limit, 100))
+
+
+@contextlib.contextmanager
+def _giving(detector, max_detections):
+    """The detector with another number of detections for a while."""
+    before = detector.max_detections
+    if max_detections is not None and hasattr(detector, "get_config"):
+        detector.max_detections = max_detections
+    try:
+        yield
+    finally:
+        if detector.max_detections != before:
+            detector.max_detections = before
+
+
+class ValidationAP(keras.callbacks.Callback):
+    """Measures COCO AP after each epoch of a plain `fit`, as `val_AP`, `val_AP50`, `val_AP75` in
+    its logs.
+
+    Callbacks behind it in the list can watch them: `ModelCheckpoint("best.keras", monitor="val_AP",
+    mode="max")`.
+
+    Args:
+        dataset, batch_size, image_size, max_detections: as in `evaluate_ap`.
+    """
+
+    def __init__(self, dataset, batch_size=16, image_size=None, max_detections=None):
+        super().__init__()
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.image_size = image_size
+        self.max_detections = max_detections
+
+    def on_epoch_end(self, epoch, logs=None):
+        numbers = evaluate_ap(
+            self.model, self.dataset, self.batch_size, self.image_size, self.max_detections
+        ).numbers
+        if logs is not None:
+            logs.update({f"val_{key}": float(numbers[key]) for key in ("AP", "AP50", "AP75")})
+
+
+def _size(detector, image_size):
+    size = detector.image_size or image_size
+    if size is None:
+        raise ValueError(
+            "A detector of dynamic size needs `image_size=(height, width)` here. Received: "
+            "image_size=None"
+        )
+    return size
+
+
+def predict_dataset(detector, dataset, batch_size=16, image_size=None):
+    """Detections for each of the data set's `records`, in the picture's own pixels: dicts of
+    `boxes`, `scores`, `labels`."""
+    from ..data import Letterbox
+
+    size = _size(detector, image_size)
+    found = detector.predict(pipeline(dataset, size, batch_size), verbose=0)
+    results = []
+    for i, record in enumerate(dataset.records):
+        keep = slice(0, int(found["count"][i]))
+        box = Letterbox.fit((record.height, record.width), size)
+        results.append(
+            {
+                "boxes": box.to_original(found["boxes"][i][keep]),
+                "scores": np.asarray(found["scores"][i][keep]),
+                "labels": np.asarray(found["labels"][i][keep]),
+            }
+        )
+    return results
