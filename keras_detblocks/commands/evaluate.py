@@ -2,6 +2,7 @@
 
 import pathlib
 
+from . import datasets
 from . import options as shared
 
 HELP = "COCO AP of a trained or exported model on a data set"
@@ -15,14 +16,13 @@ def add_options(parser):
     parser.add_argument(
         "--split", default=None, help="(default: the one called test, else val, else the only one)"
     )
+    shared.add_max_detections(parser)
 
 
 def run(options):
-    from .. import data
     from ..training import evaluate_ap
 
     model = shared.open_model(options.model)
-    split = options.split or shared.first(("test", *shared.VALIDATION), data.splits(options.data))
-    dataset = data.load(options.data, split, options.images).with_classes(model.class_names)
+    dataset = datasets.for_evaluation(options).with_classes(model.class_names)
     print(dataset.describe())
-    print(evaluate_ap(model, dataset))
+    print(evaluate_ap(model, dataset, max_detections=options.max_detections))

@@ -75,8 +75,7 @@ def _calibration(options, detector):
             )
         return None
     from .. import data
+    from .datasets import TRAINING, first_name
 
-    dataset = data.load(
-        options.calibration, shared.first(shared.TRAINING, data.splits(options.calibration))
-    )
+    dataset = data.load(options.calibration, first_name(TRAINING, data.splits(options.calibration)))
     return data.pipeline(dataset.take(100), detector.image_size or options.size, 1)

@@ -3,9 +3,7 @@
 import argparse
 import pathlib
 
-# What splits for training and for validation are called.
-TRAINING = ("train", "train2017", "training")
-VALIDATION = ("val", "valid", "val2017", "validation")
+from .datasets import add_reading
 
 # What the library calls an argument, and the option that sets it.
 FLAGS = {
@@ -30,14 +28,41 @@ def with_flags(message):
 
 def add_data(parser):
     parser.add_argument(
-        "data", type=pathlib.Path, help="COCO folder or JSON file, or Pascal VOC folder"
+        "data",
+        type=pathlib.Path,
+        help="data set: COCO, Pascal VOC, YOLO, CSV, LabelMe, ... (folder or file)",
     )
     parser.add_argument(
         "--images",
         type=pathlib.Path,
         default=None,
-        help="folder of the pictures of a COCO JSON file elsewhere",
+        help="folder of the pictures, where they do not lie with the annotations",
     )
+    add_reading(parser)
+
+
+def add_max_detections(parser):
+    parser.add_argument(
+        "--max-detections",
+        type=int,
+        default=None,
+        help="most detections in a picture (default: the model's own, 100 unless set); more where "
+        "pictures hold more objects than that",
+    )
+
+
+def set_max_detections(model, number):
+    """Raises or lowers the number of detections of a model; a file gives as many as it was exported
+    for."""
+    if number is None:
+        return
+    if hasattr(model, "get_config"):
+        model.max_detections = number
+    elif number > model.max_detections:
+        raise ValueError(
+            f"This file gives at most {model.max_detections} detections: export the model again "
+            f"with --max-detections {number}."
+        )
 
 
 def add_detector(parser, defaults):
@@ -98,11 +123,6 @@ def _neck(text):
 DETECTOR_FLAGS = {"image_size": "--size"}
 _TYPES = {"neck": _neck, "levels": levels, "filters": int, "image_size": size}
 _TEXTS = {"levels": lambda v: f"{v[0]}-{v[-1]}", "image_size": lambda v: f"{v[0]}x{v[1]}"}
-
-
-def first(wanted, names):
-    """The first of `wanted` that is among `names`, or `None`."""
-    return next((name for name in wanted if name in names), None)
 
 
 def one_line(error):

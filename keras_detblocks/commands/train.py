@@ -3,9 +3,10 @@
 import pathlib
 from dataclasses import asdict
 
+from . import datasets
 from . import options as shared
 
-HELP = "train a detector on a COCO or VOC folder"
+HELP = "train a detector on a data set"
 
 
 def add_options(parser):
@@ -13,16 +14,7 @@ def add_options(parser):
     parser.add_argument(
         "--out", type=pathlib.Path, required=True, help="folder for model, history, curve and logs"
     )
-    parser.add_argument(
-        "--train-split",
-        default=None,
-        help="name of the training split (default: the one called train)",
-    )
-    parser.add_argument(
-        "--val-split",
-        default=None,
-        help="name of the validation split, or 'none' (default: the one called val)",
-    )
+    datasets.add_parts(parser)
     parser.add_argument(
         "--minutes",
         type=float,
@@ -86,7 +78,7 @@ def run(options):
 
     model = shared.detector_options(options)
     _check_start(options, model)
-    train_set, validation_set = _splits(options)
+    train_set, validation_set = datasets.for_training(options)
     minutes = 30.0 if options.minutes is None and options.epochs is None else options.minutes
 
     def build():
@@ -120,6 +112,8 @@ def run(options):
     except KeyboardInterrupt:
         print("--resume continues the run.")
         raise
+    finally:
+        datasets.write_down(options, validation_set)
     print(
         f"Wrote {options.out}/detector.keras, history.json, learning_curve.png and logs/ "
         f"(tensorboard --logdir {options.out})"
@@ -140,40 +134,3 @@ def _check_start(options, model):
             f"With --start the parts and the size are those of the detector: leave out "
             f"{', '.join(given)}."
         )
-
-
-def _splits(options):
-    from .. import data
-
-    names = data.splits(options.data)
-    train_name = options.train_split or shared.first(shared.TRAINING, names)
-    if train_name is None and len(names) > 1:
-        raise ValueError(
-            f"Which split is for training? Name one of {sorted(names)} with --train-split."
-        )
-    train_set = data.load(options.data, train_name, options.images)
-    print(train_set.describe())
-    trained_on = names if train_name is None else train_name.split("+")
-    val_name = options.val_split or shared.first(
-        shared.VALIDATION, [name for name in names if name not in trained_on]
-    )
-    if val_name in (None, "none"):
-        print("No validation split: training without validation AP.")
-        return train_set, None
-    validation_set = data.load(options.data, val_name).with_classes(train_set.class_names)
-    seen = {record.path for record in train_set.records} & {
-        record.path for record in validation_set.records
-    }
-    if seen and options.val_split is None:
-        print(
-            f"{len(seen)} of the {len(validation_set)} pictures of {val_name!r} are trained on: "
-            f"training without validation AP."
-        )
-        return train_set, None
-    if seen:
-        print(
-            f"Warning: {len(seen)} of the {len(validation_set)} pictures for validation are "
-            f"trained on; their AP says little."
-        )
-    print(validation_set.describe())
-    return train_set, validation_set

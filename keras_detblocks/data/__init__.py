@@ -9,9 +9,12 @@ from .augment import AUGMENTATIONS, Augment
 from .dataset import Dataset, Record, merge
 from .digits import write_digits
 from .errors import DatasetError, PicturesNotFound
+from .holdout import hold_out
 from .load import load, read_coco, read_voc, splits
 from .pipeline import pipeline
 from .records import from_records
+from .tile import write_tiles
+from .write import write
 
 __all__ = [
     "AUGMENTATIONS",
@@ -24,6 +27,7 @@ __all__ = [
     "Record",
     "Skipped",
     "from_records",
+    "hold_out",
     "letterbox",
     "load",
     "merge",
@@ -32,5 +36,7 @@ __all__ = [
     "read_image",
     "read_voc",
     "splits",
+    "write",
     "write_digits",
+    "write_tiles",
 ]

@@ -63,17 +63,15 @@ class Frames:
     """The pictures of a set and the reach of their boxes.
 
     Args:
-        paths: of the N files.
-        orientation: (N,) of EXIF.
-        stored, upright: (N, 2) width and height.
-        stated: (N, 2) width and height by the annotations, NaN where there is none.
+        pictures: the `Located` ones.
         owners, boxes: of the objects, in pixels.
     """
 
-    def __init__(self, paths, orientation, stored, upright, stated, owners, boxes):
-        self.paths, self.orientation = paths, orientation
-        self.stored, self.upright, self.stated = stored, upright, stated
-        self.reach = np.zeros_like(stored, "float64")
+    def __init__(self, pictures, owners, boxes):
+        self.paths, self.orientation = pictures.paths, pictures.orientation
+        self.stored, self.upright = pictures.stored, pictures.upright
+        self.stated = pictures.stated
+        self.reach = np.zeros_like(pictures.stored)
         finite = np.isfinite(boxes).all(1)
         for axis in (0, 1):
             np.maximum.at(self.reach[:, axis], owners[finite], boxes[finite, 2 + axis])

@@ -8,6 +8,7 @@ from .dataset import merge
 from .errors import DatasetError
 from .frames import check_convention
 from .layouts import coco, createml, csv, cvat, label_studio, labelme, voc, yolo
+from .parse import without_collector
 from .tree import Tree
 
 # In this order: the first with evidence reads.
@@ -56,7 +57,8 @@ def load(path, split=None, images=None, exif="evidence", layout=None, **limits):
                 f"{path}: expected one of the splits {known}, or several joined by '+'; received "
                 f"split={split!r}."
             )
-    dataset = merge([cleaned(readers[name](), exif, **limits) for name in wanted])
+    with without_collector():
+        dataset = merge([cleaned(readers[name](), exif, **limits) for name in wanted])
     if others:
         dataset.skipped.add("layout that was found too and not read", ", ".join(others), ASSUMED)
     reason = "file of macOS beside the real one (._name)"

@@ -2,10 +2,14 @@
 bad item without harm to the others."""
 
 import codecs
+import contextlib
 import gc
 import json
 import math
+import os
 import re
+import stat
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 _MARKS = (  # the longer one first: UTF-32's begins as UTF-16's
@@ -17,6 +21,7 @@ _MARKS = (  # the longer one first: UTF-32's begins as UTF-16's
 )
 _DEEPEST = 60  # brackets within brackets of a JSON file that are kept
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+_JSON_KEY = re.compile(r'"(\w+)"\s*:\s*(\[)?')
 _XML_ENCODING = re.compile(rb"""<\?xml[^>]*?encoding=["']([A-Za-z0-9._-]+)["']""")
 
 
@@ -36,23 +41,49 @@ def decode(content):
         return content.decode("latin-1")
 
 
+def _read(path, size=-1):
+    """Bytes of an ordinary file; opening a pipe that nobody writes to would never return."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(f"{path} is no ordinary file")
+        return file.read(size)
+
+
 def read_text(path):
     """The text of a file.
 
     Raises:
         OSError: it cannot be read.
     """
-    with open(path, "rb") as file:
-        return decode(file.read())
+    return decode(_read(path))
 
 
-def read_head(path, size=1 << 16):
+def read_head(path, size=1 << 14):
     """The text of the first bytes of a file; nothing where it cannot be read."""
     try:
-        with open(path, "rb") as file:
-            return decode(file.read(size))
-    except OSError:
+        return decode(_read(path, size))
+    except (OSError, ValueError):
         return ""
+
+
+class JsonHead(NamedTuple):
+    """What the beginning of a JSON file tells: whether it is a list, its keys, those of lists, and
+    whether more follows."""
+
+    is_list: bool
+    keys: frozenset
+    lists: frozenset
+    cut: bool
+
+
+def json_head(path):
+    """The `JsonHead` of a file."""
+    head = read_head(path)
+    found = _JSON_KEY.findall(head)
+    lists = frozenset(name for name, bracket in found if bracket)
+    names = frozenset(name for name, _ in found)
+    return JsonHead(head.lstrip("\ufeff \t\r\n")[:1] == "[", names, lists, len(head) > 5000)
 
 
 def read_json(path, hook=None):
@@ -61,11 +92,17 @@ def read_json(path, hook=None):
     Raises:
         ValueError, OSError: it does not parse, or cannot be read.
     """
-    text = read_text(path)
+    return _loads(read_text(path), hook)
+
+
+@contextlib.contextmanager
+def without_collector():
+    """No search for circles meanwhile: a million new dicts and arrays make Python's collector walk
+    all of them again and again, and none is in a circle."""
     paused = gc.isenabled()
-    gc.disable()  # a million new dicts make the collector walk all of them again and again
+    gc.disable()
     try:
-        return _loads(text, hook)
+        yield
     finally:
         if paused:
             gc.enable()
@@ -110,8 +147,7 @@ def read_xml(path):
     Raises:
         ValueError, OSError: it does not parse, or cannot be read.
     """
-    with open(path, "rb") as file:
-        content = file.read()
+    content = _read(path)
     try:
         return ElementTree.fromstring(content)
     except (ElementTree.ParseError, ValueError, LookupError) as error:

@@ -26,7 +26,7 @@ class Pictures:
     def __init__(self, folders=(), below=()):
         self.below = [str(folder) for folder in dict.fromkeys(below)]
         self.folders = list(dict.fromkeys([*map(str, folders), *self.below]))
-        self._listings = {}
+        self._listings, self._places = {}, {}
         self._by_name = None
 
     def find(self, name, near="", other_name=""):
@@ -52,11 +52,18 @@ class Pictures:
         folder, _, last = name.rpartition("/")
         if not last or "\0" in name:
             return None
-        for place in places:
-            inside = _join(place, folder)
-            if last in self._listing(inside).names:
-                return _join(inside, last)
+        for inside, listing in self._inside(tuple(places), folder):
+            if last in listing.names:
+                return f"{inside}/{last}" if inside else last
         return None
+
+    def _inside(self, places, folder):
+        """`(path, listing)` of a folder in each place that has it; most names share one."""
+        if (places, folder) not in self._places:
+            paths = [_join(place, folder) for place in places]
+            there = [(p, self._listing(p)) for p in dict.fromkeys(paths) if self._listing(p).exists]
+            self._places[places, folder] = there
+        return self._places[places, folder]
 
     def _with_suffix(self, places, name, wrong):
         """The name and any suffix of pictures; `wrong` is the suffix that it has."""

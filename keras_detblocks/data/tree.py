@@ -4,6 +4,7 @@ import os
 import pathlib
 from functools import cached_property
 
+from .parse import json_head
 from .pictures import Pictures, is_picture, walk
 
 
@@ -19,6 +20,7 @@ class Tree:
     def __init__(self, path, images=None):
         self.path = pathlib.Path(path)
         self.images = None if images is None else str(images)
+        self._heads = {}
         self.is_file = self.path.is_file()
         self.root = str(self.path.parent if self.is_file else self.path)
 
@@ -46,6 +48,12 @@ class Tree:
     def of(self, *suffixes):
         """Paths of the files of some suffixes, in lower case with the dot."""
         return [path for suffix in suffixes for path in self.by_suffix.get(suffix, ())]
+
+    def json_head(self, path):
+        """What the beginning of a JSON file tells, read once for all layouts."""
+        if path not in self._heads:
+            self._heads[path] = json_head(path)
+        return self._heads[path]
 
     @cached_property
     def picture_files(self):

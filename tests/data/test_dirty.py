@@ -225,6 +225,40 @@ def test_names_that_are_not_quite_those_of_the_files(tmp_path, written):
     assert set(dataset.skipped.kinds.values()) <= {"assumed"}
 
 
+def test_shares_of_a_whole_set_with_odd_boxes(tmp_path):
+    """A box of the whole picture, one of no size, one that reaches out: the set decides."""
+    content = coco()
+    content["annotations"] = [
+        {"id": i, "image_id": i % 2, "category_id": 1, "bbox": box}
+        for i, box in enumerate(
+            ([0.1, 0.1, 0.2, 0.3], [0, 0, 1, 1], [0.2, 0.2, 0, 0.1], [0.5, 0.5, 0.7, 0.2])
+        )
+    ]
+    content["images"].append({"id": 2, "file_name": "c.png"})
+    content["annotations"].append(content["annotations"][0] | {"id": 9, "image_id": 2})
+    picture(tmp_path / "images/c.png")
+    dataset = _both(tmp_path, content)
+    np.testing.assert_allclose(dataset.records[1].boxes, [[0, 0, 40, 30], [20, 15, 40, 21]])
+    np.testing.assert_allclose(dataset.records[0].boxes, [[4, 3, 12, 12]], rtol=1e-6)
+    picture(tmp_path / "one/a.png")
+    content = coco(["a"])
+    content["annotations"] = [content["annotations"][0] | {"bbox": [0, 0, 1, 1]}]
+    put(tmp_path / "one/a.json", content)
+    np.testing.assert_array_equal(data.load(tmp_path / "one").records[0].boxes, [[0, 0, 1, 1]])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_pipes_among_the_annotations_do_not_hang(tmp_path):
+    _voc_set(tmp_path, {})
+    os.mkfifo(tmp_path / "Annotations/pipe.xml")
+    dataset = data.load(tmp_path)
+    assert len(dataset) == 2
+    assert dataset.skipped.counts == {"annotation file that does not parse": 1}
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(data.DatasetError):
+        data.load(tmp_path / "pipe.json")
+
+
 def test_a_name_that_several_pictures_have_is_not_guessed(tmp_path):
     for folder in ("x", "y"):
         picture(tmp_path / folder / "a.png")

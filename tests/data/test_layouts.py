@@ -49,7 +49,8 @@ def _yolo_without_a_file(root):
     for name in "ab":
         picture(root / f"images/{name}.png")
         put(root / f"labels/{name}.txt", yolo(name))
-    put(root / "classes.txt", "cat\ndog\n")  # Label Studio's
+    put(root / "classes.txt", "cat\ndog\n")
+    put(root / "notes.json", {"categories": [{"id": 0, "name": "cat"}], "info": {"year": 2026}})
 
 
 def _darknet(root):
@@ -255,7 +256,7 @@ LAYOUTS = {
     "ultralytics": (_ultralytics, TRAIN_VAL),
     "roboflow yolo": (_roboflow_yolo, ("train", "val")),
     "yolo, names by number, lists": (_yolo_with_a_dict_and_lists, TRAIN_VAL),
-    "yolo without a yaml": (_yolo_without_a_file, WHOLE),
+    "label studio yolo": (_yolo_without_a_file, WHOLE),
     "darknet, cvat yolo": (_darknet, WHOLE),
     "csv": (_csv, WHOLE),
     "csv roboflow": (_csv_roboflow, TRAIN_VALID),
@@ -333,6 +334,42 @@ def test_csv_lines_that_say_nothing_or_too_little(tmp_path):
         "line without a class or a box of four numbers": 1,
         "line without the name of a picture": 1,
     }
+
+
+@pytest.mark.parametrize("deep", ["[" * 3000, "{" * 3000, "names: [[a, b]]\ntrain: x"])
+def test_yolo_without_a_usable_yaml_goes_by_its_folders(tmp_path, deep):
+    put(_ultralytics(tmp_path), f"names: [cat]\nx: {deep}\n")
+    dataset = data.load(tmp_path, "train")
+    assert dataset.class_names == ("0", "1") and len(dataset.records[0].boxes) == 2
+    assert dataset.skipped.of("skipped")
+    with pytest.raises(data.DatasetError, match="expected the data.yaml"):
+        data.load(tmp_path / "data.yaml")
+
+
+def test_yolo_names_that_stand_twice(tmp_path):
+    yaml = _ultralytics(tmp_path)
+    put(yaml, yaml.read_text().replace("[cat, dog]", "[cat, cat]"))
+    dataset = data.load(yaml, "train")
+    assert dataset.class_names == ("cat",) and len(dataset.records[0].boxes) == 2
+    assert dataset.skipped.of("repaired") == {"classes of one name (joined)": 1}
+
+
+CSV_HEADERS = {
+    "ImageID,Source,LabelName,XMin,XMax,YMin,YMax": "a,x,cat,0.25,0.5,0.2,0.5",
+    "image_path,cx,cy,w,h,category": "x/a.png,15,10.5,10,9,cat",
+    "image_id,width,height,bbox,label": 'a,40,30,"[10, 6, 10.0, 9]",cat',
+    "xmin,ymin,xmax,ymax,name,image": "10,6,20,15,cat,a.png",
+    "filename\twidth\theight\tclass\txmin\tymin\txmax\tymax": "a.png\t80\t60\tcat\t20\t12\t40\t30",
+}
+
+
+@pytest.mark.parametrize("header", CSV_HEADERS)
+def test_headers_of_tables(tmp_path, header):
+    picture(tmp_path / "a.png")
+    put(tmp_path / "t.csv", f"{header}\n{CSV_HEADERS[header]}\n")
+    dataset = data.load(tmp_path)
+    assert dataset.records[0].boxes.round(3).tolist() == [[10, 6, 20, 15]]
+    assert dataset.class_names == ("cat",) and not dataset.skipped.of("skipped")
 
 
 def test_one_of_several_layouts_is_read_and_the_others_told(tmp_path):

@@ -123,3 +123,37 @@ def test_nothing_readable(dataset):
             file.write(b"IEND")
     with pytest.warns(UserWarning), pytest.raises(data.ImageError, match="none of 7"):
         data.pipeline(dataset, 32, 3, training=True)
+
+
+@pytest.mark.parametrize("augment", ["none", "mosaic"])
+def test_objects_are_padded_by_the_batch_not_by_the_set(tmp_path, augment):
+    """One picture of 3,000 objects among 400: its batch is as wide, the others are not."""
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    boxes = np.tile(np.array([[1, 1, 9, 9]], "float32"), (3000, 1))
+
+    def record(count):
+        kind = (boxes[:count], np.zeros(count, "int32"), np.zeros(count, bool), np.ones(count))
+        return data.Record(str(tmp_path / "a.png"), 64, 64, *kind, count)
+
+    records = [record(3000 if i == 5 else i % 4) for i in range(400)]
+    dataset = data.Dataset(records, ("x",), (0,))
+    widths = [y["labels"].shape[1] for _, y in data.pipeline(dataset, 32, 4).take(6)]
+    assert widths == [32, 3000, 32, 32, 32, 32]
+    change = data.AUGMENTATIONS[augment]
+    batches = data.pipeline(dataset, 32, 4, training=True, augment=change, seed=1).take(6)
+    for images, truth in batches:
+        assert images.shape == (4, 32, 32, 3)
+        assert truth["boxes"].shape == (*truth["labels"].shape, 4)
+        assert truth["labels"].shape[1] in (32, 64, 3000, 6000)
+
+
+def test_pictures_that_vanish_lose_their_objects(dataset):
+    """Read each time: grey pictures that kept their objects would teach wrong things."""
+    batches = data.pipeline(dataset, 32, 7, training=True, memory_budget=0)
+    assert (next(iter(batches))[1]["labels"].numpy() >= 0).sum() == 6
+    for record in dataset.records:
+        os.remove(record.path)
+    with pytest.warns(UserWarning, match="without objects"):
+        images, truth = next(iter(data.pipeline(dataset, 32, 7, training=True, memory_budget=0)))
+    assert (images.numpy() == 114).all() and (truth["labels"].numpy() == -1).all()
+    assert set(dataset.unread) == {record.path for record in dataset.records}

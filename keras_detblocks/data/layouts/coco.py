@@ -4,11 +4,11 @@ numbering, in the arrangements of COCO, Roboflow, CVAT, Label Studio and FiftyOn
 import os
 from functools import partial
 
-from .. import splits
+from .. import split_names
 from ..account import ASSUMED, REPAIRED
 from ..annotations import Annotated, Annotations, Objects
 from ..errors import DatasetError
-from ..parse import flag, key, number, numbers, read_head, read_json, size_of
+from ..parse import flag, key, number, numbers, read_json, size_of
 from .coco_classes import read_classes
 from .coco_outlines import outline_area, outline_box
 
@@ -28,28 +28,24 @@ def find(tree):
     if tree.is_file:
         suffix = os.path.splitext(tree.path)[1].lower()
         return {None: partial(read, tree, str(tree.path))} if suffix == ".json" else {}
-    files = [path for path in tree.of(".json") if _looks_like_coco(path)]
-    named = [(splits.of_file(path, tree.root), path, partial(read, tree, path)) for path in files]
-    return splits.unique(named)
+    files = [path for path in tree.of(".json") if _looks_like_coco(tree, path)]
+    named = [
+        (split_names.of_file(path, tree.root), path, partial(read, tree, path)) for path in files
+    ]
+    return split_names.unique(named)
 
 
-def _looks_like_coco(path):
-    """A file of settings, of LabelMe or of tasks is no COCO file."""
+def _looks_like_coco(tree, path):
+    """A file of settings, of LabelMe, of tasks, or of categories alone is no COCO file."""
     name = os.path.basename(path)
     if name.startswith(_OTHERS):
         return False
-    head = read_head(path)
     if name.startswith("instances_") or name.endswith(".coco.json"):
         return True
-    if not head.lstrip().startswith("{") or '"imagePath"' in head:
+    head = tree.json_head(path)
+    if head.is_list or head.keys & {"shapes", "imagePath"}:
         return False
-    return sum(f'"{part}"' in head for part in _LISTS) >= 1 and _has_lists(head)
-
-
-def _has_lists(head):
-    """One of the three lists begins here: a key, a colon, a bracket."""
-    squeezed = "".join(head.split())
-    return any(f'"{part}":[' in squeezed for part in _LISTS)
+    return bool(head.lists & {"images", "annotations"}) or ("categories" in head.lists and head.cut)
 
 
 def read(tree, path):
@@ -97,7 +93,7 @@ def _folders(path):
     """Where the pictures of a file may lie, most likely first."""
     folder, name = os.path.split(path)
     stem = os.path.splitext(name)[0].removeprefix("instances_")
-    split = splits.of_file(path, folder) or stem
+    split = split_names.of_file(path, folder) or stem
     parts = [stem, f"images/{stem}", split, f"images/{split}", f"{split}/images", f"{split}_images"]
     parts += [f"{split}/data", "images", "data", ""]
     return [

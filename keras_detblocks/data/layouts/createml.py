@@ -3,10 +3,10 @@
 import os
 from functools import partial
 
-from .. import splits
+from .. import split_names
 from ..annotations import Annotated, Annotations, Objects
 from ..errors import DatasetError
-from ..parse import number, read_head, read_json
+from ..parse import number, read_json
 from .coco_classes import note_alike
 
 NAME = "Create ML JSON"
@@ -15,16 +15,16 @@ LOOKED_FOR = "Create ML: a .json file with a list of images with annotations (la
 
 def find(tree):
     """Split name -> reader."""
-    files = [path for path in tree.of(".json") if _is_createml(path)]
+    files = [path for path in tree.of(".json") if _is_createml(tree, path)]
     if tree.is_file and files:
         return {None: partial(read, tree, files[0], files)}
-    named = [(splits.of_file(path, tree.root), path, path) for path in files]
-    return {s: partial(read, tree, path, files) for s, path in splits.unique(named).items()}
+    named = [(split_names.of_file(path, tree.root), path, path) for path in files]
+    return {s: partial(read, tree, path, files) for s, path in split_names.unique(named).items()}
 
 
-def _is_createml(path):
-    head = read_head(path)
-    return head.lstrip().startswith("[") and '"image"' in head and '"coordinates"' in head
+def _is_createml(tree, path):
+    head = tree.json_head(path)
+    return head.is_list and {"image", "coordinates"} <= head.keys
 
 
 def read(tree, path, files):

@@ -6,7 +6,7 @@ import os
 import re
 from functools import partial
 
-from .. import splits
+from .. import split_names
 from ..account import ASSUMED
 from ..annotations import Annotated, Annotations, Objects
 from ..errors import DatasetError
@@ -46,6 +46,13 @@ _SIDES = (
     ("bboxx", "bboxy", "bboxw", "bboxh"),
     ("bboxleft", "bboxtop", "bboxwidth", "bboxheight"),
 )
+_CENTERS = (
+    ("xcenter", "ycenter", "width", "height"),
+    ("centerx", "centery", "width", "height"),
+    ("cx", "cy", "w", "h"),
+    ("cx", "cy", "width", "height"),
+    ("xcenter", "ycenter", "w", "h"),
+)
 _BOX = ("bbox", "box", "boundingbox")
 _SIZE = (("width", "height"), ("imagewidth", "imageheight"), ("imgwidth", "imgheight"))
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
@@ -59,10 +66,10 @@ def find(tree):
             f"{tree.path}: expected a table of objects; found columns that are none. {LOOKED_FOR}."
         )
     named = [
-        (splits.of_file(path, tree.root) if not tree.is_file else None, path, path)
+        (split_names.of_file(path, tree.root) if not tree.is_file else None, path, path)
         for path in files
     ]
-    parts = splits.unique(named)
+    parts = split_names.unique(named)
     return {s: partial(read, tree, path, files) for s, path in parts.items()}
 
 
@@ -94,23 +101,27 @@ def _form(rows):
 def _with_header(names):
     file = next((names.index(n) for n in _FILE if n in names), None)
     class_ = next((names.index(n) for n in _CLASS if n in names and names.index(n) != file), None)
-    corners = next((c for c in _CORNERS if set(c) <= set(names)), None)
-    sides = next((c for c in _SIDES if set(c) <= set(names)), None) if not corners else None
-    one = next((names.index(n) for n in _BOX if n in names), None)
-    if file is None or (corners or sides) is None and one is None:
+    columns, kind = _columns(names)
+    if file is None or not columns:
         return None
-    box = [names.index(n) for n in corners or sides] if corners or sides else one
-    used = {n for n in (sides or ())}
-    size = next((s for s in _SIZE if set(s) <= set(names) and not set(s) & used), None)
-    size = [names.index(n) for n in size] if size else None
+    size = next((s for s in _SIZE if set(s) <= set(names) and not set(s) & set(columns)), None)
     return {
         "start": 1,
         "file": file,
         "class": class_,
-        "box": box,
-        "sides": not corners,
-        "size": size,
+        "box": [names.index(n) for n in columns],
+        "kind": kind,
+        "size": [names.index(n) for n in size] if size else None,
     }
+
+
+def _columns(names):
+    """Names of the columns of the box, and what they hold."""
+    for kind, forms in (("corners", _CORNERS), ("center", _CENTERS), ("sides", _SIDES)):
+        found = next((form for form in forms if set(form) <= set(names)), None)
+        if found:
+            return found, kind
+    return [n for n in _BOX if n in names][:1], "cell"
 
 
 def _without_header(rows):
@@ -128,7 +139,7 @@ def _without_header(rows):
     }
     for (count, places), (file, box, class_, size) in forms.items():
         if width == count and all(numeric[k] for k in places) and not numeric[file]:
-            form = {"start": 0, "file": file, "class": class_, "box": box, "sides": False}
+            form = {"start": 0, "file": file, "class": class_, "box": box, "kind": "corners"}
             return {**form, "size": size}
     return None
 
@@ -155,6 +166,9 @@ def read(tree, path, files):
     note_alike(found.class_names, found.skipped)
     if form["class"] is None:
         found.skipped.add("table without a column of classes (one is assumed)", path, ASSUMED)
+    if form["kind"] == "cell":
+        reason = "box in one cell (taken as x, y, width, height)"
+        found.skipped.add(reason, rows[min(1, len(rows) - 1)], ASSUMED)
     _read_rows(found, rows, form, folder)
     return found
 
@@ -183,14 +197,21 @@ def _read_rows(found, rows, form, folder):
         cells = _box_cells(row, form)
         if cells is not None and not any(cells):
             continue  # a picture without objects
-        box = [number(cell) for cell in cells] if cells and len(cells) == 4 else [None]
+        values = [number(cell) for cell in cells] if cells and len(cells) == 4 else [None]
         class_name = _class(row, form)
-        if None in box or not class_name:
+        if None in values or not class_name:
             found.skipped.add("line without a class or a box of four numbers", where)
             continue
-        x, y, *rest = box
-        box = (x, y, x + rest[0], y + rest[1]) if form["sides"] else box
-        found.objects.add(owners[name], box, labels[class_name])
+        found.objects.add(owners[name], _CORNERS_OF[form["kind"]](*values), labels[class_name])
+
+
+# What the four numbers of a kind are -> x_min, y_min, x_max, y_max.
+_CORNERS_OF = {
+    "corners": lambda x0, y0, x1, y1: (x0, y0, x1, y1),
+    "sides": lambda x, y, w, h: (x, y, x + w, y + h),
+    "cell": lambda x, y, w, h: (x, y, x + w, y + h),
+    "center": lambda x, y, w, h: (x - w / 2, y - h / 2, x + w / 2, y + h / 2),
+}
 
 
 def _has(row, places):
@@ -200,8 +221,8 @@ def _has(row, places):
 def _box_cells(row, form):
     """Four texts; of one cell such as `[1, 2, 3, 4]` too; None where the row is too short."""
     places = form["box"]
-    if isinstance(places, int):
-        if places >= len(row):
-            return None
-        return _NUMBER.findall(row[places]) or [""]
-    return [row[k] for k in places] if _has(row, places) else None
+    if not _has(row, places):
+        return None
+    if form["kind"] == "cell":
+        return _NUMBER.findall(row[places[0]]) or [""]
+    return [row[k] for k in places]

@@ -4,7 +4,7 @@ import os
 import re
 from functools import partial
 
-from .. import splits
+from .. import split_names
 from ..annotations import Annotated, Annotations, Objects
 from ..errors import DatasetError
 from ..parse import number, read_head, read_xml, size_of
@@ -18,8 +18,10 @@ _ROOT = re.compile(r"<annotations[\s>]")
 def find(tree):
     """Split name -> reader."""
     files = [p for p in tree.of(".xml") if _ROOT.search(read_head(p, 4096))][:50]
-    named = [(splits.of_file(path, tree.root), path, partial(read, tree, path)) for path in files]
-    return {None: named[0][2]} if tree.is_file and named else splits.unique(named)
+    named = [
+        (split_names.of_file(path, tree.root), path, partial(read, tree, path)) for path in files
+    ]
+    return {None: named[0][2]} if tree.is_file and named else split_names.unique(named)
 
 
 def read(tree, path):

@@ -3,29 +3,30 @@
 import os
 from functools import partial
 
-from .. import splits
+from .. import split_names
 from ..account import ASSUMED
 from ..annotations import Annotated, Annotations, Objects
 from ..errors import DatasetError
-from ..parse import number, read_head, read_json, size_of
+from ..parse import number, read_json, size_of
 from .coco_classes import note_alike
 
 NAME = "Label Studio JSON"
 LOOKED_FOR = "Label Studio JSON: a .json file with a list of tasks (data, annotations, result)"
-_KINDS = ("rectanglelabels", "polygonlabels", "brushlabels", "ellipselabels", "labels")
-_MARKS = ('"rectanglelabels"', '"polygonlabels"', '"ellipselabels"')
+_KINDS = ("rectanglelabels", "polygonlabels", "ellipselabels", "brushlabels", "labels")
 
 
 def find(tree):
     """Split name -> reader."""
-    files = [path for path in tree.of(".json") if _is_tasks(path)]
-    named = [(splits.of_file(path, tree.root), path, partial(read, tree, path)) for path in files]
-    return {None: named[0][2]} if tree.is_file and named else splits.unique(named)
+    files = [path for path in tree.of(".json") if _is_tasks(tree, path)]
+    named = [
+        (split_names.of_file(path, tree.root), path, partial(read, tree, path)) for path in files
+    ]
+    return {None: named[0][2]} if tree.is_file and named else split_names.unique(named)
 
 
-def _is_tasks(path):
-    head = read_head(path)
-    return head.lstrip().startswith("[") and any(mark in head for mark in _MARKS)
+def _is_tasks(tree, path):
+    head = tree.json_head(path)
+    return head.is_list and bool(head.lists & set(_KINDS))
 
 
 def read(tree, path):

@@ -4,9 +4,9 @@ import math
 import os
 from functools import partial
 
-from .. import splits
+from .. import split_names
 from ..annotations import Annotated, Annotations, Objects
-from ..parse import numbers, read_head, read_json, size_of
+from ..parse import numbers, read_json, size_of
 from ..pictures import split_suffix
 from .coco_classes import note_alike
 
@@ -20,19 +20,19 @@ def find(tree):
     """Split name -> reader."""
     files = [path for path in tree.of(".json")]
     step = max(1, len(files) // _LOOKED_AT)
-    if not any(_is_labelme(path) for path in files[::step]):
+    if not any(_is_labelme(tree, path) for path in files[::step]):
         return {}
-    files = [path for path in files if _is_labelme(path) or _has_picture(path)]
+    files = [path for path in files if _is_labelme(tree, path) or _has_picture(path)]
     parts = {}
     for path in files:
-        split = None if tree.is_file else splits.of_folder(path, tree.root)
+        split = None if tree.is_file else split_names.of_folder(path, tree.root)
         parts.setdefault(split, []).append(path)
     return {s: partial(read, tree, files, part) for s, part in parts.items()}
 
 
-def _is_labelme(path):
-    head = read_head(path, 1 << 14)
-    return '"shapes"' in head and ('"imagePath"' in head or '"shape_type"' in head)
+def _is_labelme(tree, path):
+    head = tree.json_head(path)
+    return "shapes" in head.lists and bool(head.keys & {"imagePath", "shape_type"})
 
 
 def _has_picture(path):

@@ -9,7 +9,7 @@ import os
 import re
 from functools import partial
 
-from .. import splits
+from .. import split_names
 from ..account import ASSUMED, REPAIRED
 from ..annotations import Annotated, Annotations, Objects
 from ..errors import DatasetError
@@ -41,7 +41,7 @@ def find(tree):
         return {s: partial(read, tree, home, files, files, p) for s, p in lists.items()}
     parts = {}
     for path in files:
-        parts.setdefault(splits.of_folder(path, home), []).append(path)
+        parts.setdefault(split_names.of_folder(path, home), []).append(path)
     return {s: partial(read, tree, home, files, part) for s, part in parts.items()}
 
 
@@ -66,7 +66,7 @@ def _home(tree, files):
     if tree.root in homes or not homes:
         return tree.root
     if len(homes) > 1:
-        split_folders = {os.path.basename(home).lower() for home in homes} <= splits.NAMES
+        split_folders = {os.path.basename(home).lower() for home in homes} <= split_names.NAMES
         if split_folders:
             return tree.root
         found = ", ".join(sorted(homes))
@@ -74,7 +74,7 @@ def _home(tree, files):
             f"{tree.path}: expected one Pascal VOC folder; found {found}. Name one of them."
         )
     (home,) = homes
-    return tree.root if os.path.basename(home).lower() in splits.NAMES else home
+    return tree.root if os.path.basename(home).lower() in split_names.NAMES else home
 
 
 def _annotations_folder(path):
@@ -103,11 +103,7 @@ def read(tree, home, files, part, image_list=None):
     found.category_ids = list(range(len(found.class_names)))
     note_alike(found.class_names, found.skipped)
     labels = {name: label for label, name in enumerate(found.class_names)}
-    by_stem = {}
-    for path in trees:
-        by_stem.setdefault(os.path.splitext(os.path.basename(path))[0], path)
-    chosen = _chosen(found, trees, by_stem, part, image_list)
-    for path in chosen:
+    for path in _chosen(found, trees, part, image_list):
         _read_one(found, path, trees[path], labels)
     return found
 
@@ -148,10 +144,16 @@ def _name(obj):
     return (obj.findtext("name") or "").strip()
 
 
-def _chosen(found, trees, by_stem, part, image_list):
+def _chosen(found, trees, part, image_list):
     """Paths of the annotations of the split, in its order."""
     if image_list is None:
         return [path for path in part if path in trees]
+    by_stem = {}
+    for path in trees:
+        stem = os.path.splitext(os.path.basename(path))[0]
+        if by_stem.setdefault(stem, path) != path:
+            reason = "annotation file of a name that another one has (the first is taken)"
+            found.skipped.add(reason, path, ASSUMED)
     chosen = {}
     for name in listed_names(image_list, by_stem):
         path = by_stem.get(name)

@@ -5,7 +5,7 @@ import glob
 import os
 import re
 
-from .. import splits
+from .. import split_names
 from ..parse import read_text
 from ..pictures import split_suffix
 
@@ -38,7 +38,7 @@ def _is_of_a_class(path, names):
     lines = _lines(path)[:_LOOKED_AT]
     flagged = [match for line in lines if (match := _FLAGGED.match(line))]
     split = os.path.splitext(os.path.basename(path))[0]
-    if not lines or len(flagged) < len(lines) or split.lower() in splits.NAMES:
+    if not lines or len(flagged) < len(lines) or split.lower() in split_names.NAMES:
         return False
     whole = sum(_plain(match.group(0)) in names for match in flagged)
     cut = sum(_plain(match.group(1)) in names for match in flagged)

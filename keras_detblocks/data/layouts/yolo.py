@@ -5,7 +5,7 @@ import os
 import re
 from functools import partial
 
-from .. import splits
+from .. import split_names
 from ..account import ASSUMED
 from ..annotations import Annotated, Annotations, Objects
 from ..parse import number, read_head, read_text
@@ -33,7 +33,7 @@ def find(tree):
         return {}
     parts = {}
     for path in tree.picture_files:
-        parts.setdefault(splits.of_folder(path, tree.root), []).append(path)
+        parts.setdefault(split_names.of_folder(path, tree.root), []).append(path)
     return {s: partial(read, tree, s, part, None) for s, part in parts.items()}
 
 
@@ -65,6 +65,10 @@ def read(tree, split, where, config):
     found = Annotations([], Objects(), [], [], tree.pictures("", root), source, shares=True)
     pictures = _listed(found, where, root)
     names = list(config.names) if config else _names(tree)
+    if config is None:
+        for path in tree.of(".yaml", ".yml"):
+            reason = "YAML file without names and paths of splits, or that does not parse"
+            found.skipped.add(reason, path)
     highest = _read_all(found, pictures, tree, names, config.keypoints if config else 0)
     if not names:
         names = [str(k) for k in range(highest + 1)] or ["0"]

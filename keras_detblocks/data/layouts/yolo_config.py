@@ -2,11 +2,14 @@
 
 import os
 from dataclasses import dataclass
+from itertools import accumulate
 
+from .. import split_names
 from ..errors import DatasetError
 from ..parse import number, read_head, read_text
 
-_SPLITS = ("train", "val", "valid", "validation", "test", "minival")
+# What a file says beside the paths of its splits.
+_OTHERS = ("path", "names", "nc", "download", "kpt_shape", "flip_idx", "roboflow", "channels")
 
 
 @dataclass
@@ -50,13 +53,20 @@ def _config(path):
     if not isinstance(content, dict):
         return None
     names = _names(content.get("names"), content.get("nc"))
-    wanted = {part: content[part] for part in _SPLITS if content.get(part)}
-    if not names or not wanted:
-        return None
     folder = os.path.dirname(path)
     roots = _roots(folder, content.get("path"))
-    parts = {s: _paths(v, roots, s) for s, v in wanted.items()}
+    parts = {str(s): _paths(v, roots, str(s)) for s, v in content.items() if _is_split(s, v)}
+    known = split_names.NAMES
+    parts = {s: p for s, p in parts.items() if s.lower() in known or all(map(os.path.exists, p))}
+    if not names or not parts:
+        return None
     return Config(path, roots[0], names, parts, _keypoints(content.get("kpt_shape")))
+
+
+def _is_split(name, value):
+    """A path or a list of paths under a name that means nothing else."""
+    values = value if isinstance(value, list) else [value]
+    return name not in _OTHERS and all(isinstance(v, str) and v.strip() for v in values) and values
 
 
 def _parsed(path):
@@ -65,9 +75,17 @@ def _parsed(path):
     except ImportError as error:
         raise ImportError(f"{path} needs PyYAML: pip install pyyaml") from error
     try:
-        return yaml.safe_load(read_text(path).replace("\t", "    "))
+        text = read_text(path).replace("\t", "    ")
+        # PyYAML takes seconds for what is nested by the thousand.
+        return None if _depth(text) > 50 else yaml.safe_load(text)
     except (yaml.YAMLError, OSError, ValueError, RecursionError):
         return None
+
+
+def _depth(text):
+    """How deeply brackets are nested, or more."""
+    steps = (1 if mark in "[{" else -1 for mark in text if mark in "[]{}")
+    return max(accumulate(steps), default=0)
 
 
 def _names(names, count):
@@ -79,7 +97,8 @@ def _names(names, count):
         if not by_number or min(by_number) < 0 or max(by_number) > 100_000:
             return []
         names = [by_number.get(i, i) for i in range(max(by_number) + 1)]
-    if not isinstance(names, list):
+    scalars = (str, int, float, bool)
+    if not isinstance(names, list) or not all(isinstance(n, scalars) for n in names):
         count = number(count)
         return [str(i) for i in range(int(count))] if count and 0 < count < 100_000 else []
     return [str(name).strip() for name in names]

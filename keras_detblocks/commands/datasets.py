@@ -1,0 +1,157 @@
+"""Data sets on the command line: how they are read, and which parts of them are used."""
+
+import pathlib
+
+from ..data.split_names import TEST, TRAINING, VALIDATION
+from ..data.split_names import first as first_name
+
+# Pixels of a picture that is cut into tiles.
+LARGEST_TILED = 10**9
+
+
+def add_reading(parser):
+    """Options of how a data set is read."""
+    parser.add_argument(
+        "--exif",
+        choices=("evidence", "upright", "stored"),
+        default="evidence",
+        help="what boxes of pictures with an EXIF orientation were drawn on; evidence: by the "
+        "boxes that leave the frame of the one or the other (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--layout", default=None, help="name of the layout to read, where a folder holds several"
+    )
+
+
+def add_parts(parser):
+    """Options of which parts are for training and for validation."""
+    parser.add_argument(
+        "--train-split",
+        default=None,
+        help="name of the training split (default: the one called train)",
+    )
+    parser.add_argument(
+        "--val-split",
+        default=None,
+        help="name of the validation split, or 'none' (default: the one called val)",
+    )
+    parser.add_argument(
+        "--val-data",
+        type=pathlib.Path,
+        default=None,
+        help="a data set of its own to validate on, in any layout",
+    )
+    parser.add_argument(
+        "--val-fraction",
+        type=float,
+        default=None,
+        help="hold out this share of the pictures, by --seed and with each class's share, where "
+        "there is no validation split; OUT/validation.txt names them",
+    )
+
+
+def read(options, split=None, path=None, **limits):
+    """A `Dataset` by the options of `add_data`; `path` stands for the data set named there."""
+    from .. import data
+
+    images = options.images if path is None else None
+    path = options.data if path is None else path
+    return data.load(path, split, images, options.exif, options.layout, **limits)
+
+
+def names(options, path=None):
+    """Names of the splits."""
+    from .. import data
+
+    return data.splits(options.data if path is None else path, options.layout)
+
+
+def all_parts(options, split=None, **limits):
+    """Split name -> `Dataset`, of one split or of all."""
+    wanted = [split] if split else names(options)
+    return {name: read(options, name, **limits) for name in wanted}
+
+
+def of_one_list(parts):
+    """The parts with the classes of all of them, where their lists differ."""
+    lists = {part.class_names for part in parts.values()}
+    if len(lists) == 1:
+        return parts
+    union = tuple(dict.fromkeys(name for part in parts.values() for name in part.class_names))
+    return {split: part.with_classes(union) for split, part in parts.items()}
+
+
+def for_evaluation(options):
+    """The test split where there is one, else the validation split, else the only one."""
+    found = names(options)
+    split = options.split or first_name((*TEST, *VALIDATION), found)
+    if split is None and len(found) > 1:
+        raise ValueError(f"Which split? Name one of {sorted(found)} with --split.")
+    return read(options, split)
+
+
+def for_training(options):
+    """`(training set, validation set or None)`, described on the way."""
+    given = [options.val_split not in (None, "none"), options.val_data, options.val_fraction]
+    if sum(each not in (None, False) for each in given) > 1:
+        raise ValueError("Give one of --val-split, --val-data and --val-fraction.")
+    found = names(options)
+    train_name = options.train_split or first_name(TRAINING, found)
+    if train_name is None and len(found) > 1:
+        raise ValueError(
+            f"Which split is for training? Name one of {sorted(found)} with --train-split."
+        )
+    train_set = read(options, train_name)
+    if options.val_fraction is not None:
+        return _parted(options, train_set)
+    print(train_set.describe())
+    trained_on = found if train_name is None else train_name.split("+")
+    validation_set, what = _validation(options, [name for name in found if name not in trained_on])
+    if validation_set is None:
+        print("No validation split: training without validation AP (--val-fraction 0.1 makes one).")
+        return train_set, None
+    validation_set = validation_set.with_classes(train_set.class_names)
+    seen = {r.path for r in train_set.records} & {r.path for r in validation_set.records}
+    if seen and options.val_split is None and options.val_data is None:
+        print(
+            f"{len(seen)} of the {len(validation_set)} pictures of {what!r} are trained on: "
+            f"training without validation AP."
+        )
+        return train_set, None
+    if seen:
+        print(
+            f"Warning: {len(seen)} of the {len(validation_set)} pictures for validation are "
+            f"trained on; the AP on them says little about others."
+        )
+    print(validation_set.describe())
+    return train_set, validation_set
+
+
+def _validation(options, free):
+    """`(data set or None, its name)`."""
+    if options.val_data is not None:
+        there = names(options, options.val_data)
+        split = first_name((*VALIDATION, *TEST), there) if len(there) > 1 else there[0]
+        return read(options, split, options.val_data), str(options.val_data)
+    name = options.val_split or first_name(VALIDATION, free)
+    return (None, name) if name in (None, "none") else (read(options, name), name)
+
+
+def _parted(options, dataset):
+    from ..data.holdout import hold_out
+
+    train_set, validation_set = hold_out(dataset, options.val_fraction, options.seed)
+    print(train_set.describe())
+    print(
+        f"Held out for validation: {len(validation_set)} of {len(dataset)} pictures (seed "
+        f"{options.seed}); {options.out}/validation.txt names them."
+    )
+    print(validation_set.describe())
+    return train_set, validation_set
+
+
+def write_down(options, validation_set):
+    """Names of the pictures that were held out, one a line, in the run's folder."""
+    if options.val_fraction is not None and options.out.is_dir():
+        lines = "".join(f"{record.path}\n" for record in validation_set.records)
+        (options.out / "validation.txt").write_text(lines, encoding="utf-8")
