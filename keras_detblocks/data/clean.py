@@ -39,6 +39,7 @@ def cleaned(found, exif="evidence", max_pixels=MAX_PIXELS):
         _count_from_zero(objects, shares)
     _into_upright_pixels(objects, pictures, shares, exif, found.skipped)
     _clip(objects, pictures, found.skipped)
+    _note_halved(pictures, found.skipped)
     return Dataset(
         _records(objects, pictures),
         tuple(found.class_names),
@@ -192,6 +193,12 @@ def _records(objects, pictures):
         Record(path, *size, boxes[a:b], labels[a:b], objects.crowd[a:b], areas[a:b], image.image_id)
         for image, path, size, a, b in zip(pictures.images, pictures.paths, sizes, ends, ends[1:])
     ]
+
+
+def _note_halved(pictures, skipped):
+    paths = [p for p, header in zip(pictures.paths, pictures.headers) if header.halved]
+    reason = "color picture of 16 bits: its upper 8 bits are read (10 or 12 bits come out dark)"
+    skipped.add_many(reason, len(paths), iter(paths), ASSUMED)
 
 
 def _levels(pictures, skipped):

@@ -19,13 +19,15 @@ _ORIENTATION = 0x0112
 
 class Header(NamedTuple):
     """Width and height are of the stored pixels; an EXIF orientation of 5 to 8 swaps them in the
-    upright image. `deep`: grey of more than 8 bits. `reducible`: JPEG, which decodes in part."""
+    upright image. `deep`: gray of more than 8 bits. `reducible`: JPEG, which decodes in part.
+    `halved`: color of 16 bits, of which Pillow decodes the upper 8."""
 
     width: int
     height: int
     orientation: int
     deep: bool = False
     reducible: bool = False
+    halved: bool = False
 
     @property
     def upright(self):
@@ -136,7 +138,8 @@ def _png(head):
     while at + 8 <= len(head):
         size, kind = int.from_bytes(head[at : at + 4], "big"), head[at + 4 : at + 8]
         if kind == b"IDAT":
-            return Header(width, height, 1, deep=head[24] == 16 and head[25] in (0,))
+            deep, gray = head[24] == 16, head[25] == 0
+            return Header(width, height, 1, deep=deep and gray, halved=deep and not gray)
         if kind in (b"eXIf", b"zTXt", b"tEXt", b"iTXt"):
             return None
         at += 12 + size
@@ -152,7 +155,16 @@ def _by_pillow(path):
         deep = image.mode.startswith("I") or image.mode == "F"
         if image.format in ("JPEG", "PNG", "MPO"):
             _check_end(path, image)
-        return Header(width, height, orientation, deep, image.format in ("JPEG", "MPO"))
+        reducible = image.format in ("JPEG", "MPO")
+        return Header(width, height, orientation, deep, reducible, not deep and _sixteen(image))
+
+
+def _sixteen(image):
+    """Whether a TIFF or PNG file has 16 bits a color."""
+    if image.format == "TIFF":
+        bits = image.tag_v2.get(258, (8,))
+        return max(bits if isinstance(bits, tuple) else (bits,), default=8) > 8
+    return image.format == "PNG" and ";16" in str(image.tile[0][3] if image.tile else "")
 
 
 def _check_end(path, image):

@@ -3,7 +3,9 @@
 import contextlib
 import importlib.util
 import pathlib
+import struct
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -102,6 +104,22 @@ def test_a_dark_frame_of_a_camera_is_scaled_as_a_bright_one(tmp_path):
     assert DEVICE.levels_of_files(paths) == dataset.levels
     means = [data.read_image(p, dataset.levels).mean() for p in paths]
     assert means[0] / means[1] == pytest.approx(32, rel=0.2)
+
+
+def test_colors_of_16_bits_are_halved_and_told(tmp_path):
+    def chunk(kind, body):
+        data_ = kind + body
+        return struct.pack(">I", len(body)) + data_ + struct.pack(">I", zlib.crc32(data_))
+
+    row = b"\0" + np.full((24, 3), 2000, ">u2").tobytes()
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 24, 16, 16, 2, 0, 0, 0))
+    body = chunk(b"IDAT", zlib.compress(row * 16)) + chunk(b"IEND", b"")
+    for name, more in (("plain.png", b""), ("text.png", chunk(b"tEXt", b"a\0b"))):
+        (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n" + head + more + body)
+        assert image_header(tmp_path / name).halved
+    assert (data.read_image(tmp_path / "plain.png") == 2000 >> 8).all()
+    record = {"image": tmp_path / "plain.png", "boxes": [], "labels": []}
+    assert "upper 8 bits" in data.from_records([record], ["x"]).describe()
 
 
 def test_heads_agree_with_pillow(tmp_path):
