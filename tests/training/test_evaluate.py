@@ -58,12 +58,19 @@ def test_any_source(examples, kind):
     assert evaluate_ap(blind, SOURCES[kind](*examples)).ap == 0
 
 
-def test_pictures_of_other_sizes_are_scaled_there_and_back(examples):
-    """Boxes are in the pixels of each picture, twice as large here."""
-    x, y = examples
-    doubled = np.repeat(np.repeat(x, 2, 1), 2, 2)
-    source = [(doubled, y | {"boxes": 2 * y["boxes"]})]
-    assert evaluate_ap(Perfect(SIZE, NAMES), source).numbers["AP50"] == pytest.approx(1)
+def test_pictures_of_other_sizes_are_scaled_there_and_back():
+    """Boxes are in the pixels of each picture, twice as large as the input here."""
+    images = np.zeros((2, 2 * SIZE[0], 2 * SIZE[1], 3), "float32")
+    images[0, 20:60, 40:100] = images[1, 4:40, 8:48] = 200
+    boxes = np.array([[[40, 20, 100, 60]], [[8, 4, 48, 40]]], "float32")
+    bright = Perfect(SIZE, NAMES)
+    bright.find = lambda image: {  # the blended border is darker than the middle
+        "boxes": Perfect.find((np.asarray(image) > 100) * 10)["boxes"],
+        "labels": np.zeros(1, int),
+        "scores": np.ones(1),
+    }
+    truth = {"boxes": boxes, "labels": np.zeros((2, 1), int)}
+    assert evaluate_ap(bright, [(images, truth)]).numbers["AP75"] == pytest.approx(1)
 
 
 def test_crowds_and_areas_are_optional(examples):
