@@ -5,6 +5,7 @@ from .check.outputs import ExportError, ExportReport
 from .formats.onnx import to_onnx
 from .formats.saved_model import to_saved_model
 from .formats.tflite import to_tflite
+from .runtime.device import device_program
 from .runtime.exported import (
     ExportedDetector,
     benchmark,
@@ -22,6 +23,7 @@ __all__ = [
     "Session",
     "SessionError",
     "benchmark",
+    "device_program",
     "export_all",
     "exported_path",
     "file_size",

@@ -169,7 +169,9 @@ def test_a_right_file_is_compared_without_pictures(untrained, tmp_path, monkeypa
     for report in export.export_all(untrained, tmp_path, "saved_model, onnx,tflite, tflite-fp16"):
         assert report.detections[0] >= 0.9 * report.detections[1] > 4
         assert report.max_error["boxes"] < 0.5
+        assert ("detect.py beside it" in str(report)) == ("tflite" in report.path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "detect.py",
         "detector.onnx",
         "detector.tflite",
         "detector_fp16.tflite",

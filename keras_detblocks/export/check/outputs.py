@@ -40,6 +40,7 @@ class ExportReport:
             delegate took.
         mended: names of tensors mended before int8 (dead over the calibration set).
         detections: for a detector, how many detections were matched with Keras, of how many.
+        program: for a detector's TFLite file, path of the `detect.py` beside it that runs it.
     """
 
     path: str
@@ -49,6 +50,7 @@ class ExportReport:
     partitions: int | None = None
     mended: tuple = ()
     detections: tuple | None = None
+    program: str | None = None
 
     def __str__(self):
         parts = [f"{self.path}: {self.size / 1024:,.0f} kB"]
@@ -60,6 +62,8 @@ class ExportReport:
             parts.append(f"{self.partitions} CPU partition{'s' * (self.partitions != 1)}")
         if self.mended:
             parts.append(f"{len(self.mended)} dead tensor{'s' * (len(self.mended) != 1)} mended")
+        if self.program:
+            parts.append(f"{pathlib.Path(self.program).name} beside it runs it")
         return ", ".join(parts)
 
 

@@ -12,6 +12,7 @@ from ..check.outputs import ExportError, ExportReport, compare_outputs, size_of,
 from ..check.samples import COMPARED, calibration_samples
 from ..detections import is_detector, metadata, raw_signature, tail, with_detections
 from ..graph import as_float32, is_dynamic, nodes_of, signature_of
+from ..runtime.device import leave_program
 from ..runtime.metadata import packed, with_files
 from .flatbuffer import custom_operators, join, mend_dead_tensors, operators
 from .saved_model import write_saved_model
@@ -45,7 +46,8 @@ def to_tflite(
 
     A `Detector` gets decoding and suppression inside: `image` in; `boxes, scores, labels, count`
     out. With int8 these two stay in float. Image size, class names and letterboxing are packed into
-    the file, as `labels.txt` and `keras_detblocks.json`.
+    the file, as `labels.txt` and `keras_detblocks.json`. `detect.py`, which runs it without Keras
+    and this package, is left beside it.
 
     Returns:
         An `ExportReport`, after the file was opened in another process and its outputs compared
@@ -125,7 +127,14 @@ def _detector(
         )
         size = size_of(target)
     return ExportReport(
-        str(path), size, errors, operators(content), partitions, tuple(mended), found
+        str(path),
+        size,
+        errors,
+        operators(content),
+        partitions,
+        tuple(mended),
+        found,
+        str(leave_program(path)),
     )
 
 
