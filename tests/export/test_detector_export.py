@@ -8,8 +8,8 @@ import tensorflow as tf
 from export_models import pictures, small_detector
 
 from keras_detblocks import data, export
-from keras_detblocks.export import onnx, saved_model, tflite
 from keras_detblocks.export.check.detections import match
+from keras_detblocks.export.formats import onnx, saved_model, tflite
 from keras_detblocks.export.graph import Signature
 from keras_detblocks.export.runtime.metadata import read_metadata
 
