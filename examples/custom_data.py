@@ -59,11 +59,11 @@ def draw_csv(folder):
     return folder / "objects.csv"
 
 
-def main():
+def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("csv", nargs="?")
     parser.add_argument("--smoke", action="store_true")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         dataset = read_csv(options.csv if options.csv else draw_csv(pathlib.Path(folder)))
         print(dataset.describe())

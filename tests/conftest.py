@@ -1,4 +1,13 @@
+"""What all tests share: one thread a process, groups for the workers, memory given back after each
+file, and fixtures that are made once a run."""
+
+import contextlib
+import ctypes
+import fcntl
+import gc
 import os
+import pathlib
+import sys
 
 import pytest
 
@@ -9,20 +18,108 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the same numbers on every
 # here: the process that hands out the tests needs no TensorFlow, and pytest shows what it says on
 # standard error behind the summary.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# A worker a core, and a thread a worker: more only wait for one another.
+for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
+LONG = 30  # seconds from which a test should be marked slow
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Fast tests first; what shares fixtures, a file's fast tests or its slow ones, stays in one
-    process."""
+    process. A file that says so itself (`pytestmark = pytest.mark.xdist_group(...)`) keeps its
+    group."""
     items.sort(key=_is_slow)
     for item in items:
-        item.add_marker(
-            pytest.mark.xdist_group(
-                f"{item.path.parent.name}/{item.path.stem}/{'slow' if _is_slow(item) else 'fast'}"
-            )
-        )
+        if item.get_closest_marker("xdist_group") is None:
+            kind = "slow" if _is_slow(item) else "fast"
+            group = f"{item.path.parent.name}/{item.path.stem}/{kind}"
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _is_slow(item):
     return item.get_closest_marker("slow") is not None
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Says which tests are slow without the mark; a busy machine must fail nothing."""
+    seconds = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if getattr(report, "when", None) == "call" and "slow" not in report.keywords:
+                seconds[report.nodeid] = report.duration
+    long = {name: taken for name, taken in seconds.items() if taken > LONG}
+    if long:
+        terminalreporter.section(f"over {LONG} s without the mark slow")
+        for name, taken in sorted(long.items(), key=lambda each: -each[1]):
+            terminalreporter.line(f"{taken:.0f} s {name}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _memory():
+    """Gives back what a file's models, functions and graphs took, once its fixtures are gone."""
+    yield
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.clear_session()
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    """`made_once(name, make)`: a folder that `make(folder)` has filled in the first process of the
+    run to ask for it; the others wait for that."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def made(name, make):
+        folder, whole = root / name, root / f"{name}.whole"
+        with open(root / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not whole.exists():
+                folder.mkdir(exist_ok=True)
+                make(folder)
+                whole.touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def rectangles(made_once):
+    """A COCO folder of 24 pictures of 64 x 96 with the classes circle, square and star, in the
+    split train: bright rectangles, none on the first picture."""
+    from toy import write_coco
+
+    return made_once("rectangles", write_coco)
+
+
+@pytest.fixture(scope="session")
+def trained_files(made_once):
+    """A folder with `detector.keras`, a `toy_detector` trained until it finds its rectangles, with
+    its optimizer; `history.json`; and `pictures.npz`, what it was trained on (x, boxes, labels)."""
+    from toy import train_toy
+
+    return made_once("trained", train_toy)
+
+
+@pytest.fixture(scope="session")
+def small_files(made_once):
+    """{format: path} of a detector that is sure of some boxes (`export_models.small_detector`):
+    keras, onnx, tflite and tflite-int8, opened and compared when they were written."""
+    from export_models import pictures, small_detector
+
+    from keras_detblocks import export
+
+    formats = ("onnx", "tflite", "tflite-int8")
+
+    def make(folder):
+        detector = small_detector()
+        detector.save(folder / "detector.keras")
+        export.export_all(detector, folder, formats, calibration=[pictures(6, (64, 96))])
+
+    folder = made_once("small_files", make)
+    paths = {each: export.exported_path(folder, each) for each in formats}
+    return {"keras": pathlib.Path(folder, "detector.keras"), **paths}

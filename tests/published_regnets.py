@@ -20,6 +20,14 @@ class Published(NamedTuple):
     activations: int
 
     @property
+    def key(self):
+        """Our name: regnetx_002 of X-200MF, regnety_080_tv of Y-8.0GF tv."""
+        family, _, size = self.name.partition("-")
+        size, _, rounding = size.partition(" ")
+        hundreds = float(size[:-2]) * {"MF": 1, "GF": 1000}[size[-2:]] / 100
+        return f"regnet{family.lower()}_{hundreds:03.0f}{'_tv' if rounding else ''}"
+
+    @property
     def se_ratio(self):
         """Of the Y form."""
         return 0.25 if self.name.startswith("Y") else 0.0

@@ -104,7 +104,7 @@ class Augment:
                 images, boxes, labels, draw, size, 2 * count if self.mixup else count
             )
         if any(self.color):
-            images = _recolour(images, *_colour_change(draw[:, 8:], self.color))
+            images = recolor(images, draw[:, 8:], self.color)
         if self.mixup:
             before = (images, boxes, labels)
             images, boxes, labels = tf.cond(
@@ -235,7 +235,7 @@ def _mixup(images, boxes, labels, seed):
     return mixed, *_pack(boxes, labels, _count(labels) // 2)
 
 
-def _colour_change(draw, color):
+def _color_change(draw, color):
     """A matrix (B, 3, 3) and an offset (B, 1, 3) per image; pixels are rows: changed = pixel @
     matrix + offset."""
     import tensorflow as tf
@@ -255,9 +255,17 @@ def _colour_change(draw, color):
     return tf.linalg.matrix_transpose(matrix), tf.broadcast_to(offset, (tf.shape(draw)[0], 1, 3))
 
 
-def _recolour(images, matrix, offset):
+def recolor(images, draw, color):
+    """Changes the colors of images `(B, H, W, 3)`, 0 to 255.
+
+    Args:
+        images: float32.
+        draw: `(B, 4)`, 0 to 1, for brightness, contrast, saturation and hue; 0.5 changes nothing.
+        color: how far each goes, as `Augment(color=)` takes it.
+    """
     import tensorflow as tf
 
+    matrix, offset = _color_change(draw, color)
     # A product with a 3x3 matrix is slow; with up to 16 neighbours as one row and a block-diagonal
     # matrix it is 2.5 times faster.
     group = math.gcd(images.shape[2], 16)

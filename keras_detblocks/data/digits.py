@@ -17,7 +17,7 @@ from PIL import Image
 from ..files import written_beside
 
 _VERSION = 1  # raise when the drawing changes, so that old folders are not reused
-_VALIDATION_SCANS = 397
+VALIDATION_SCANS = 397
 _SCAN_SIDE = (14, 80)
 _CONTRAST = (50.0, 120.0)
 _TEXTURE = (5.0, 20.0)
@@ -86,8 +86,8 @@ def _made_with(out):
 
 
 def _write_all(folder, settings):
-    scans, labels = _scans(settings["seed"])
-    parts = {"train": slice(_VALIDATION_SCANS, None), "val": slice(_VALIDATION_SCANS)}
+    scans, labels = read_scans(settings["seed"])
+    parts = {"train": slice(VALIDATION_SCANS, None), "val": slice(VALIDATION_SCANS)}
     (folder / "annotations").mkdir(parents=True)
     for number, (split, part) in enumerate(parts.items()):
         (folder / split).mkdir()
@@ -108,7 +108,7 @@ def _write_all(folder, settings):
     (folder / "digits.json").write_text(json.dumps(settings))
 
 
-def _scans(seed):
+def read_scans(seed):
     """The scans (1797, 8, 8) as float32 alpha 0 to 1 and their digits (1797,), in an order drawn
     from the seed."""
     try:
@@ -153,7 +153,7 @@ def _draw(rng, scans, labels, size):
     boxes, drawn = [], []
     for _ in range(rng.integers(1, _MAX_DIGITS + 1)):
         index = rng.integers(len(scans))
-        alpha = _enlarge(scans[index], rng.integers(_SCAN_SIDE[0], _SCAN_SIDE[1] + 1))
+        alpha = enlarged(scans[index], rng.integers(_SCAN_SIDE[0], _SCAN_SIDE[1] + 1))
         box = _place(rng, alpha.shape, boxes, size)
         if box is None:
             continue
@@ -177,7 +177,7 @@ def _background(rng, size):
     return texture + tint.astype("float32")[:, None, None]
 
 
-def _enlarge(scan, side):
+def enlarged(scan, side):
     """The ink's alpha at the given side, cut to where it is over the threshold."""
     alpha = np.asarray(Image.fromarray(scan).resize((side, side), Image.Resampling.BICUBIC))
     rows, columns = np.nonzero((alpha > _INK).any(1))[0], np.nonzero((alpha > _INK).any(0))[0]

@@ -1,5 +1,5 @@
-"""Counting: every published RegNet to the integer, by spec and by its built model; layers by hand;
-the table of models."""
+"""Counting: every published RegNet to the integer by its spec (`test_every_constructor` counts the
+built ones); layers by hand; the table of models."""
 
 import warnings
 
@@ -9,39 +9,16 @@ import pytest
 from published_regnets import PUBLISHED
 
 import keras_detblocks as kdb
-from keras_detblocks.backbones import catalogue, regnet
 from keras_detblocks.backbones.regnet import VARIANTS
-
-SMALL = {"X-200MF", "Y-200MF", "Y-800MF"}
-
-
-def variant(net):
-    """Our key of a published name such as "Y-1.6GF"."""
-    family, size = net.name.lower().replace(" ", "_").split("-")
-    return regnet._trunk(family, size, 32, 0.0).name
 
 
 @pytest.mark.parametrize("net", PUBLISHED, ids=lambda net: net.name)
 def test_specs_equal_the_published_numbers(net):
-    assert kdb.complexity(VARIANTS[variant(net)]) == (net.macs, net.params, net.activations)
-
-
-@pytest.mark.parametrize(
-    "net",
-    [
-        pytest.param(n, marks=() if n.name in SMALL else pytest.mark.slow)
-        for n in PUBLISHED
-        if n.macs < 40e9
-    ],
-    ids=lambda net: net.name,
-)
-def test_built_models_equal_the_published_numbers(net):
-    build = kdb.RegNetX if net.name[0] == "X" else kdb.RegNetY
-    assert kdb.complexity(build(VARIANTS[variant(net)])) == (net.macs, net.params, net.activations)
+    assert kdb.complexity(VARIANTS[net.key]) == (net.macs, net.params, net.activations)
 
 
 def test_published_names_are_all_there():
-    assert {variant(net) for net in PUBLISHED} == set(VARIANTS)
+    assert {net.key for net in PUBLISHED} == set(VARIANTS)
 
 
 def test_layers_by_hand():
@@ -77,24 +54,6 @@ def test_counting_leaves_the_model_as_it_was():
     before = kdb.complexity(model, image_size=32)
     assert kdb.complexity(model, image_size=32) == before
     assert "call" not in model.get_layer("stem_conv").__dict__
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        n if n == "CS3DarknetS" else pytest.param(n, marks=pytest.mark.slow)
-        for n in catalogue._OTHERS
-    ],
-)
-def test_catalogue_is_counted(name):
-    row = catalogue.row(name)
-    model = getattr(kdb, name)()
-    assert kdb.complexity(model, 224)[1] == row["params"]
-    assert kdb.complexity(getattr(kdb, name)(input_shape=(224, 224, 3))) == (
-        row["macs"],
-        row["params"],
-        row["activations"],
-    )
 
 
 def counted(layer, *shapes):

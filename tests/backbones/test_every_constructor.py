@@ -1,54 +1,94 @@
-"""Every constructor: its name, size, signature, levels and strides. Nothing is allocated: variables
+"""Every constructor: its name, cost, signature, levels and strides. Nothing is allocated: variables
 stay without values."""
 
 import inspect
+import json
 import math
 import pickle
 import textwrap
 
 import keras
 import pytest
-from keras.src.backend.common.stateless_scope import StatelessScope
+from backbone_golden import GOLDENS
 from published_regnets import PUBLISHED
 
 import keras_detblocks as kdb
-from keras_detblocks.backbones.catalogue import row
+from keras_detblocks.backbones.catalogue import constructor, row
 
 NAMES = kdb.list_models()
+ROWS = [row["name"] for row in kdb.model_table()]  # these, and nets such as RegNetX("400mf_tv")
+# Trainable parameters and batch-norm statistics of timm 1.0.31; darknet and the authors' form: the
+# cfg files. The dense nets are our own definition.
+COUNTS = {
+    "CSPResNet50": (21_616_168, 40_320),
+    "CSPResNet50D": (21_635_400, 40_448),
+    "CSPResNet50W": (28_118_216, 40_320),
+    "CSPResNeXt50": (20_569_896, 57_472),
+    "CSPDarknet53": (27_642_184, 35_328),
+    "CSPDarknet53Cfg": (27_642_184, 35_328),
+    "Darknet53": (41_609_928, 35_712),
+    "CS3DarknetS": (3_276_344, 8_864),
+    "CS3DarknetM": (9_310_240, 16_944),
+    "CS3DarknetL": (21_164_168, 28_992),
+    "CS3DarknetX": (35_046_320, 39_440),
+}
+# One of each kind of stage; the other names are its rows of numbers.
+KINDS = ["RegNetX002", "RegNetY002", "CSPResNet50", "CSPResNet50D", "CSPResNeXt50"]
+KINDS += ["CSPDarknet53", "Darknet53", "CS3DarknetS", "CSPDenseNet121", "CSPPeleeNet"]
+FAST = ["RegNetX002", "RegNetY002", "CS3DarknetS"]
+
+
+def each(names):
+    return pytest.mark.parametrize(
+        "name",
+        [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in names],
+    )
 
 
 def build(name, **arguments):
-    with StatelessScope(initialize_variables=False):
-        return getattr(kdb, name)(**arguments)
+    with keras.StatelessScope(initialize_variables=False):
+        return constructor(name)(**arguments)
 
 
-def published(name):
-    """Of pycls' table for RegNets, of ours for the others, whose counts `test_cspnet` knows."""
-    if not name.startswith("RegNet"):
-        return row(name)["params"]
-    size = int(name[7:]) / 10
-    size = f"{size * 1000:.0f}MF" if size < 1 else f"{size:.1f}GF" if size < 10 else f"{size:.0f}GF"
-    return next(net.params for net in PUBLISHED if net.name == f"{name[6]}-{size}")
+REGNETS = {net.key: (net.macs, net.params, net.activations) for net in PUBLISHED}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_name_and_parameters(name):
+@each(ROWS)
+def test_name_and_complexity(name):
+    """To the integer, counted on the built net: pycls' numbers for RegNets, ours for the others,
+    whose parameters are timm's too."""
     model = build(name)
-    assert model.name.replace("_", "") == name.lower().replace("_", "")
-    assert sum(math.prod(v.shape) for v in model.trainable_weights) == published(name)
+    if "(" not in name:
+        assert model.name.replace("_", "") == name.lower().replace("_", "")
     assert model.output_shape == (None, 1000)
+    table = tuple(row(name)[key] for key in ("macs", "params", "activations"))
+    assert kdb.complexity(model) == table == REGNETS.get(model.name, table)
+    assert name.startswith("RegNet") == (model.name in REGNETS)
+    trainable = sum(math.prod(v.shape) for v in model.trainable_weights)
+    rest = sum(math.prod(v.shape) for v in model.weights) - trainable
+    assert (trainable, rest) == COUNTS.get(name, (table[1], rest))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_levels_and_output_stride(name):
+def test_counts_file_agrees():
+    counts = json.loads((GOLDENS / "param_counts.json").read_text())["models"]
+    for name in ("CSPResNet50", "CSPResNeXt50", "CSPDarknet53"):
+        assert counts[name.lower()]["trainable"] == COUNTS[name][0]
+
+
+@each(NAMES)
+def test_levels(name):
     model = build(name, include_top=False, input_shape=(96, 160, 3), levels=(5, 2, 4, 3))
     channels = dict(zip((2, 3, 4, 5), row(name)["channels"]))
     assert {key: tuple(x.shape[1:]) for key, x in model.output.items()} == {
         f"P{level}": (96 // 2**level, 160 // 2**level, channels[level]) for level in (5, 2, 4, 3)
     }
     assert list(model.output) == ["P5", "P2", "P4", "P3"]
+
+
+@each(KINDS)
+def test_output_stride(name):
     held = build(name, include_top=False, input_shape=(96, 160, 3), output_stride=8)
-    assert held.output_shape == (None, 12, 20, channels[5])
+    assert held.output_shape == (None, 12, 20, row(name)["channels"][3])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -74,7 +114,7 @@ def test_signature_and_help(name):
 @pytest.mark.parametrize("name", ["RegNetY002", "CS3DarknetS", "CSPPeleeNet"])
 def test_the_example_of_the_help_runs(name):
     scope = {"keras_detblocks": kdb}
-    with StatelessScope(initialize_variables=False):
+    with keras.StatelessScope(initialize_variables=False):
         exec(textwrap.dedent(getattr(kdb, name).__doc__.partition("Example:\n")[2]), scope)
     assert set(scope["backbone"].output) == {"P3", "P4", "P5"}
 

@@ -114,8 +114,16 @@ def classifier(base, kind):
     return keras.Model(image, x)
 
 
-@pytest.mark.parametrize("pooling", [None, "avg"])
-@pytest.mark.parametrize("kind", ["functional", "sequential", "deep", "frozen"])
+@pytest.mark.parametrize(
+    "kind, pooling",
+    [
+        ("functional", None),
+        ("functional", "avg"),
+        ("sequential", "avg"),
+        ("deep", None),
+        ("frozen", None),
+    ],
+)
 def test_levels_of_a_nested_model(kind, pooling, tmp_path):
     """As the pyramid of the nested model itself, behind the rescaling; also after loading and
     cloning, and saved in turn."""
@@ -142,7 +150,7 @@ def test_levels_of_a_nested_model(kind, pooling, tmp_path):
     pyramid.save(tmp_path / "pyramid.keras")
     for level, found in keras.models.load_model(tmp_path / "pyramid.keras")(x).items():
         np.testing.assert_allclose(found, maps[level], atol=1e-6)
-    np.testing.assert_array_equal(model(x), before)
+    np.testing.assert_allclose(model(x), before, atol=1e-6)
     model.save(tmp_path / "classifier.keras")
     np.testing.assert_allclose(
         keras.models.load_model(tmp_path / "classifier.keras")(x), before, atol=1e-6
@@ -321,7 +329,8 @@ def test_small_images_have_the_maps_of_large_ones(name):
     gates (as 1x1 maps) among them."""
     places = []
     for sides in ((224, 224), (32, 32), (33, 47)):
-        model = getattr(APPLICATIONS, name)(weights=None, classes=10, input_shape=(*sides, 3))
+        with keras.StatelessScope(initialize_variables=False):
+            model = getattr(APPLICATIONS, name)(weights=None, classes=10, input_shape=(*sides, 3))
         pyramid = kdb.feature_pyramid(model, (3, 4, 5))
         places.append(
             [

@@ -15,35 +15,29 @@ from keras_detblocks.cli import main
 from keras_detblocks.detection.build import build_detector
 from keras_detblocks.export import open_exported
 
-DEMO = [
-    "demo",
-    "--minutes",
-    "0.2",
-    "--train-images",
-    "64",
-    "--val-images",
-    "12",
-    "--size",
-    "96",
-    "--filters",
-    "16",
-]
+DEMO = "demo --minutes 0.2 --train-images 64 --val-images 12 --size 96 --filters 16"
+SMALL = "--batch 8 --size 64x96 --levels 3-4 --filters 16 --optimizer adamw"
+
+
+def detblocks(words, *more):
+    """The exit code of a command line: words with spaces between, then paths and the like."""
+    return main([*words.split(), *map(str, more)])
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
+def demo(made_once):
     """The folder of a finished demo, made by the command line in a process of its own, and what it
     printed."""
-    out = tmp_path_factory.mktemp("demo") / "out"
-    root = pathlib.Path(__file__).parents[2]
-    run = subprocess.run(
-        [sys.executable, "-m", "keras_detblocks", *DEMO, "--out", str(out)],
-        capture_output=True,
-        text=True,
-        cwd=root,
-    )
-    assert run.returncode == 0, run.stderr[-4000:]
-    return out, run.stdout
+
+    def make(folder):
+        command = [sys.executable, "-m", "keras_detblocks", *DEMO.split(), "--out", folder / "out"]
+        root = pathlib.Path(__file__).parents[2]
+        run = subprocess.run(command, capture_output=True, text=True, cwd=root)
+        assert run.returncode == 0, run.stderr[-4000:]
+        (folder / "printed.txt").write_text(run.stdout)
+
+    folder = made_once("demo", make)
+    return folder / "out", (folder / "printed.txt").read_text()
 
 
 @pytest.mark.slow
@@ -69,36 +63,25 @@ def test_demo_prints_one_row_per_format_and_keeps_its_files(demo):
 @pytest.mark.slow
 def test_a_second_demo_reuses_everything(demo, capsys):
     out, _ = demo
-    before = (
-        (out / "run" / "detector.keras").stat().st_mtime_ns,
-        (out / "export" / "detector.onnx").stat().st_mtime_ns,
-    )
-    assert main([*DEMO, "--out", str(out)]) == 0
-    assert before == (
-        (out / "run" / "detector.keras").stat().st_mtime_ns,
-        (out / "export" / "detector.onnx").stat().st_mtime_ns,
-    )
-    assert main([*DEMO, "--out", str(out), "--neck", "panet"]) == 2
-    assert "other settings; --fresh starts over" in capsys.readouterr().err
+    files = [out / "run" / "detector.keras", out / "export" / "detector.onnx"]
+    before = [file.stat().st_mtime_ns for file in files]
+    assert detblocks(DEMO, "--out", out) == 0
+    assert before == [file.stat().st_mtime_ns for file in files]
+    assert detblocks(f"{DEMO} --neck panet", "--out", out) == 2
+    assert "other settings; give --fresh" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_evaluate_and_predict_take_keras_and_exported_files(demo, tmp_path, capsys):
     out, _ = demo
+    picture = next((out / "data" / "val").glob("*.png"))
     for model in ("run/detector.keras", "export/detector.tflite"):
-        assert main(["evaluate", str(out / model), str(out / "data"), "--split", "val"]) == 0
+        assert detblocks("evaluate --split val", out / model, out / "data") == 0
         assert "AP50" in capsys.readouterr().out
-        picture = next((out / "data" / "val").glob("*.png"))
         target = tmp_path / model.replace("/", "-")
-        assert (
-            main(
-                ["predict", str(out / model), str(picture), "--out", str(target), "--score", "0.01"]
-            )
-            == 0
-        )
-        assert (target / picture.name).is_file() and str(picture) in json.loads(
-            (target / "detections.json").read_text()
-        )
+        assert detblocks("predict --score 0.01", out / model, picture, "--out", target) == 0
+        found = json.loads((target / "detections.json").read_text())
+        assert (target / picture.name).is_file() and str(picture) in found
 
 
 @pytest.mark.slow
@@ -124,117 +107,53 @@ def test_predict_skips_what_it_cannot_read_and_does_the_others(demo, tmp_path, c
 @pytest.mark.slow
 def test_train_and_export_are_the_same_verbs_on_any_folder(demo, tmp_path, capsys):
     data, run = demo[0] / "data", tmp_path / "run"
-    options = [
-        "--epochs",
-        "0.5",
-        "--batch",
-        "8",
-        "--size",
-        "64x96",
-        "--levels",
-        "3-4",
-        "--filters",
-        "16",
-        "--augment",
-        "color",
-    ]
-    assert main(["train", str(data), "--out", str(run), *options]) == 0
+    assert detblocks(f"train --epochs 0.5 --augment color {SMALL}", data, "--out", run) == 0
     assert "12 images" in capsys.readouterr().out and (run / "detector.keras").is_file()
-    assert (
-        main(
-            [
-                "export",
-                str(run / "detector.keras"),
-                "--out",
-                str(tmp_path / "x"),
-                "--formats",
-                "tflite",
-            ]
-        )
-        == 0
-    )
-    assert (tmp_path / "x" / "detector.tflite").is_file()
+    exported = tmp_path / "x"
+    assert detblocks("export --formats tflite", run / "detector.keras", "--out", exported) == 0
+    assert (exported / "detector.tflite").is_file() and (exported / "detect.py").is_file()
 
 
-@pytest.mark.parametrize(
-    "option", [["--context", "rbf"], ["--neck", "fnp"], ["--backbone", "regnety9"]]
-)
+@pytest.mark.parametrize("option", ["--context rbf", "--neck fnp", "--backbone regnety9"])
 def test_unknown_parts_are_refused_before_anything_is_written(option, tmp_path, capsys):
-    assert main([*DEMO, *option, "--out", str(tmp_path / "out")]) == 2
+    assert detblocks(f"{DEMO} {option}", "--out", tmp_path / "out") == 2
     assert "Did you mean" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
 def test_what_cannot_be_exported_and_what_can_be_set(demo, tmp_path, capsys):
-    assert (
-        main(["export", str(demo[0] / "export" / "detector.onnx"), "--out", str(tmp_path / "x")])
-        == 2
-    )
-    assert "an export already" in capsys.readouterr().err and not (tmp_path / "x").exists()
-    options = [
-        "--formats",
-        "tflite",
-        "--max-detections",
-        "7",
-        "--score-threshold",
-        "0.2",
-        "--class-agnostic",
-    ]
-    assert main(["export", str(demo[0] / "run"), "--out", str(tmp_path / "x"), *options]) == 0
-    with open_exported(tmp_path / "x" / "detector.tflite") as model:
+    out = tmp_path / "x"
+    assert detblocks("export", demo[0] / "export" / "detector.onnx", "--out", out) == 2
+    assert "an export already" in capsys.readouterr().err and not out.exists()
+    options = "--formats tflite --max-detections 7 --score-threshold 0.2 --class-agnostic"
+    assert detblocks(f"export {options}", demo[0] / "run", "--out", out) == 0
+    with open_exported(out / "detector.tflite") as model:
         assert model.predict(np.zeros((1, 96, 96, 3), "float32"))["scores"].shape == (1, 7)
 
 
 @pytest.mark.slow
 def test_predict_takes_folders(demo, tmp_path, capsys):
-    model = str(demo[0] / "export" / "detector.tflite")
-    assert (
-        main(["predict", model, str(demo[0] / "data" / "val"), "--out", str(tmp_path / "found")])
-        == 0
-    )
-    assert len(json.loads((tmp_path / "found" / "detections.json").read_text())) == 12
+    model, found = demo[0] / "export" / "detector.tflite", tmp_path / "found"
+    assert detblocks("predict", model, demo[0] / "data" / "val", "--out", found) == 0
+    assert len(json.loads((found / "detections.json").read_text())) == 12
     (tmp_path / "empty").mkdir()
-    assert main(["predict", model, str(tmp_path / "empty"), "--out", str(tmp_path / "x")]) == 2
+    assert detblocks("predict", model, tmp_path / "empty", "--out", tmp_path / "x") == 2
     assert "expected pictures in this folder" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_validation_on_training_pictures_is_told(demo, tmp_path, capsys):
-    data = str(demo[0] / "data")
-    options = [
-        "--epochs",
-        "0.01",
-        "--batch",
-        "8",
-        "--size",
-        "64",
-        "--levels",
-        "3-4",
-        "--filters",
-        "16",
-    ]
-    assert (
-        main(["train", data, "--out", str(tmp_path / "a"), "--train-split", "train+val", *options])
-        == 0
-    )
-    assert "No validation split" in capsys.readouterr().out
-    assert (
-        main(
-            [
-                "train",
-                data,
-                "--out",
-                str(tmp_path / "b"),
-                "--val-split",
-                "train",
-                "--train-split",
-                "train",
-                *options,
-            ]
-        )
-        == 0
-    )
-    assert "Warning: 64 of the 64 pictures" in capsys.readouterr().out
+@pytest.mark.parametrize(
+    "splits, told",
+    [
+        ("--train-split train", "No validation split"),
+        ("--val-split train --train-split train", "Warning: 24 of the 24 pictures"),
+    ],
+)
+def test_validation_on_training_pictures_is_told(rectangles, tmp_path, capsys, splits, told):
+    """Before anything else: here training is refused afterwards."""
+    options = f"train {splits} --epochs 1 --learning-rate -1 {SMALL}"
+    assert detblocks(options, rectangles, "--out", tmp_path / "a") == 2
+    said = capsys.readouterr()
+    assert told in said.out and "must be positive" in said.err
 
 
 def test_pictures_of_a_coco_file_elsewhere(tmp_path, capsys):
@@ -254,77 +173,42 @@ def test_pictures_of_a_coco_file_elsewhere(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_training_starts_from_a_detector(demo, tmp_path, capsys):
-    data, start = demo[0] / "data", demo[0] / "run" / "detector.keras"
-    options = [
-        "--out",
-        str(tmp_path / "run"),
-        "--epochs",
-        "0.1",
-        "--batch",
-        "8",
-        "--learning-rate",
-        "1e-7",
-        "--ema",
-        "0",
-    ]
-    assert main(["train", str(data), "--start", str(start), *options]) == 0
-    before, after = (
-        keras.models.load_model(start),
-        keras.models.load_model(tmp_path / "run" / "detector.keras"),
-    )
+    data, start, run = demo[0] / "data", demo[0] / "run" / "detector.keras", tmp_path / "run"
+    options = "train --epochs 0.1 --batch 8 --optimizer adamw --learning-rate 1e-7 --ema 0"
+    assert detblocks(options, data, "--start", start, "--out", run) == 0
+    before, after = map(keras.models.load_model, (start, run / "detector.keras"))
     for old, new in zip(before.trainable_weights, after.trainable_weights):
         np.testing.assert_allclose(old, new, atol=1e-4)
-    assert (
-        main(
-            [
-                "train",
-                str(data),
-                "--start",
-                str(start),
-                "--neck",
-                "bifpn",
-                "--out",
-                str(tmp_path / "x"),
-            ]
-        )
-        == 2
-    )
-    assert "leave out --neck" in capsys.readouterr().err and not (tmp_path / "x").exists()
+    out = tmp_path / "x"
+    assert detblocks("train --neck bifpn", data, "--start", start, "--out", out) == 2
+    assert "leave out --neck" in capsys.readouterr().err and not out.exists()
 
 
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["train", "nowhere", "--out", "x"], "nowhere"),
-        (["evaluate", "nowhere.keras", "data"], "No such model: nowhere.keras"),
-        (["predict", "nowhere.keras", "a.png", "--out", "x"], "No such model"),
-        (["summary", "regnety8"], "Did you mean 'RegNetY"),
-        (["summary", "RegNetY008", "--size", "16"], "Input size must be at least 32x32"),
-        (
-            ["summary", "RegNetY008", "--levels", "3-6"],
-            "`levels` must be distinct ones of (1, 2, 3, 4, 5)",
-        ),
-        (["summary", "compact", "--levels", "3-6"], "levels 2 to 5"),
-        (["check", "nowhere"], "nowhere"),
+        ("train nowhere --out x", "nowhere"),
+        ("evaluate nowhere.keras data", "No such model: nowhere.keras"),
+        ("predict nowhere.keras a.png --out x", "No such model"),
+        ("summary regnety8", "Did you mean 'RegNetY"),
+        ("summary RegNetY008 --size 16", "Input size must be at least 32x32"),
+        ("summary RegNetY008 --levels 3-6", "`levels` must be distinct ones of (1, 2, 3, 4, 5)"),
+        ("summary compact --levels 3-6", "levels 2 to 5"),
+        ("check nowhere", "nowhere"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(arguments) == 2
+    assert detblocks(arguments) == 2
     err = capsys.readouterr().err.strip().splitlines()
-    assert (
-        message in err[-1]
-        and err[-1].startswith(f"detblocks {arguments[0]}: ")
-        and "Traceback" not in " ".join(err)
-    )
+    assert message in err[-1] and err[-1].startswith(f"detblocks {arguments.split()[0]}: ")
+    assert "Traceback" not in " ".join(err)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_is_no_model_of_ours(tmp_path, capsys):
     (tmp_path / "noise.keras").write_bytes(b"not a zip file")
-    assert (
-        main(["predict", str(tmp_path / "noise.keras"), "a.png", "--out", str(tmp_path / "x")]) == 2
-    )
+    assert detblocks("predict", tmp_path / "noise.keras", "a.png", "--out", tmp_path / "x") == 2
     assert "is not a model of keras_detblocks" in capsys.readouterr().err
 
 
@@ -389,7 +273,7 @@ def test_weights_of_the_compact_backbone_are_refused():
 @pytest.mark.slow
 def test_a_folder_with_other_files_is_left_alone(tmp_path, capsys):
     (tmp_path / "thesis.txt").write_text("precious")
-    assert main([*DEMO, "--out", str(tmp_path), "--fresh"]) == 2
+    assert detblocks(f"{DEMO} --fresh", "--out", tmp_path) == 2
     assert (
         "files that are not the demo's" in capsys.readouterr().err
         and (tmp_path / "thesis.txt").is_file()

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_detblocks import data
-from keras_detblocks.data.augment import Augment, _colour_change, _recolour
+from keras_detblocks.data.augment import Augment, recolor
 
 STILL = {"horizontal_flip": 0.0, "scale": (1, 1), "translate": 0.0, "color": (0, 0, 0, 0)}
 
@@ -164,7 +164,7 @@ def test_colours_against_colorsys():
     draw = tf.constant(
         [[1, 0.5, 0.5, 0.5], [0.5, 1, 0.5, 0.5], [0.5, 0.5, 0, 0.5], [0.5, 0.5, 0.5, 1]]
     )
-    changed = _recolour(images, *_colour_change(draw, (0.1, 0.2, 1.0, 0.05))).numpy()[:, 0, 0]
+    changed = recolor(images, draw, (0.1, 0.2, 1.0, 0.05)).numpy()[:, 0, 0]
     np.testing.assert_allclose(changed[0], pixel + 25.5, rtol=1e-4)
     np.testing.assert_allclose(changed[1], (pixel - 128) * 1.2 + 128, rtol=1e-4)
     np.testing.assert_allclose(changed[2], [pixel @ [0.299, 0.587, 0.114]] * 3, rtol=1e-3)
@@ -173,7 +173,7 @@ def test_colours_against_colorsys():
     angle = np.angle(complex(*after[1:]) / complex(*before[1:]))
     assert abs(angle) == pytest.approx(2 * np.pi * 0.05, abs=0.01)
     # the middle of every draw changes nothing
-    still = _recolour(images, *_colour_change(tf.fill((4, 4), 0.5), (0.1, 0.2, 1.0, 0.05)))
+    still = recolor(images, tf.fill((4, 4), 0.5), (0.1, 0.2, 1.0, 0.05))
     np.testing.assert_allclose(still, images, rtol=1e-5)
 
 

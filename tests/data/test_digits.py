@@ -48,15 +48,15 @@ def test_boxes_follow_the_recipe(folder):
 
 
 def test_scans_of_the_splits_are_disjoint_and_all_there():
-    scans, labels = digits._scans(0)
+    scans, labels = digits.read_scans(0)
     assert scans.shape == (1797, 8, 8) and scans.min() == 0 and scans.max() == 1
-    assert digits._VALIDATION_SCANS == 397 and len(labels) - 397 == 1400
+    assert digits.VALIDATION_SCANS == 397 and len(labels) - 397 == 1400
 
 
 def test_box_is_tight_on_the_ink():
     scan = np.zeros((8, 8), "float32")
     scan[2:6, 3:5] = 1
-    alpha = digits._enlarge(scan, 32)  # four times: the ink spans rows 8 to 24 and columns 12 to 20
+    alpha = digits.enlarged(scan, 32)  # four times: the ink spans rows 8 to 24 and columns 12 to 20
     assert alpha.shape == pytest.approx((16, 8), abs=2)
     edges = [alpha[0].max(), alpha[-1].max(), alpha[:, 0].max(), alpha[:, -1].max()]
     assert min(edges) > 0.3

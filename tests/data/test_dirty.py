@@ -1,4 +1,4 @@
-"""What is wrong in real data sets: each is counted with an example, and never decided in silence."""
+"""What is wrong in real data sets: counted with an example, and nothing is decided in silence."""
 
 import json
 import os

@@ -41,7 +41,8 @@ def _yolo_with_a_dict_and_lists(root):
         put(root / f"{split}.txt", f"./images/{split}/{name}.png\n")
     put(
         root / "data.yml",
-        "path: ../datasets/elsewhere\ntrain: train.txt\nval: [val.txt]\nnames:\n  0: cat\n  1: dog\n",
+        "path: ../datasets/elsewhere\ntrain: train.txt\nval: [val.txt]\n"
+        "names:\n  0: cat\n  1: dog\n",
     )
 
 

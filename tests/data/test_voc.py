@@ -9,7 +9,8 @@ from keras_detblocks import data
 
 def _object(name="cat", box=(11, 6, 20, 15), difficult=0):
     sides = "".join(f"<{k}>{v}</{k}>" for k, v in zip(("xmin", "ymin", "xmax", "ymax"), box))
-    return f"<object><name>{name}</name><difficult>{difficult}</difficult><bndbox>{sides}</bndbox></object>"
+    about = f"<name>{name}</name><difficult>{difficult}</difficult>"
+    return f"<object>{about}<bndbox>{sides}</bndbox></object>"
 
 
 def _annotate(folder, image, objects, size=(40, 30), filename="elsewhere.jpg"):

@@ -1,23 +1,20 @@
-import os
-import subprocess
-import sys
+import json
 
 import keras
 import numpy as np
 import pytest
-from toy import toy_backbone, toy_batch, toy_detector
+from toy import toy_backbone, toy_detector
 
 import keras_detblocks as kdb
 
 
 @pytest.fixture(scope="module")
-def trained():
-    keras.utils.set_random_seed(0)
-    detector = toy_detector()
-    detector.compile(keras.optimizers.AdamW(0.01))
-    x, y = toy_batch(48)
-    history = detector.fit(x, y, batch_size=8, epochs=25, verbose=0).history
-    return detector, history, (x, y)
+def trained(trained_files):
+    """(detector, history, (pictures, truth)), all from their files."""
+    detector = keras.models.load_model(trained_files / "detector.keras")
+    history = json.loads((trained_files / "history.json").read_text())
+    with np.load(trained_files / "pictures.npz") as data:
+        return detector, history, (data["x"], {key: data[key] for key in ("boxes", "labels")})
 
 
 def test_tiles_find_what_each_picture_shows(trained):
@@ -107,7 +104,7 @@ def test_other_classes_keep_the_weights_and_the_outputs_of_known_names(trained):
     before, after = detector(x), other(x)
     for key, value in before.items():
         if key.endswith("distances"):
-            np.testing.assert_array_equal(after[key], value)
+            np.testing.assert_allclose(after[key], value, atol=1e-6)
         else:
             np.testing.assert_allclose(
                 np.asarray(after[key])[..., [2, 0]], np.asarray(value)[..., [0, 2]], atol=1e-5
@@ -131,70 +128,6 @@ def test_detect_returns_boxes_in_the_pictures_own_pixels(trained):
     small, big = detector.detect(picture), detector.detect(large)
     assert len(small["boxes"]) == len(big["boxes"]) == len(big["class_names"]) > 0
     np.testing.assert_allclose(big["boxes"][0], small["boxes"][0] * 3, atol=4)
-
-
-@pytest.mark.slow
-def test_keras_file_opens_in_a_fresh_process(trained, tmp_path):
-    detector, _, (x, _) = trained
-    detector.iou_threshold = 0.5
-    detector.save(tmp_path / "detector.keras")
-    detector.iou_threshold = 0.6
-    np.save(tmp_path / "x.npy", x[:2])
-    code = (
-        "import keras, numpy as np, keras_detblocks, sys\n"
-        "model = keras.models.load_model('detector.keras')\n"
-        "assert model.iou_threshold == 0.5 and model.class_names == ('circle', 'square', 'star') "
-        "and model.optimizer is not None\n"
-        "np.savez('out.npz', **{k: np.asarray(v) for k, v in model(np.load('x.npy')).items()})\n"
-    )
-    env = {**os.environ, "PYTHONPATH": str(kdb.__path__[0]) + "/.."}
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=env)
-    out = np.load(tmp_path / "out.npz")
-    for key, value in detector(x[:2]).items():
-        np.testing.assert_allclose(out[key], value, atol=1e-4)
-
-
-ON_JAX = """
-import keras, numpy as np, keras_detblocks
-model = keras.models.load_model("detector.keras")
-data = np.load("data.npz")
-y = {"boxes": data["boxes"], "labels": data["labels"]}
-found = model.predict(data["x"], verbose=0)
-before = model.evaluate(data["x"], y, verbose=0, return_dict=True)
-model.compile(keras.optimizers.SGD(0.01))
-after = model.fit(data["x"], y, batch_size=4, epochs=2, verbose=0).history
-np.savez("out.npz", before=before["loss"], after=after["loss"], **found)
-assert keras.backend.backend() == "jax"
-"""
-
-
-@pytest.mark.slow
-def test_on_jax_it_finds_and_loses_the_same_and_trains(trained, tmp_path):
-    detector, _, (x, y) = trained
-    x, y = x[:4], {key: value[:4] for key, value in y.items()}
-    detector.save(tmp_path / "detector.keras")
-    np.savez(tmp_path / "data.npz", x=x, **y)
-    env = {
-        **os.environ,
-        "KERAS_BACKEND": "jax",
-        "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": str(kdb.__path__[0]) + "/..",
-    }
-    run = subprocess.run(
-        [sys.executable, "-c", ON_JAX], cwd=tmp_path, env=env, capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
-    out = np.load(tmp_path / "out.npz")
-    found = detector.predict(x, verbose=0)
-    np.testing.assert_array_equal(out["count"], found["count"])
-    np.testing.assert_allclose(out["scores"], found["scores"], atol=1e-3)
-    sure = found["scores"] > 0.3
-    assert sure.sum() > 2
-    np.testing.assert_array_equal(out["labels"][sure], found["labels"][sure])
-    np.testing.assert_allclose(out["boxes"][sure], found["boxes"][sure], atol=1e-1)
-    loss = detector.evaluate(x, y, verbose=0, return_dict=True)["loss"]
-    np.testing.assert_allclose(out["before"], loss, rtol=1e-3)
-    assert np.isfinite(out["after"]).all() and out["after"][1] < out["after"][0]
 
 
 def test_dynamic_sizes_and_one_neck_after_another():
@@ -252,48 +185,6 @@ def test_context_for_one_level_or_the_deepest():
 def test_parts_that_do_not_fit_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
-
-
-@pytest.mark.slow
-def test_two_replicas_train_like_one_device():
-    """Unequal numbers of objects per replica; synchronised batch norm, since each replica sees half
-    of the batch."""
-    code = """
-import sys; sys.path[:0] = sys.argv[1:]
-import keras_detblocks as kdb, keras, numpy as np, tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from toy import toy_batch, toy_detector
-x, y = toy_batch(8)
-y["labels"][4:, 1:] = -1  # the second replica has fewer objects
-strategies = tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-def train(strategy, optimizer):
-    with strategy.scope():
-        keras.utils.set_random_seed(0)
-        model = kdb.training.synchronize_batch_norm(toy_detector())
-        model.compile(optimizer())
-    history = model.fit(tf.data.Dataset.from_tensor_slices((x, y)).batch(8), epochs=3, verbose=0).history
-    return history["loss"], [w.numpy() for w in model.trainable_variables]
-
-one, two = (train(each, lambda: keras.optimizers.SGD(0.05)) for each in strategies)
-np.testing.assert_allclose(one[0], two[0], rtol=1e-3)
-for a, b in zip(one[1], two[1]):
-    np.testing.assert_allclose(a, b, atol=1e-4)
-# Muon makes all directions of a gradient equally long, also those that are rounding noise: the losses agree, less closely.
-one, two = (train(each, lambda: kdb.ConvMuon(0.005, exclude_layers=["(logits|distances)_out/"])) for each in strategies)
-np.testing.assert_allclose(one[0], two[0], rtol=1e-2)
-print("equal")
-"""
-    import pathlib
-
-    here = pathlib.Path(__file__).parent
-    run = subprocess.run(
-        [sys.executable, "-c", code, str(here), str(here.parent.parent)],
-        capture_output=True,
-        text=True,
-    )
-    assert run.stdout.strip().endswith("equal"), run.stderr[-3000:]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
-"""A backbone and a detector small enough to train in a test."""
+"""A backbone and a detector small enough to train in a test, and pictures for them."""
+
+import json
 
 import keras
 import numpy as np
+from PIL import Image
 
 import keras_detblocks as kdb
 from keras_detblocks.layers import conv_norm_act
@@ -36,3 +39,38 @@ def toy_batch(count=8, size=(64, 96), seed=0):
             images[i, y : y + h, x : x + w, label] = 220.0
             boxes[i, j], labels[i, j] = (x, y, x + w, y + h), label
     return images, {"boxes": boxes, "labels": labels}
+
+
+def write_coco(folder, count=24):
+    """`toy_batch` as files: PNG pictures and COCO JSON, category ids from 7."""
+    images, truth = toy_batch(count)
+    names = ["circle", "square", "star"]
+    coco = {
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": 7 + i, "name": name} for i, name in enumerate(names)],
+    }
+    for part in ("train", "annotations"):
+        (folder / part).mkdir()
+    for i, image in enumerate(images):
+        Image.fromarray(image.astype("uint8")).save(folder / "train" / f"{i}.png")
+        coco["images"].append({"id": i, "file_name": f"{i}.png", "width": 96, "height": 64})
+        for (x0, y0, x1, y1), label in zip(truth["boxes"][i].tolist(), truth["labels"][i].tolist()):
+            if label >= 0:
+                box = [x0, y0, x1 - x0, y1 - y0]
+                about = {"id": len(coco["annotations"]), "image_id": i, "category_id": 7 + label}
+                about |= {"bbox": box, "area": box[2] * box[3], "iscrowd": 0}
+                coco["annotations"].append(about)
+    (folder / "annotations" / "instances_train.json").write_text(json.dumps(coco))
+
+
+def train_toy(folder):
+    """Leaves `detector.keras`, `history.json` and `pictures.npz` in the folder."""
+    keras.utils.set_random_seed(0)
+    detector = toy_detector()
+    detector.compile(keras.optimizers.AdamW(0.01))
+    x, y = toy_batch(48)
+    history = detector.fit(x, y, batch_size=8, epochs=25, verbose=0).history
+    detector.save(folder / "detector.keras")
+    np.savez(folder / "pictures.npz", x=x, **y)
+    (folder / "history.json").write_text(json.dumps(history))

@@ -18,7 +18,8 @@ ALONE = """
 import sys
 class Ban:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("keras", "tensorflow", "keras_detblocks", "matplotlib", "cv2"):
+        banned = ("keras", "tensorflow", "keras_detblocks", "matplotlib", "cv2")
+        if name.partition(".")[0] in banned:
             raise ImportError("not on a device: " + name)
 sys.meta_path.insert(0, Ban())
 import runpy

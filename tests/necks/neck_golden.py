@@ -8,7 +8,7 @@ import numpy as np
 
 import keras_detblocks as kdb
 
-GOLDENS = pathlib.Path(__file__).parent / "goldens"
+GOLDENS = pathlib.Path(__file__).parents[1] / "goldens"
 
 
 def features(channels, image_size, batch=2, seed=0):

@@ -8,7 +8,7 @@ import numpy as np
 
 import keras_detblocks as kdb
 
-GOLDENS = pathlib.Path(__file__).parent / "goldens"
+GOLDENS = pathlib.Path(__file__).parents[1] / "goldens"
 
 
 def random_map(*shape, seed=0):
