@@ -4,6 +4,8 @@ Importing this makes two logical devices of the CPU, which is possible only befo
 run anything.
 """
 
+import functools
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -17,6 +19,7 @@ CPU = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(CPU, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 
+@functools.cache  # collectives of a second one in the process would meet those of the first
 def _strategy():
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     assert strategy.num_replicas_in_sync == 2
