@@ -79,7 +79,7 @@ def test_crowds_are_no_error_of_any_kind():
 
 
 def test_the_best_threshold_is_where_f1_is_highest():
-    """Two right at 0.9 and 0.6, false ones at 0.4 and 0.3: anything from 0.41 to 0.60 is perfect."""
+    """Two right at 0.9 and 0.6, false ones at 0.4 and 0.3: all from 0.41 to 0.60 is perfect."""
     records = [record([OBJECT, FAR], [CAT, CAT])]
     rows = [(OBJECT, 0.9, CAT), (FAR, 0.6, CAT), ([100, 0, 130, 30], 0.4, CAT), (BESIDE, 0.3, CAT)]
     result = measured(records, [found(*rows)], ("cat",))

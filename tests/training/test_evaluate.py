@@ -108,7 +108,7 @@ def test_sources_that_cannot_be_evaluated(examples):
 
 
 def test_more_than_a_hundred_objects(tmp_path):
-    """COCO's cap makes a perfect detector look poor; the option lifts it, and puts the model back."""
+    """COCO's cap makes perfect detectors look poor; the option lifts it and puts the model back."""
     boxes = [(6 * (k % 15), 6 * (k // 15), 6 * (k % 15) + 4, 6 * (k // 15) + 4) for k in range(150)]
     Image.fromarray(paint(SIZE, boxes, [0] * 150)).save(tmp_path / "a.png")
     record = {"image": tmp_path / "a.png", "boxes": boxes, "labels": ["circle"] * 150}
