@@ -4,6 +4,7 @@
 from ..images.files import ImageError
 from ..images.letterbox import Letterbox, letterbox
 from ..images.read import read_image
+from . import synthetic
 from .account import Skipped
 from .augment import AUGMENTATIONS, Augment
 from .dataset import Dataset, Record, merge
@@ -36,6 +37,7 @@ __all__ = [
     "read_image",
     "read_voc",
     "splits",
+    "synthetic",
     "write",
     "write_digits",
     "write_tiles",

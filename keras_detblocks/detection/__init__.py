@@ -4,6 +4,7 @@ from .build import build_backbone, build_detector, list_contexts, list_heads, li
 from .decode import decode
 from .detector import Detector
 from .head import AnchorFreeHead
+from .start import save_start, start_weights
 
 __all__ = [
     "AnchorFreeHead",
@@ -14,4 +15,6 @@ __all__ = [
     "list_contexts",
     "list_heads",
     "list_necks",
+    "save_start",
+    "start_weights",
 ]

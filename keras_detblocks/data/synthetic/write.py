@@ -1,0 +1,83 @@
+"""Synthetic pictures as a folder of PNG files with COCO JSON, which `data.load` and the command
+line read."""
+
+import json
+import os
+import pathlib
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+from PIL import Image
+
+from .masks import CLASS_NAMES
+from .scene import draw_scene
+
+_SPLITS = ("train", "val")
+
+
+def write_scenes(out, train_images=2000, val_images=200, image_size=256, seed=0):
+    """Writes a data set of synthetic pictures.
+
+    The folder appears whole or not at all: it is written beside its place and renamed when done.
+
+    Args:
+        out: folder to make: `train/*.png`, `val/*.png`, `annotations/instances_train.json`,
+            `annotations/instances_val.json`.
+        train_images, val_images: numbers of pictures.
+        image_size: `(height, width)` in pixels, or one number for a square.
+        seed: makes other pictures.
+
+    Returns:
+        The folder, a `pathlib.Path`, ready for `data.load(folder, "train")`.
+
+    Raises:
+        ValueError: no picture asked for in a split, or `out` is there already.
+    """
+    out = pathlib.Path(out)
+    if min(train_images, val_images) < 1:
+        raise ValueError(
+            "write_scenes: expected at least one picture in each split; received "
+            f"{train_images=}, {val_images=}."
+        )
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise ValueError(
+            f"write_scenes: expected a new or empty folder; received {out}. Name another one."
+        )
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    (partial / "annotations").mkdir(parents=True)
+    for number, (split, count) in enumerate(zip(_SPLITS, (train_images, val_images))):
+        (partial / split).mkdir()
+
+        def draw_and_save(i, split=split, number=number):
+            pixels, boxes, labels = draw_scene((seed, number, i), image_size)
+            name = f"{i + 1:06d}.png"
+            Image.fromarray(pixels).save(partial / split / name, compress_level=1)
+            return name, pixels.shape, boxes, labels
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            drawn = list(pool.map(draw_and_save, range(count)))
+        (partial / "annotations" / f"instances_{split}.json").write_text(json.dumps(_coco(drawn)))
+    shutil.rmtree(out, ignore_errors=True)
+    os.replace(partial, out)
+    return out
+
+
+def _coco(drawn):
+    """COCO's tables of the pictures, each as (file name, shape, boxes, labels)."""
+    images, annotations = [], []
+    for i, (name, (height, width, _), boxes, labels) in enumerate(drawn, start=1):
+        images.append({"id": i, "file_name": name, "width": width, "height": height})
+        for (x0, y0, x1, y1), label in zip(boxes.tolist(), labels.tolist()):
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": i,
+                    "category_id": label + 1,
+                    "bbox": [x0, y0, x1 - x0, y1 - y0],
+                    "area": (x1 - x0) * (y1 - y0),
+                    "iscrowd": 0,
+                }
+            )
+    categories = [{"id": i, "name": name} for i, name in enumerate(CLASS_NAMES, start=1)]
+    return {"images": images, "annotations": annotations, "categories": categories}
