@@ -93,11 +93,11 @@ class Pictures:
         kept = {key: os.environ.get(key) for key in ("JAX_PLATFORMS", "OMP_NUM_THREADS")}
         os.environ.update(JAX_PLATFORMS="cpu", OMP_NUM_THREADS="1")  # the GPU is the parent's alone
         self.pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
-        self.waiting = [self.pool.submit(time.sleep, 0.1) for _ in range(workers)]  # all start
+        self.pool.submit(time.sleep, 0)  # starts them all, in the environment set here
         for key, value in kept.items():
             os.environ.pop(key) if value is None else os.environ.update({key: value})
         self.tasks = ((first, chunk, size, seed) for first in range(0, 10**9, chunk))
-        self.ahead = 3 * workers
+        self.waiting, self.ahead = [], 3 * workers
 
     def ready(self, least=0):
         """The chunks that are drawn, waiting for as many as `least`; as many new ones are
@@ -107,7 +107,7 @@ class Pictures:
         done = []
         while self.waiting and (len(done) < least or self.waiting[0].done()):
             done.append(self.waiting.pop(0).result())
-        return [chunk for chunk in done if chunk is not None]
+        return done
 
     def close(self):
         self.pool.shutdown(wait=False, cancel_futures=True)
@@ -245,9 +245,8 @@ class Run:
         part = self.options.out / "part.safetensors"
         save_start(self.model, part, facts)
         os.replace(part, self.options.out / SHIPPED)
-        save_file(
-            {v.path: np.asarray(v.value, "float32") for v in self.model.weights}, str(part), facts
-        )
+        weights = {v.path: np.asarray(v.value, "float32") for v in self.model.weights}
+        save_file(weights, str(part), facts)
         os.replace(part, self.options.out / "full.safetensors")
 
 
