@@ -7,11 +7,85 @@ import re
 import keras
 from keras import ops
 
-__all__ = ["ConvMuon", "conv_groups"]
+__all__ = ["AdamW", "ConvMuon", "conv_groups"]
+
+YOUNG = 5.0  # time constants, over which averaged weights may still be behind those of training
+
+
+class RampedAverage:
+    """For Keras' optimizers: averaged weights whose momentum rises, and averaged statistics.
+
+    At a fixed momentum a short run is judged by its start. Here the momentum of step n is
+    `d * (1 - exp(-n / tau))` (as in https://github.com/ultralytics/yolov5), where d is
+    `ema_momentum` and tau, `1 / (1 - d)` steps, the time that d looks back.
+
+    The moving means and variances of normalizations named by `average_also` are averaged in the
+    same way, so that they belong to the averaged weights. On JAX, whose optimizers do not see them,
+    and with several replicas, each of which has its own, they stay those of training.
+    """
+
+    _statistics = ()
+    _statistics_average = ()
+
+    @property
+    def ramp_steps(self):
+        """tau: the time constant of the momentum's rise, in steps."""
+        return 1.0 / max(1.0 - self.ema_momentum, 1e-6)
+
+    @property
+    def is_young(self):
+        """Whether the averages have seen less than five time constants of steps."""
+        return int(self.iterations) < YOUNG * self.ramp_steps
+
+    def average_also(self, statistics):
+        """Names non-trainable variables to average along; before the optimizer is built."""
+        strategy = getattr(self, "_distribution_strategy", None)
+        alone = strategy is None or strategy.num_replicas_in_sync == 1
+        if self.use_ema and not self.built and alone and keras.backend.backend() != "jax":
+            self._statistics = tuple(statistics)
+
+    def averages(self):
+        """Pairs of a variable of the model and its average; none before the first step."""
+        if not self.use_ema or not self.built or not int(self.iterations):
+            return []
+        weights = zip(self._trainable_variables, self._model_variables_moving_average)
+        return [*weights, *zip(self._statistics, self._statistics_average)]
+
+    def build(self, variables):
+        new = not self.built
+        super().build(variables)
+        if new and self._statistics:
+            self._statistics_average = self.add_optimizer_variables(self._statistics, "average")
+
+    def _update_model_variables_moving_average(self, trainable_variables):
+        if not self.use_ema:
+            return
+        steps = ops.cast(self.iterations, "float32")
+        momentum = self.ema_momentum * (1.0 - ops.exp(-steps / self.ramp_steps))
+        pairs = zip(trainable_variables, self._model_variables_moving_average)
+        for variable, average in (*pairs, *zip(self._statistics, self._statistics_average)):
+            share = ops.cast(momentum, average.dtype)
+            average.assign(share * average + (1.0 - share) * variable)
+
+    def finalize_variable_values(self, var_list):
+        super().finalize_variable_values(var_list)
+        if self.use_ema:
+            for variable, average in zip(self._statistics, self._statistics_average):
+                variable.assign(average)
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
-class ConvMuon(keras.optimizers.Muon):
+class AdamW(RampedAverage, keras.optimizers.AdamW):
+    """`keras.optimizers.AdamW` whose averaged weights (`use_ema=True`) suit short runs too: their
+    momentum rises from 0, and the statistics of normalizations are averaged alike.
+
+    >>> AdamW(0.001, use_ema=True, ema_momentum=0.99).ramp_steps
+    100.0
+    """
+
+
+@keras.saving.register_keras_serializable(package="keras_detblocks")
+class ConvMuon(RampedAverage, keras.optimizers.Muon):
     """`keras.optimizers.Muon` that orthogonalises the updates of convolution kernels too, which
     Keras' own leaves to AdamW.
 
@@ -22,7 +96,8 @@ class ConvMuon(keras.optimizers.Muon):
 
     From scratch this learns in a third to a half of AdamW's steps. Its own cost grows with the cube
     of the layers' widths and not with the batch: a tenth of a step for nets of 100 channels, but
-    more than the step itself for nets of 800 at small batches.
+    more than the step itself for nets of 800 at small batches. Averaged weights are `AdamW`'s of
+    this package: their momentum rises.
 
     Args:
         learning_rate: as AdamW's.

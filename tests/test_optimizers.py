@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from toy import toy_detector
 
-from keras_detblocks import Conv2D, ConvMuon, conv_groups, training
+from keras_detblocks import AdamW, Conv2D, ConvMuon, conv_groups, training
+from keras_detblocks.training import ema
 
 RATE, DECAY = 0.1, 0.02
 
@@ -82,3 +83,65 @@ def test_predictors_biases_and_normalisation_take_adamw_steps_in_a_loaded_model_
 def test_an_unknown_optimizer_is_refused():
     with pytest.raises(ValueError, match="must be one of muon, adamw. Received: optimizer='sgd'"):
         training.compile_detector(toy_detector(), optimizer="sgd")
+
+
+@pytest.mark.parametrize("make", [AdamW, ConvMuon])
+def test_the_momentum_of_the_average_rises(make):
+    """Step n counts `d * (1 - exp(-n / tau))` of the average before it; tau is 1 / (1 - d)."""
+    optimizer = make(0.1, use_ema=True, ema_momentum=0.8)
+    variable, expected = keras.Variable([1.0, -2.0]), None
+    for n, gradient in enumerate(_random(6, 2)):
+        optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+        share = 0.8 * (1 - np.exp(-n / 5))
+        before = 0.0 if expected is None else expected
+        expected = share * before + (1 - share) * variable.numpy()
+    ((averaged, average),) = optimizer.averages()
+    assert averaged is variable
+    np.testing.assert_allclose(average.numpy(), expected, rtol=1e-5)
+    assert np.abs(expected - variable.numpy()).max() > 0.01
+
+
+def test_statistics_are_averaged_with_the_weights_and_travel(tmp_path):
+    model = toy_detector()
+    training.compile_detector(model, ema=0.9)
+    x, y = toy_batch(4)
+    for _ in range(3):
+        model.train_on_batch(x, y)
+    statistics = [v for v in model.non_trainable_variables if v.path.endswith("moving_mean")]
+    raw = [v.numpy() for v in statistics]
+    with training.averaged(model):
+        inside = [v.numpy() for v in statistics]
+    assert any(np.abs(a - b).max() > 1e-5 for a, b in zip(raw, inside))
+    assert all(np.array_equal(a, v.numpy()) for a, v in zip(raw, statistics))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    pairs = zip(model.optimizer.averages(), loaded.optimizer.averages(), strict=True)
+    assert all(np.array_equal(a.numpy(), b.numpy()) for (_, a), (_, b) in pairs)
+    model.optimizer.finalize_variable_values(model.trainable_variables)  # as at the end of `fit`
+    assert all(np.array_equal(a, v.numpy()) for a, v in zip(inside, statistics))
+
+
+def test_the_better_weights_are_judged_while_the_average_is_young():
+    class Result:
+        def __init__(self, ap):
+            self.ap = ap
+
+    model = toy_detector()
+    training.compile_detector(model, ema=0.5)
+    x, y = toy_batch(4)
+    model.train_on_batch(x, y)
+    model.train_on_batch(x, y)
+    variable = model.trainable_variables[0]
+    raw = variable.numpy()
+
+    def prefer(wanted):
+        return lambda m: Result(float(np.array_equal(variable.numpy(), raw) == wanted))
+
+    assert [ema.judged(model, prefer(wanted))[1] for wanted in (True, False)] == [False, True]
+    model.optimizer.iterations.assign(10)  # five time constants of 1 / (1 - 0.5) steps
+    assert ema.judged(model, prefer(True))[1] is True
+    kept = ema.RawWeights()
+    kept.pairs = [(variable, raw)]
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    assert ema.keep_better(model, prefer(True), kept)[1] is False
+    np.testing.assert_array_equal(variable.numpy(), raw)

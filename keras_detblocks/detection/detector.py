@@ -261,6 +261,12 @@ class Detector(keras.Model):
         }
         super().compile(optimizer=optimizer, **kwargs)
         optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        if hasattr(optimizer, "average_also"):
+            optimizer.average_also(
+                v
+                for v in self.non_trainable_variables
+                if v.path.endswith(("/moving_mean", "/moving_variance"))
+            )
         if getattr(optimizer, "weight_decay", None) and not optimizer.built:
             optimizer.exclude_from_weight_decay(
                 var_list=[v for v in self.trainable_variables if len(v.shape) <= 1]

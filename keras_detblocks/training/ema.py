@@ -1,6 +1,9 @@
-"""The exponential moving average of the weights, which the optimizer keeps in the training step."""
+"""The exponential moving averages of weights and statistics, which the optimizer keeps in the
+training step, and which of the two, averaged or raw, is judged."""
 
 import contextlib
+
+import keras
 
 
 @contextlib.contextmanager
@@ -9,26 +12,74 @@ def averaged(model):
 
     For callbacks: when `fit` ends, Keras leaves the averaged weights in the model by itself.
     """
-    kept = [variable.numpy() for variable in model.trainable_variables]
-    _assign(model, [average.numpy() for average in _averages(model)])
+    with _exchanged([(variable, average.numpy()) for variable, average in _pairs(model)]):
+        yield
+
+
+@contextlib.contextmanager
+def _exchanged(pairs):
+    """Within it the variables have the values that they are paired with."""
+    kept = [(variable, variable.numpy()) for variable, _ in pairs]
+    _assign(pairs)
     try:
         yield
     finally:
-        _assign(model, kept)
+        _assign(kept)
 
 
-def _averages(model):
-    optimizer = getattr(
-        model.optimizer, "inner_optimizer", model.optimizer
-    )  # loss scaling of mixed precision wraps it
-    averages = (
-        getattr(optimizer, "_model_variables_moving_average", None) if optimizer.use_ema else None
-    )
-    if not averages or not int(optimizer.iterations):
-        return model.trainable_variables  # no step yet, or no averaging
-    return averages
-
-
-def _assign(model, values):
-    for variable, value in zip(model.trainable_variables, values):
+def _assign(pairs):
+    for variable, value in pairs:
         variable.assign(value)
+
+
+def _optimizer(model):
+    """The optimizer itself, which the loss scaling of mixed precision wraps."""
+    return getattr(model.optimizer, "inner_optimizer", model.optimizer)
+
+
+def _pairs(model):
+    """`(variable, average)`; none before the first step and without averages."""
+    optimizer = _optimizer(model)
+    if hasattr(optimizer, "averages"):
+        return optimizer.averages()
+    if not optimizer.use_ema or not int(optimizer.iterations):
+        return []
+    return list(zip(model.trainable_variables, optimizer._model_variables_moving_average))
+
+
+class RawWeights(keras.callbacks.Callback):
+    """Keeps the weights of training at the end of `fit`, where Keras puts the averages in their
+    place, if those are so young that the raw weights may be better: `pairs`, else none."""
+
+    pairs = ()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.model.stop_training and _is_young(self.model):
+            self.pairs = [(variable, variable.numpy()) for variable, _ in _pairs(self.model)]
+
+
+def _is_young(model):
+    return getattr(_optimizer(model), "is_young", False)
+
+
+def judged(model, evaluate):
+    """`(result, averaged)` in a run: of the averaged weights, or of the raw ones where those are
+    better and the average is young. `evaluate(model)` returns what has an `ap`."""
+    pairs = _pairs(model)
+    with _exchanged([(variable, average.numpy()) for variable, average in pairs]):
+        result = evaluate(model)
+    raw = evaluate(model) if pairs and _is_young(model) else None
+    return (raw, False) if raw is not None and raw.ap > result.ap else (result, bool(pairs))
+
+
+def keep_better(model, evaluate, raw):
+    """As `judged`, after a run: the model has its averages, `raw.pairs` the others; it keeps the
+    better ones."""
+    result = evaluate(model)
+    if raw.pairs:
+        with _exchanged(raw.pairs):
+            other = evaluate(model)
+        if other.ap > result.ap:
+            _assign(raw.pairs)
+            return other, False
+    return result, bool(_optimizer(model).use_ema)

@@ -6,9 +6,9 @@ import json
 import keras
 
 from ..data import pipeline
-from ..optimizers import ConvMuon, conv_groups
+from ..optimizers import AdamW, ConvMuon, conv_groups
 from .callbacks import Budget, Milestones, ProgressBar, StepLog, tensorboard_writer
-from .ema import averaged
+from .ema import RawWeights, judged, keep_better
 from .evaluate import evaluate_ap
 from .state import Checkpoint, prepare_folder, save_model, write_json
 
@@ -56,7 +56,9 @@ def train(
             where layers are wide).
         learning_rate: at its peak; `None` for the optimizer's own in `LEARNING_RATES`.
         weight_decay: normalisation and biases are not decayed.
-        ema: momentum of the averaged weights, which are evaluated and saved; 0 for none.
+        ema: momentum of the averaged weights, which it reaches over `5 / (1 - ema)` steps; 0 for
+            none. They are evaluated and saved; in a run of fewer steps the weights of training
+            are, where their validation AP is higher.
         warmup_steps: of the learning rate.
         augment: passed to `data.pipeline`.
         evaluations: number of equal parts of the budget after each of which COCO AP is measured.
@@ -71,7 +73,7 @@ def train(
         console: a `rich.console.Console`.
 
     Returns:
-        `(detector, history)`: the detector with averaged weights, and the history as in
+        `(detector, history)`: the detector with averaged (see `ema`) weights, and the history as in
         `history.json`.
 
     Raises:
@@ -148,12 +150,13 @@ def train(
             console.print(_so_far(budget, history))
         keep()
 
-    progress_bar = ProgressBar(budget, history, console)
+    progress_bar, raw = ProgressBar(budget, history, console), RawWeights()
     callbacks = [
         budget,
         StepLog(budget, history, writer),
         Milestones(budget, 2 * evaluations, milestone),
         progress_bar,
+        raw,
     ]
     try:
         with (
@@ -173,7 +176,7 @@ def train(
             console.print(f"Stopped after step {budget.step}; the run can be resumed from there.")
         raise
     if validation_set is not None:
-        _record_ap(model, validation_set, budget, history, writer, console, final=True)
+        _record_ap(model, validation_set, budget, history, writer, console, raw)
     _leave_results(model, history, out)
     checkpoint.remove()  # last: a run killed before this line can still be resumed
     return model, history
@@ -283,7 +286,7 @@ def compile_detector(
         "ema_momentum": ema or 0.99,
     }
     if optimizer == "adamw":
-        model.compile(keras.optimizers.AdamW(learning_rate, **common), **kwargs)
+        model.compile(AdamW(learning_rate, **common), **kwargs)
     else:
         model.compile(
             ConvMuon(
@@ -301,17 +304,20 @@ def _check_optimizer(optimizer):
         )
 
 
-def _record_ap(model, dataset, budget, history, writer, console, final=False):
-    if final:
-        result = evaluate_ap(model, dataset)
-    else:
-        with averaged(model):
-            result = evaluate_ap(model, dataset)
+def _record_ap(model, dataset, budget, history, writer, console, raw=None):
+    """Measures validation AP; after the run `raw` has the weights that may replace the averages."""
+
+    def evaluate(model):
+        return evaluate_ap(model, dataset)
+
+    result, averaged = judged(model, evaluate) if raw is None else keep_better(model, evaluate, raw)
     numbers = {key: float(value) for key, value in result.numbers.items()}
-    history["ap"].append({"step": budget.step, "seconds": round(budget.seconds, 2), **numbers})
+    row = {"step": budget.step, "seconds": round(budget.seconds, 2), "averaged": averaged}
+    history["ap"].append({**row, **numbers})
     writer({f"validation/{key}": value for key, value in numbers.items()}, budget.step)
     console.print(
-        f"{_so_far(budget, history)}  validation AP {numbers['AP']:.3f}  AP50 {numbers['AP50']:.3f}"
+        f"{_so_far(budget, history)}  validation AP {numbers['AP']:.3f}  AP50 "
+        f"{numbers['AP50']:.3f}{'' if averaged else '  (weights not averaged)'}"
     )
 
 

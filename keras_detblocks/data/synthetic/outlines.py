@@ -409,10 +409,10 @@ TURNING = {
     "burst": functools.partial(star, points=16, depth=0.75),
     "disc": lambda rng: [fill(disc())],
     **{f.__name__: f for f in (
-        blob, rough, cell, nucleus, ring, target, crescent, sector, half_disc, bar, frame, lattice,
-        cross, arrow, heart, drop, hook, bracket, tee, chevron, gear, spiral, wave, zigzag,
-        worm, capsule, bean, dumbbell, flower, cluster, snowflake, gasket, fish, beetle, butterfly, key, leaf,
-        plane, tool)},
+        blob, rough, cell, nucleus, ring, target, crescent, sector, half_disc, bar, frame,
+        lattice, cross, arrow, heart, drop, hook, bracket, tee, chevron, gear, spiral, wave,
+        zigzag, worm, capsule, bean, dumbbell, flower, cluster, snowflake, gasket, fish, beetle,
+        butterfly, key, leaf, plane, tool)},
     **{f"atom{a}_{b}": functools.partial(atom, frequencies=(a, b), share=share) for a, b, share in (
         (2, 3, 0.5), (2, 5, 0.5), (2, 9, 0.4), (2, 15, 0.3), (3, 4, 0.8), (3, 7, 0.5),
         (3, 11, 0.4), (3, 17, 0.3), (4, 5, 0.8), (4, 9, 0.5), (4, 13, 0.4), (5, 6, 0.8),
