@@ -60,7 +60,8 @@ def add_options(parser):
         type=pathlib.Path,
         default=None,
         help="a trained .keras detector to train on from: its parts and weights; classes of other "
-        "names start new",
+        "names start new. Without it the compact backbone starts from the weights that ship with "
+        "the package, and the default neck and head too; 'none' trains from scratch",
     )
     parser.add_argument("--seed", type=int, default=0)
     shared.add_detector(parser, _defaults())
@@ -75,6 +76,7 @@ def _defaults():
 def run(options):
     from .. import data, training
     from ..detection.build import build_detector
+    from ..detection.start import start_weights
 
     model = shared.detector_options(options)
     _check_start(options, model)
@@ -82,9 +84,12 @@ def run(options):
     minutes = 30.0 if options.minutes is None and options.epochs is None else options.minutes
 
     def build():
-        if options.start is not None:
+        if _is_file(options.start):
             return shared.open_model(options.start).with_classes(train_set.class_names)
-        return build_detector(train_set.class_names, **asdict(model))
+        detector = build_detector(train_set.class_names, **asdict(model))
+        if options.start is None:
+            _say_start(start_weights(detector))
+        return detector
 
     try:
         training.train(
@@ -120,9 +125,24 @@ def run(options):
     )
 
 
+def _is_file(start):
+    """Whether `--start` names a detector, not 'none'."""
+    return start is not None and str(start) != "none"
+
+
+def _say_start(parts):
+    if parts:
+        print(
+            f"Starts from the shipped weights, learned from synthetic pictures: {', '.join(parts)} "
+            "(--start none: from scratch)."
+        )
+    else:
+        print("Starts from scratch: the shipped weights are of the compact backbone.")
+
+
 def _check_start(options, model):
     """With a detector to start from, its parts are settled."""
-    if options.start is None:
+    if not _is_file(options.start):
         return
     given = [
         shared.DETECTOR_FLAGS.get(field, f"--{field}")

@@ -83,7 +83,7 @@ def save_start(detector, path, metadata=None):
         for variable in variables:
             name, value = _name(detector, variable), ops.convert_to_numpy(variable)
             value = value[..., number : number + 1] if name.startswith(_CLASSIFIER) else value
-            tensors[name] = np.ascontiguousarray(value, "float16")
+            tensors[name] = np.array(value, "float16", order="C")
     save_file(tensors, str(path), metadata)
 
 

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_detblocks import data, training
 from keras_detblocks.cli import main
 from keras_detblocks.detection.build import build_detector
+from keras_detblocks.detection.start import start_weights
 from keras_detblocks.export import open_exported
 
 DEMO = "demo --minutes 0.2 --train-images 64 --val-images 12 --size 96 --filters 16"
@@ -169,6 +171,36 @@ def test_pictures_of_a_coco_file_elsewhere(tmp_path, capsys):
     assert "--images FOLDER" in capsys.readouterr().err
     assert main(["check", str(tmp_path / "labels.json"), "--images", str(tmp_path / "far")]) == 0
     assert "1 images" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "same"),
+    [
+        ([], "backbone, neck, head (--start none", True),
+        (["--neck", "panet"], "pictures: backbone (--start none", True),
+        (["--backbone", "regnety002"], "Starts from scratch", False),
+        (["--start", "none"], "", False),
+    ],
+)
+def test_training_starts_from_the_shipped_weights(
+    arguments, said, same, monkeypatch, tmp_path, capsys
+):
+    """And says so in one line."""
+    folder, built = data.write_digits(tmp_path / "digits", 1, 1, 96), []
+    monkeypatch.setattr(training, "train", lambda build, *args, **kwargs: built.append(build()))
+    options = ["--out", str(tmp_path / "run"), "--size", "64"]
+    assert main(["train", str(folder), *options, *arguments]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Starts")]
+    assert len(lines) == (1 if said else 0) and said in "".join(lines)
+    (detector,) = built
+    other = build_detector(detector.class_names, (64, 64))
+    start_weights(other)
+    gammas = [
+        next(v.numpy() for v in each.weights if v.path == "stem_bn/gamma")
+        for each in (detector, other)
+    ]
+    shapes = gammas[0].shape == gammas[1].shape
+    assert (shapes and np.array_equal(*gammas)) == same
 
 
 @pytest.mark.slow
