@@ -4,7 +4,7 @@ which step."""
 import keras
 import numpy as np
 import pytest
-from toy import toy_detector
+from toy import toy_batch, toy_detector
 
 from keras_detblocks import AdamW, Conv2D, ConvMuon, conv_groups, training
 from keras_detblocks.training import ema

@@ -1,4 +1,5 @@
-"""Synthetic pictures: seeded, labelled where something is seen, of every class, and read by the reader."""
+"""Synthetic pictures: seeded, labelled where something is seen, of every class, and read by the
+reader."""
 
 import sys
 

@@ -1,4 +1,5 @@
-"""The start: which parts of which detectors it fits, what it leaves alone, and the file that ships."""
+"""The start: which parts of which detectors it fits, what it leaves alone, and the file that
+ships."""
 
 import keras
 import numpy as np

@@ -1,4 +1,5 @@
-"""The start's training, tiny, on JAX in a process of its own: it learns nothing, and leaves its file and log."""
+"""The start's training, tiny, on JAX in a process of its own: it learns nothing, and leaves its
+file and log."""
 
 import json
 import os
