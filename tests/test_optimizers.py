@@ -139,7 +139,7 @@ def test_the_better_weights_are_judged_while_the_average_is_young(trained):
         return lambda m: Result(float(np.array_equal(variable.numpy(), raw) == wanted))
 
     assert [ema.judged(model, prefer(wanted))[1] for wanted in (True, False)] == [False, True]
-    model.optimizer.iterations.assign(50)  # five time constants of 1 / (1 - 0.9) steps
+    model.optimizer.iterations.assign(51)  # over five time constants of 1 / (1 - 0.9) steps
     assert ema.judged(model, prefer(True))[1] is True
     kept = ema.RawWeights()
     kept.pairs = [(variable, raw)]
