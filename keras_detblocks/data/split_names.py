@@ -16,7 +16,7 @@ _WORDS = re.compile(
 
 def of_folder(path, root):
     """The split that a file belongs to by a folder between `root` and it; None for none."""
-    inside = os.path.relpath(os.path.dirname(path), root)
+    inside = os.path.relpath(os.path.dirname(path) or ".", root or ".")
     for part in inside.split(os.sep):
         if part.lower() in NAMES:
             return part

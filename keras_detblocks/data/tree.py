@@ -63,7 +63,9 @@ class Tree:
         """The finder of picture files: in `images` first, then in the folders named, then below the
         data set's own folder. Beside a single file only the usual folders are searched through."""
         given = [self.images] if self.images else []
-        usual = [f"{self.root}/{part}" for part in ("images", "JPEGImages", "data", "imgs")]
+        usual = [
+            f"{self.root}/{part}" for part in ("images", "JPEGImages", "data", "imgs", "media")
+        ]
         below = [f for f in usual if os.path.isdir(f)] if self.is_file else [self.root]
         return Pictures([*given, *folders], [*given, *below])
 

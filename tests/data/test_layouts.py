@@ -306,6 +306,28 @@ def test_layout(tmp_path, name):
         assert not skipped, dataset.skipped
 
 
+@pytest.mark.parametrize("name", ["ultralytics", "voc", "fiftyone coco", "csv", "labelme apart"])
+def test_paths_relative_to_the_folder_one_is_in(tmp_path, monkeypatch, name):
+    make, expected = LAYOUTS[name]
+    make(tmp_path / "set")
+    for folder, path in ((tmp_path, "set/"), (tmp_path / "set", ".")):
+        monkeypatch.chdir(folder)
+        for split, names in zip(expected, ("a", "b") if len(expected) == 2 else ("ab",)):
+            makers.check(data.load(path, split), names)
+
+
+def test_single_files_in_the_folder_one_is_in(tmp_path, monkeypatch):
+    for make, file in (
+        (_fiftyone_coco, "labels.json"),
+        (_csv, "labels.csv"),
+        (_cvat_xml, "annotations.xml"),
+        (_label_studio_json, "export.json"),
+    ):
+        make(tmp_path / file[:-4])
+        monkeypatch.chdir(tmp_path / file[:-4])
+        makers.check(data.load(file))
+
+
 def test_yolo_file_itself_and_its_empty_missing_and_wrong_lines(tmp_path):
     yaml = _ultralytics(tmp_path)
     put(tmp_path / "labels/train/a.txt", "0 .5 .5 .2 .2\n7 .5 .5 .2 .2\nx 1\n0 900 400 20 20\n\n")
