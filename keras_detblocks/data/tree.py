@@ -7,6 +7,8 @@ from functools import cached_property
 from .parse import json_head
 from .pictures import Pictures, is_picture, walk
 
+_PICTURE_FOLDERS = ("images", "JPEGImages", "data", "imgs", "media")
+
 
 class Tree:
     """A path that may hold a data set: one file, or a folder and all below it.
