@@ -15,9 +15,20 @@ def add_options(parser):
 
 
 def run(options):
-    parts = datasets.all_parts(options, options.split)
+    from ..data import DatasetError
+
+    found, errors = [], {}
+    for split in [options.split] if options.split else datasets.names(options):
+        try:
+            part = datasets.read(options, split)
+        except DatasetError as error:  # the other splits are looked at all the same
+            errors[split] = error
+            found.append({"split": split, "error": str(error)})
+            continue
+        found.append({"split": split, **part.summary()})
+        if not options.json:
+            print(part.describe())
     if options.json:
-        print(json.dumps([{"split": s, **part.summary()} for s, part in parts.items()], indent=1))
-        return
-    for part in parts.values():
-        print(part.describe())
+        print(json.dumps(found, indent=1))
+    if errors:
+        raise DatasetError(" ".join(str(error) for error in errors.values()))

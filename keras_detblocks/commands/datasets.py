@@ -63,7 +63,9 @@ def names(options, path=None):
     """Names of the splits."""
     from .. import data
 
-    return data.splits(options.data if path is None else path, options.layout)
+    if path is not None:
+        return data.splits(path, options.layout)
+    return data.splits(options.data, options.layout, options.images)
 
 
 def all_parts(options, split=None, **limits):

@@ -3,8 +3,6 @@
 import zlib
 from dataclasses import replace
 
-import numpy as np
-
 from .errors import DatasetError
 
 
@@ -42,32 +40,31 @@ def hold_out(dataset, fraction, seed=0):
 def _chosen(records, num_classes, fraction, wanted, seed):
     """Places of the pictures that are held out."""
     order = sorted(range(len(records)), key=lambda i: _draw(records[i], seed))
-    pictures = [[i for i in order if c in records[i].labels] for c in range(num_classes)]
-    chosen, settled = set(), set()
-    for of_class in sorted((p for p in pictures if p), key=len):
-        quota = min(round(fraction * len(of_class)), len(of_class) - 1)
-        missing = quota - len(chosen.intersection(of_class))
-        free = [i for i in of_class if i not in chosen and i not in settled]
-        take = free[: max(0, min(missing, wanted - len(chosen)))]
-        chosen.update(take)
-        settled.update(of_class)
-    free = [i for i in order if i not in chosen]
-    # Pictures without objects first: those with objects have had their share.
-    free.sort(key=lambda i: len(records[i].labels) > 0)
-    empty = [i for i in free if len(records[i].labels) == 0]
-    share = min(round(fraction * len(empty)), max(0, wanted - len(chosen)))
-    chosen.update(empty[:share])
-    others = [i for i in free if i not in chosen and _spared(records[i], pictures, chosen)]
-    chosen.update(others[: max(0, wanted - len(chosen))])
+    classes = [sorted(set(record.labels.tolist())) for record in records]
+    pictures = [[] for _ in range(num_classes)]
+    for i in order:
+        for label in classes[i]:
+            pictures[label].append(i)
+    left = [len(each) for each in pictures]  # pictures of each class that stay for training
+    chosen = set()
+
+    def take(candidates, count):
+        for i in candidates:
+            if count <= 0 or len(chosen) >= wanted:
+                return
+            if i not in chosen and all(left[label] > 1 for label in classes[i]):
+                chosen.add(i)
+                count -= 1
+                for label in classes[i]:
+                    left[label] -= 1
+
+    for label in sorted(range(num_classes), key=lambda k: len(pictures[k])):
+        held = len(pictures[label]) - left[label]
+        take(pictures[label], round(fraction * len(pictures[label])) - held)
+    empty = [i for i in order if not classes[i]]
+    take(empty, round(fraction * len(empty)))
+    take(order, wanted)
     return chosen
-
-
-def _spared(record, pictures, chosen):
-    """Whether every class of a picture has another one left for training."""
-    return all(
-        sum(i not in chosen for i in pictures[c]) > 1
-        for c in set(np.asarray(record.labels).tolist())
-    )
 
 
 def _draw(record, seed):

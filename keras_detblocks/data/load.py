@@ -15,10 +15,10 @@ from .tree import Tree
 LAYOUTS = (coco, voc, yolo, cvat, label_studio, createml, labelme, csv)
 
 
-def splits(path, layout=None):
+def splits(path, layout=None, images=None):
     """Names of the splits that a data set holds, such as `("train", "val")`; `(None,)` where it is
-    not split."""
-    return tuple(_readers(Tree(path), layout)[0])
+    not split. `layout` and `images` as in `load`."""
+    return tuple(_readers(Tree(path, _folder(images)), layout)[0])
 
 
 def load(path, split=None, images=None, exif="evidence", layout=None, **limits):

@@ -39,6 +39,16 @@ def test_check_as_json(folder, capsys):
     assert val["account"][0]["kind"] == "repaired" and val["account"][0]["count"] == 1
 
 
+def test_check_of_a_split_that_cannot_be_used(folder, capsys):
+    (folder / "train/a.png").unlink()
+    assert main(["check", str(folder)]) == 2
+    printed = capsys.readouterr()
+    assert "1 images" in printed.out and "--images FOLDER" in printed.err
+    assert main(["check", str(folder), "--json"]) == 2
+    train, val = json.loads(capsys.readouterr().out)
+    assert "found none of 1" in train["error"] and val["images"] == 1
+
+
 def test_check_of_every_layout_goes_by_evidence(tmp_path, capsys):
     picture(tmp_path / "images/a.png")
     put(tmp_path / "labels/a.txt", yolo("a"))

@@ -369,6 +369,28 @@ def test_yolo_without_a_usable_yaml_goes_by_its_folders(tmp_path, deep):
         data.load(tmp_path / "data.yaml")
 
 
+def test_yolo_splits_that_are_not_there_and_pictures_elsewhere(tmp_path):
+    """Roboflow names a test split that it does not write; labels may come without pictures."""
+    _roboflow_yolo(tmp_path / "set")
+    yaml = tmp_path / "set/data.yaml"
+    put(yaml, yaml.read_text() + "test: ../test/images\nroboflow:\n  version: 1\n")
+    assert data.splits(tmp_path / "set") == ("train", "val")
+    dataset = data.load(tmp_path / "set", "train")
+    makers.check(dataset, "a")
+    assert dataset.skipped.of("assumed") == {"split whose pictures are not there": 1}
+    for name, split in (("a", "train"), ("b", "valid")):
+        (tmp_path / f"set/{split}/images/{name}.png").unlink()
+        picture(tmp_path / f"far/{name}.png")
+    with pytest.raises(data.DatasetError):
+        data.load(tmp_path / "set", "train")
+    for split, name in (("train", "a"), ("val", "b")):
+        makers.check(data.load(tmp_path / "set", split, images=tmp_path / "far"), name)
+    yaml.unlink()
+    put(tmp_path / "set/classes.txt", "cat\ndog\n")
+    assert data.splits(tmp_path / "set", images=tmp_path / "far") == (None,)
+    makers.check(data.load(tmp_path / "set", images=tmp_path / "far"))
+
+
 def test_yolo_names_that_stand_twice(tmp_path):
     yaml = _ultralytics(tmp_path)
     put(yaml, yaml.read_text().replace("[cat, dog]", "[cat, cat]"))

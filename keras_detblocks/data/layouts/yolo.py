@@ -32,17 +32,21 @@ def find(tree):
     if tree.is_file or not _has_labels(tree):
         return {}
     parts = {}
-    for path in tree.picture_files:
-        parts.setdefault(split_names.of_folder(path, tree.root), []).append(path)
+    root = tree.images or tree.root
+    for path in _all_pictures(tree):
+        parts.setdefault(split_names.of_folder(path, root), []).append(path)
     return {s: partial(read, tree, s, part, None) for s, part in parts.items()}
+
+
+def _all_pictures(tree):
+    """Of the data set's folder, or of the one that is named for them."""
+    return list(walk_pictures([tree.images])) if tree.images else tree.picture_files
 
 
 def _has_labels(tree):
     """A text file of label lines that has a picture, or stands in a folder called labels."""
     texts = [p for p in tree.of(".txt") if os.path.basename(p).lower() not in _NOT_LABELS]
-    if not texts or not tree.picture_files:
-        return False
-    stems = {split_suffix(os.path.basename(path))[0] for path in tree.picture_files}
+    stems = {split_suffix(os.path.basename(path))[0] for path in _all_pictures(tree)}
     for path in texts[:: max(1, len(texts) // _LOOKED_AT)]:
         of_picture = os.path.splitext(os.path.basename(path))[0] in stems
         first = next((line for line in read_head(path, 4096).splitlines() if line.strip()), "")
@@ -63,19 +67,35 @@ def read(tree, split, where, config):
     root = config.root if config else tree.root
     source = f"{config.path if config else root} ({split or 'all'})"
     found = Annotations([], Objects(), [], [], tree.pictures("", root), source, shares=True)
-    pictures = _listed(found, where, root)
+    labels = _Labels(tree)
+    if tree.images and config:
+        pictures = [path for path in _all_pictures(tree) if _is_of(labels.of(path), split, root)]
+    else:
+        pictures = _listed(found, where, root)
     names = list(config.names) if config else _names(tree)
+    for missing in config.missing if config else ():
+        found.skipped.add("split whose pictures are not there", missing, ASSUMED)
     if config is None:
         for path in tree.of(".yaml", ".yml"):
             reason = "YAML file without names and paths of splits, or that does not parse"
             found.skipped.add(reason, path)
-    highest = _read_all(found, pictures, tree, names, config.keypoints if config else 0)
+    highest = _read_all(found, pictures, labels, names, config.keypoints if config else 0)
     if not names:
         names = [str(k) for k in range(highest + 1)] or ["0"]
         found.skipped.add("classes without names (numbers are taken)", f"0 to {highest}", ASSUMED)
     found.class_names, found.category_ids = names, list(range(len(names)))
     note_alike(names, found.skipped)
     return found
+
+
+def _is_of(text_file, split, root):
+    """Whether a label file belongs to a split by its folder, or to none."""
+    if text_file is None:
+        return False
+    folder = split_names.of_folder(text_file, root)
+    aliases = (split_names.TRAINING, split_names.VALIDATION, split_names.TEST)
+    alike = next((a for a in aliases if str(split).lower() in a), (str(split).lower(),))
+    return folder is None or folder.lower() in alike
 
 
 def _names(tree):
@@ -120,9 +140,8 @@ def _of_list(found, path, root):
     return pictures
 
 
-def _read_all(found, pictures, tree, names, keypoints):
+def _read_all(found, pictures, labels, names, keypoints):
     """Fills images and objects; returns the largest class number."""
-    labels = _Labels(tree)
     highest = -1
     for path in pictures:
         owner = len(found.images)
@@ -142,9 +161,7 @@ class _Labels:
     """Finds the label file of a picture: its own folder, or the folder labels beside images."""
 
     def __init__(self, tree):
-        texts = tree.of(".txt")
-        if tree.is_file:
-            texts = []
+        texts = [] if tree.is_file else tree.of(".txt")
         self.known = set(texts)
         self.by_stem = {}
         for path in texts:

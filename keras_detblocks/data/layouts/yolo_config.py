@@ -14,13 +14,15 @@ _OTHERS = ("path", "names", "nc", "download", "kpt_shape", "flip_idx", "roboflow
 
 @dataclass
 class Config:
-    """`names` by class number, `splits`: name -> paths, `keypoints`: numbers behind a box."""
+    """`names` by class number, `splits`: name -> paths, `keypoints`: numbers behind a box,
+    `missing`: splits whose paths are not there while others are."""
 
     path: str
     root: str
     names: list
     splits: dict
     keypoints: int
+    missing: list
 
 
 def read_config(tree):
@@ -56,11 +58,13 @@ def _config(path):
     folder = os.path.dirname(path)
     roots = _roots(folder, content.get("path"))
     parts = {str(s): _paths(v, roots, str(s)) for s, v in content.items() if _is_split(s, v)}
-    known = split_names.NAMES
-    parts = {s: p for s, p in parts.items() if s.lower() in known or all(map(os.path.exists, p))}
-    if not names or not parts:
+    there = {s: p for s, p in parts.items() if any(map(os.path.exists, p))}
+    named = {s: p for s, p in parts.items() if s.lower() in split_names.NAMES}
+    if not names or not (there or named):
         return None
-    return Config(path, roots[0], names, parts, _keypoints(content.get("kpt_shape")))
+    missing = [f"{s}: {', '.join(p)}" for s, p in named.items() if there and s not in there]
+    keypoints = _keypoints(content.get("kpt_shape"))
+    return Config(path, roots[0], names, there or named, keypoints, missing)
 
 
 def _is_split(name, value):
