@@ -11,6 +11,7 @@ from ..images.files import ImageError
 from ..images.header import check_size, image_header
 from .account import ASSUMED, REPAIRED
 from .errors import DatasetError, PicturesNotFound
+from .pictures import BY_NAME, ELSEWHERE
 
 UNREADABLE = "image missing, truncated or unreadable"
 
@@ -57,10 +58,9 @@ def locate(found, max_pixels):
         DatasetError: none is usable; `PicturesNotFound` where no file is there.
     """
     pictures = Located([], [], [], np.full(len(found.images), -1, "int64"))
-    first, missing, doubled = {}, 0, []
-    for i, image in enumerate(found.images):
-        path = _path(found, image)
-        missing += path is None
+    paths = _paths(found)
+    first, doubled = {}, []
+    for i, (image, path) in enumerate(zip(found.images, paths)):
         if path in first:
             pictures.place_of[i] = first[path]
             doubled.append(f"{path}: {pictures.images[first[path]].image_id}, {image.image_id}")
@@ -69,8 +69,6 @@ def locate(found, max_pixels):
             pictures.images.append(image)
             pictures.paths.append(path)
             pictures.headers.append(header)
-    if missing and missing == len(found.images):
-        _raise_not_found(found)
     reason = "picture entered more than once (the objects of its entries are joined)"
     found.skipped.add_many(reason, len(doubled), iter(doubled), REPAIRED)
     if not pictures.paths:
@@ -82,15 +80,32 @@ def locate(found, max_pixels):
     return pictures
 
 
-def _path(found, image):
-    """Of the picture's file, None where there is none."""
-    path, how = found.pictures.find(image.name, image.near, image.other_name)
+def _paths(found):
+    """Of each annotated picture's file; None where there is none, or where it is a guess that leads
+    two different names to one file."""
+    ways = [found.pictures.find(each.name, each.near, each.other_name) for each in found.images]
+    if ways and all(path is None for path, _ in ways):
+        _raise_not_found(found)
+    guessed = {}
+    for image, (path, how) in zip(found.images, ways):
+        if how in (ELSEWHERE, BY_NAME):
+            guessed.setdefault(path, set()).add(image.name)
+    plain = {path for path, how in ways if how is None and path in guessed}
+    doubtful = {path for path, names in guessed.items() if len(names) > 1 or path in plain}
+    return [_told(found, image, *way, doubtful) for image, way in zip(found.images, ways)]
+
+
+def _told(found, image, path, how, doubtful):
+    """The path, with a line in the account where it is not the one that is written."""
     if path is None:
         found.skipped.add(UNREADABLE, f"{image.name}: no such file")
+    elif how in (ELSEWHERE, BY_NAME) and path in doubtful:
+        reason = "picture whose name leads to the file of another one (left out)"
+        found.skipped.add(reason, f"{image.name}: {path}")
         return None
-    if how:
+    elif how:
         found.skipped.add(how, f"{image.name}: {path}", ASSUMED)
-    return os.path.normpath(path)
+    return path and os.path.normpath(path)
 
 
 def _header(path, max_pixels, skipped):

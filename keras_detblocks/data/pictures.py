@@ -9,6 +9,7 @@ from ..images.files import SUFFIXES
 
 SPELLING = "picture found by another spelling of its name"
 OTHER_SUFFIX = "picture found with another suffix"
+ELSEWHERE = "picture found without the folders that are written before its name"
 BY_NAME = "picture found by its name alone, in another folder than is written"
 # Label Studio puts eight digits before the names of pictures that were uploaded.
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")
@@ -87,10 +88,11 @@ class Pictures:
                     if inside is None:
                         continue
                     if found := self._listing(inside).folded.get(_folded(last)):
-                        return _join(inside, found), SPELLING
+                        return _join(inside, found), ELSEWHERE if k else SPELLING
                     stem, suffix = split_suffix(last)
                     if found := self._listing(inside).stems.get(_folded(stem)):
-                        return _join(inside, found), OTHER_SUFFIX if suffix else SPELLING
+                        how = OTHER_SUFFIX if suffix else SPELLING
+                        return _join(inside, found), ELSEWHERE if k else how
         return None
 
     def _folder_like(self, place, folder):

@@ -267,6 +267,22 @@ def test_a_name_that_several_pictures_have_is_not_guessed(tmp_path):
         data.load(tmp_path)
 
 
+def test_two_names_that_lead_to_one_file_are_left_out(tmp_path):
+    """A folder of folders, flattened: whose is a.png?"""
+    picture(tmp_path / "images/a.png")
+    picture(tmp_path / "images/b.png")
+    content = coco(["a", "a", "b"])
+    for image, name in zip(content["images"], ("x/a.png", "y/a.png", "b.png")):
+        image["file_name"] = name
+    put(tmp_path / "set.json", content)
+    dataset = data.load(tmp_path)
+    makers.check(dataset, "b")
+    assert list(dataset.skipped.of("skipped").values()) == [2]
+    content["images"][0]["file_name"] = "images/a.png"
+    put(tmp_path / "set.json", content)
+    makers.check(data.load(tmp_path))
+
+
 def test_the_first_pictures_missing_does_not_mean_that_all_are(tmp_path):
     content = coco()
     missing = [{"id": 100 + i, "file_name": f"no{i}.png"} for i in range(30)]
