@@ -314,10 +314,13 @@ def test_json_in_any_encoding(tmp_path, encoding):
         ({"size": [30, 40], "counts": [300, 60, 840]}, [10, 0, 12, 30]),
     ],
 )
-def test_outlines_without_a_box(tmp_path, outline, box):
+@pytest.mark.parametrize("written", [None, [], [0, 0, 0, 0], "missing"])
+def test_outlines_without_a_box(tmp_path, outline, box, written):
     content = coco(["a"])
     del content["annotations"][1:]
-    content["annotations"][0].pop("bbox")
+    content["annotations"][0]["bbox"] = written
+    if written == "missing":
+        del content["annotations"][0]["bbox"]
     content["annotations"][0]["segmentation"] = outline
     dataset = _both(tmp_path, content)
     np.testing.assert_array_equal(dataset.records[0].boxes, [box])

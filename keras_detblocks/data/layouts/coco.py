@@ -83,10 +83,17 @@ def _parse(path):
 
 
 def _without_outlines(entry):
-    """Outlines take ten times the memory of boxes; they are kept where there is no box alone."""
-    if "segmentation" in entry and isinstance(entry.get("bbox"), list) and len(entry["bbox"]) == 4:
+    """Outlines take ten times the memory of boxes; they are kept where there is no good box."""
+    box = entry.get("bbox")
+    if "segmentation" in entry and type(box) is list and len(box) == 4 and _has_extent(box):
         del entry["segmentation"]
     return entry
+
+
+def _has_extent(box):
+    _, _, width, height = box
+    plain = type(width) in (int, float) and type(height) in (int, float)
+    return not plain or (width > 0 and height > 0)
 
 
 def _folders(path):
@@ -169,7 +176,8 @@ def _read_objects(found, entries, owners, labels):
                 raise ValueError
             area, number_of = entry.get("area"), entry["id"]
             areas.append(area if type(area) in (int, float) else float("nan"))
-            if owner < 0 or label < 0 or number_of in seen or entry.get("iscrowd"):
+            odd = owner < 0 or label < 0 or entry.get("iscrowd") or "segmentation" in entry
+            if odd or number_of in seen:
                 raise ValueError
             seen[number_of] = len(objects)
         except Exception:  # anything may stand in there; the long way says what
@@ -233,10 +241,13 @@ def _problem(entry, owners, labels):
 def _box(found, entry):
     """xyxy, of the outline where there is no box."""
     box = numbers(entry.get("bbox"), 4)
-    if box is None:
+    around = None
+    if box is None or min(box[2:]) <= 0:
+        around = outline_box(entry.get("segmentation"))
+    if around is not None:
         reason = "annotation without a bbox (taken around its outline)"
         found.skipped.add(reason, f"annotation {entry.get('id')}", REPAIRED)
-        return outline_box(entry["segmentation"])
+        return around
     if any(isinstance(v, str) for v in (*entry["bbox"], entry["image_id"], entry["category_id"])):
         found.skipped.add(_TEXT, _short(entry), REPAIRED)
     x, y, width, height = box
