@@ -115,10 +115,10 @@ def run(options):
             },
         )
     except KeyboardInterrupt:
+        datasets.write_down(options, validation_set)
         print("--resume continues the run.")
         raise
-    finally:
-        datasets.write_down(options, validation_set)
+    datasets.write_down(options, validation_set)
     print(
         f"Wrote {options.out}/detector.keras, history.json, learning_curve.png and logs/ "
         f"(tensorboard --logdir {options.out})"
