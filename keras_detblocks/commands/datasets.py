@@ -19,7 +19,7 @@ def add_reading(parser):
         "boxes that leave the frame of the one or the other (default: %(default)s)",
     )
     parser.add_argument(
-        "--layout", default=None, help="name of the layout to read, where a folder holds several"
+        "--layout", default=None, help="layout to read, such as coco, where a folder holds several"
     )
 
 

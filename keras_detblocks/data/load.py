@@ -32,7 +32,7 @@ def load(path, split=None, images=None, exif="evidence", layout=None, **limits):
         images: folder of the pictures, where they do not lie beside the annotations.
         exif: what boxes of pictures with an EXIF orientation were drawn on: "upright", "stored", or
             "evidence": by the boxes that leave the frame of the one or the other.
-        layout: name of the layout, such as "YOLO", where a folder holds several.
+        layout: name of the layout, such as "yolo" or "COCO JSON", where a folder holds several.
         **limits: `max_pixels` of a picture.
 
     Returns:
@@ -80,7 +80,7 @@ def _readers(tree, layout=None):
         raise DatasetError(
             f"{tree.path}: it does not exist; expected a data set: {_looked_for(LAYOUTS)}."
         )
-    layouts = [each for each in LAYOUTS if layout in (None, each.NAME)]
+    layouts = [each for each in LAYOUTS if layout is None or layout.lower() in _names(each)]
     if not layouts:
         known = ", ".join(each.NAME for each in LAYOUTS)
         raise DatasetError(f"expected layout to be one of {known}; received {layout!r}.")
@@ -103,6 +103,11 @@ def _readers(tree, layout=None):
         )
     first, *others = found
     return found[first], others
+
+
+def _names(layout):
+    """Its name in words, and in one."""
+    return layout.NAME.lower(), layout.__name__.rpartition(".")[2].replace("_", "-")
 
 
 def _looked_for(layouts):

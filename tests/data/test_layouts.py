@@ -422,9 +422,10 @@ def test_one_of_several_layouts_is_read_and_the_others_told(tmp_path):
     _labelimg(tmp_path)
     dataset = data.load(tmp_path)
     assert dataset.skipped.examples["layout that was found too and not read"] == ["CSV"]
-    makers.check(data.load(tmp_path, layout="CSV"))
+    for layout in ("CSV", "csv"):
+        makers.check(data.load(tmp_path, layout=layout))
     with pytest.raises(data.DatasetError, match="expected layout to be one of COCO JSON"):
-        data.load(tmp_path, layout="csv")
+        data.load(tmp_path, layout="xlsx")
 
 
 def test_a_path_that_matches_nothing_names_what_was_looked_for(tmp_path):
