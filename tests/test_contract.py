@@ -67,6 +67,7 @@ def test_sizes(case):
                 assert np.isfinite(np.asarray(x)).all()
 
 
+@pytest.mark.slow
 @each_case
 def test_mixed_precision(case):
     layer, reference = case.build(dtype="mixed_bfloat16"), case.build()

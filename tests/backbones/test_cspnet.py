@@ -14,7 +14,8 @@ from keras_detblocks.backbones.applications import Arguments, application
 
 
 @pytest.mark.parametrize("name", ["cspresnet50", "cspdarknet53"])
-@pytest.mark.parametrize("size", ["200x168", pytest.param("224x224", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["200x168", "224x224"])
 def test_equals_timm(name, size):
     constructor = {"cspresnet50": kdb.CSPResNet50, "cspdarknet53": kdb.CSPDarknet53}[name]
     levels = (1, 2, 3, 4, 5) if name == "cspresnet50" else (0, 1, 2, 3, 4, 5)

@@ -116,6 +116,7 @@ def classifier(base, kind):
     return keras.Model(image, x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind, pooling",
     [
@@ -323,6 +324,7 @@ def test_pixels_that_move_at_random_are_refused():
     assert list(kdb.feature_pyramid(bright, (2, 3)).output) == ["P2", "P3"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["ResNet50", "MobileNetV3Small", "EfficientNetV2B0", "ConvNeXtTiny"]
 )
@@ -341,6 +343,7 @@ def test_small_images_have_the_maps_of_large_ones(name):
     assert places[0] == places[1] == places[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sides", [(32, 32), (32, 64), (64, 32)], ids=str)
 @pytest.mark.parametrize("constructor", [kdb.RegNetY, kdb.RegNetX], ids=["RegNetY", "RegNetX"])
 def test_small_images_have_the_levels_of_our_constructors(constructor, sides):

@@ -31,7 +31,10 @@ def test_halves_round_to_even():
     assert kdb.backbones.anynet.fit_to_groups((392,), (1.0,), (16,)) == ((384,), (16,))
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize(
+    "file",
+    [file if "_002_" in file else pytest.param(file, marks=pytest.mark.slow) for file in FILES],
+)
 def test_equals_timm(file):
     _, family, size, _ = file.split("_")
     constructor = getattr(kdb, f"RegNet{family[-1].upper()}{size}")
@@ -150,6 +153,7 @@ def test_names_of_a_variant(name, monkeypatch):
     assert kdb.RegNetY(name) == "regnety_080" and kdb.RegNetY("8gf_tv") == "regnety_080_tv"
 
 
+@pytest.mark.slow
 def test_nets_of_many_stages_keep_striding():
     """As the spec counts them; an output stride of 16 holds the stages beyond."""
     spec = kdb.RegNetSpec(20, 16, 20.0, 1.8, 8)

@@ -14,6 +14,7 @@ ONE_PER_CLASS = {case.layer: case for case in reversed(CASES) if isinstance(case
 del ONE_PER_CLASS["TUM"]  # a dict out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ONE_PER_CLASS.values(), ids=ONE_PER_CLASS)
 def test_keras_layer_test(case):
     """Config, weights, symbolic and eager calls, a step of `fit`, mixed precision."""
