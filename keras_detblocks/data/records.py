@@ -25,7 +25,13 @@ def from_records(records, class_names=None, images=None, source="records", exif=
     Raises:
         DatasetError: a record without an image, boxes or labels, or no usable picture.
 
-    >>> kdb.data.from_records([{"image": "a.png", "boxes": [[1, 2, 11, 12]], "labels": ["cat"]}])
+    >>> import pathlib, tempfile
+    >>> from PIL import Image
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "a.png"
+    >>> Image.new("RGB", (32, 24)).save(path)
+    >>> records = [{"image": path, "boxes": [[1, 2, 11, 12]], "labels": ["cat"]}]
+    >>> len(kdb.data.from_records(records))
+    1
     """
     records = list(records)
     for i, record in enumerate(records):

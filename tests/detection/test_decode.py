@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_detblocks.detection.decode import candidates, decode, level_number, non_max_suppression
+from keras_detblocks.detection.decode import candidates, decode, non_max_suppression
 
 
 def _greedy(boxes, scores, labels, iou_threshold, agnostic):
@@ -69,9 +69,3 @@ def test_decode_clips_to_the_image_and_orders_levels():
     np.testing.assert_allclose(keras.ops.convert_to_numpy(boxes)[0, 0], [2, 2, 6, 6])
     np.testing.assert_allclose(keras.ops.convert_to_numpy(boxes)[0, -1], [0, 0, 16, 16])
     np.testing.assert_allclose(keras.ops.convert_to_numpy(scores)[0, :, 0], [1, 1, 1, 1, 0.5])
-
-
-def test_level_number_refuses_other_names():
-    assert level_number("P12") == 12
-    with pytest.raises(ValueError, match="'P3'"):
-        level_number("C5")

@@ -144,7 +144,7 @@ def test_minutes_are_a_budget_too(dataset, tmp_path):
 @pytest.mark.parametrize("scaled", [False, True])
 def test_averaged_weights_are_exchanged_and_put_back(scaled):
     model = toy_detector()
-    training.compile_detector(model, ema=0.5)
+    training.compile_detector(model, ema=0.5, optimizer="adamw")
     if scaled:  # what mixed float16 does
         model.compile(
             keras.optimizers.LossScaleOptimizer(
