@@ -26,7 +26,7 @@ from keras_detblocks.analysis.complexity import complexity
 from keras_detblocks.commands.demo import compare_formats
 from keras_detblocks.detection.build import NECKS, build_detector
 from keras_detblocks.images.draw import COLORS
-from keras_detblocks.training.state import write_json
+from keras_detblocks.training.state import Checkpoint, write_json
 
 EXPORTED = ("tflite", "tflite-int8")
 OVERHEAD = 140  # seconds that a neck takes beside its training
@@ -120,7 +120,7 @@ def trained(name, options, size, train_set, validation_set, folder, console):
         epochs=options.steps / (len(train_set) // batch) if options.steps else None,
         batch_size=batch,
         evaluations=1,
-        resume=(folder / "checkpoint" / "progress.json").is_file(),
+        resume=Checkpoint(folder / "checkpoint").exists(),
         console=console,
     )[0]
 

@@ -5,6 +5,7 @@ Every error that a user can mend is one line on stderr, and exit code 2.
 
 import argparse
 import importlib
+import signal
 import sys
 
 from .commands.options import one_line, with_flags
@@ -31,6 +32,7 @@ def main(arguments=None):
     """Runs the command line; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser(arguments).parse_args(arguments)
+    options.arguments = list(arguments)
     try:
         return options.run(options) or 0
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
@@ -38,9 +40,9 @@ def main(arguments=None):
             raise
         print(f"detblocks {options.verb}: {with_flags(one_line(error))}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print(f"detblocks {options.verb}: stopped", file=sys.stderr)
-        return 130
+        return 128 + getattr(error, "signal", signal.SIGINT)
 
 
 def _parser(arguments):

@@ -7,7 +7,7 @@ import re
 import keras
 from keras import ops
 
-__all__ = ["AdamW", "ConvMuon", "conv_groups"]
+__all__ = ["AdamW", "ConvMuon", "clip_after_reduction", "conv_groups"]
 
 YOUNG = 5.0  # time constants, over which averaged weights may still be behind those of training
 
@@ -161,3 +161,46 @@ def conv_groups(model):
         if isinstance(layer, keras.layers.Conv2D) and layer.groups > 1
     )
     return {layer.kernel.path: layer.groups for layer in layers}
+
+
+def clip_after_reduction(optimizer):
+    """Makes an optimizer clip the gradients of the whole batch, as on one device.
+
+    Under a `tf.distribute` strategy Keras clips those of each replica before it adds them up, and
+    mixed precision looks for overflow in the first replica's alone; both go over all replicas then.
+    On other backends and outside a strategy nothing changes.
+
+    Args:
+        optimizer: of a compiled model. Its own methods are replaced, so call it after loading too,
+            as `Detector.compile` does.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if (
+        inner is None
+        or keras.backend.backend() != "tensorflow"
+        or hasattr(inner, "_clips_after_reduction")
+    ):
+        return
+    clip, reduce = inner._clip_gradients, inner._all_reduce_sum_gradients
+
+    def reduced_and_clipped(grads_and_vars):
+        gradients, variables = zip(*reduce(grads_and_vars))
+        return list(zip(clip(list(gradients)), variables))
+
+    inner._clip_gradients = lambda gradients: gradients
+    inner._all_reduce_sum_gradients = reduced_and_clipped
+    inner._clips_after_reduction = True
+    if optimizer is not inner:
+        finite = optimizer.check_finite
+        optimizer.check_finite = lambda gradients: _everywhere(finite(gradients))
+
+
+def _everywhere(value):
+    """Whether a truth holds in all replicas of the running strategy."""
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return value
+    wrong = tf.cast(tf.logical_not(value), "float32")
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, wrong) < 0.5

@@ -9,6 +9,7 @@ input size and the way in which pictures are fitted into it are read from the mo
 
 import argparse
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -123,13 +124,16 @@ def read_about(path):
     try:
         with zipfile.ZipFile(path) as archive:
             about = json.loads(archive.read("keras_detblocks.json"))
+            model = path.read_bytes()[: min(each.header_offset for each in archive.infolist())]
     except (zipfile.BadZipFile, KeyError, ValueError, OSError):
-        about = {}
+        about, model = {}, b""
     if about.get("format") != "keras_detblocks.detector":
         raise Mistake(
             f"{path} is not a detector exported by keras_detblocks (write one with `detblocks "
             f"export`)"
         )
+    if about.get("sha256", hashlib.sha256(model).hexdigest()) != hashlib.sha256(model).hexdigest():
+        raise Mistake(f"{path} is damaged: its sha256 is not what its metadata say; copy it again")
     return about
 
 

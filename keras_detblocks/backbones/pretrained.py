@@ -42,10 +42,7 @@ def checkpoint_for(trunk, arguments):
 def _saved_net(path):
     """The checkpoint of a `.keras` file: by names, since Keras takes layers by their order, which
     drop path and levels change."""
-    try:
-        model = keras.models.load_model(path, compile=False)
-    except (ValueError, OSError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a Keras model that can be read: {error}") from error
+    model = loading.load_keras_file(path, compile=False)
     config = {
         key: [v / 255.0 for v in value] if key in ("mean", "std") else value
         for key, value in (_settings(model) or {}).items()

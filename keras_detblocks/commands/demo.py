@@ -152,13 +152,13 @@ def _claim(out, settings, fresh):
 
 
 def _trained(folder, train_set, validation_set, minutes, model, console):
-    import keras
-
     from ..detection.build import build_detector
     from ..training import train
+    from ..training.state import Checkpoint
+    from ..weights import load_keras_file
 
     if (folder / "detector.keras").is_file():
-        return keras.models.load_model(folder / "detector.keras")
+        return load_keras_file(folder / "detector.keras")
     return train(
         lambda: build_detector(train_set.class_names, **asdict(model)),
         train_set,
@@ -166,7 +166,7 @@ def _trained(folder, train_set, validation_set, minutes, model, console):
         folder,
         minutes=minutes,
         evaluations=2,
-        resume=(folder / "checkpoint" / "progress.json").is_file(),
+        resume=Checkpoint(folder / "checkpoint").exists(),
         console=console,
     )[0]
 

@@ -26,10 +26,12 @@ def with_flags(message):
     return message
 
 
-def add_data(parser):
+def add_data(parser, optional=False):
     parser.add_argument(
         "data",
         type=pathlib.Path,
+        nargs="?" if optional else None,
+        default=None,
         help="data set: COCO, Pascal VOC, YOLO, CSV, LabelMe, ... (folder or file)",
     )
     parser.add_argument(
@@ -79,7 +81,7 @@ def add_detector(parser, defaults):
         "image_size": "HEIGHTxWIDTH of the network's input",
     }
     for field, value in vars(defaults).items():
-        shown = _TEXTS[field](value) if field in _TEXTS and value is not None else value
+        shown = TEXTS[field](value) if field in TEXTS and value is not None else value
         parser.add_argument(
             DETECTOR_FLAGS.get(field, f"--{field}"),
             dest=field,
@@ -122,7 +124,11 @@ def _neck(text):
 
 DETECTOR_FLAGS = {"image_size": "--size"}
 _TYPES = {"neck": _neck, "levels": levels, "filters": int, "image_size": size}
-_TEXTS = {"levels": lambda v: f"{v[0]}-{v[-1]}", "image_size": lambda v: f"{v[0]}x{v[1]}"}
+TEXTS = {
+    "neck": lambda v: v or "none",
+    "levels": lambda v: f"{v[0]}-{v[-1]}",
+    "image_size": lambda v: f"{v[0]}x{v[1]}",
+}
 
 
 def one_line(error):
@@ -132,9 +138,8 @@ def one_line(error):
 def open_model(path):
     """A `Detector` from a `.keras` file, or an exported file with the same `image_size` and
     `predict`."""
-    import keras
-
     from ..detection import Detector
+    from ..weights import load_keras_file
 
     if not path.exists():
         raise FileNotFoundError(f"No such model: {path}")
@@ -144,12 +149,7 @@ def open_model(path):
         from ..export import open_exported
 
         return open_exported(path)
-    try:
-        model = keras.models.load_model(path)
-    except (ValueError, OSError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} is not a model of keras_detblocks that can be read: {one_line(error)[:200]}"
-        ) from error
+    model = load_keras_file(path)
     if not isinstance(model, Detector):
         raise ValueError(
             f"{path} holds a {type(model).__name__}, not a Detector; train one with `detblocks "

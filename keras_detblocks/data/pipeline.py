@@ -27,6 +27,7 @@ def pipeline(
     seed=0,
     skip=0,
     memory_budget=MEMORY_BUDGET,
+    shard=(0, 1),
 ):
     """Batches for a detector's `fit`, `evaluate` or `predict`.
 
@@ -44,6 +45,8 @@ def pipeline(
         skip: batches to leave out at the start, so that a resumed run sees what it would have seen.
         memory_budget: keep the letterboxed images in memory, with the data set, where they fit in
             this many bytes (twice as much is taken for a moment while they are read).
+        shard: `(index, count)` of processes that train together: each batch is this process' equal
+            part of the batch of `batch_size` images that one process would make.
 
     Returns:
         A `tf.data.Dataset` of `(images float32 (B, H, W, 3) 0..255, {"boxes": float32 (B, M, 4)
@@ -82,14 +85,23 @@ def pipeline(
     objects_of = _objects(records, size)
 
     def batch(indices, seeds):
-        images, readable = images_of(indices)
-        boxes, labels = objects_of(indices, readable)
-        if training and augment is not None:
-            images, boxes, labels = augment(images, boxes, labels, seeds)
+        mine = _part(indices, *shard)
+        images, readable = images_of(mine)
+        boxes, labels = objects_of(mine, readable, among=indices)
+        if training and augment is not None:  # each part with seeds of its own
+            images, boxes, labels = augment(images, boxes, labels, seeds + shard[0])
         return tf.cast(images, "float32"), {"boxes": boxes, "labels": labels}
 
     batches = _index_batches(chosen, batch_size, training, seed).skip(skip)
     return batches.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+
+
+def _part(indices, index, count):
+    """The equal part of a batch's indices that one of `count` processes takes."""
+    if count == 1:
+        return indices
+    size = indices.shape[0] // count
+    return indices[index * size : (index + 1) * size]
 
 
 def _index_batches(chosen, batch_size, training, seed):
@@ -107,7 +119,9 @@ def _index_batches(chosen, batch_size, training, seed):
 
 
 def _objects(records, size):
-    """A function `(indices (B,), readable (B,)) -> boxes (B, M, 4), labels (B, M)` in TensorFlow.
+    """A function `(indices (B,), readable (B,), among) -> boxes (B, M, 4), labels (B, M)` in
+    TensorFlow; `among` are the indices whose largest number of objects decides on M: processes that
+    train together need the same.
 
     The set's objects stand one after the other: padded to the largest number, one picture of
     thousands would make all the others as large.
@@ -129,9 +143,10 @@ def _objects(records, size):
         starts, counts = tf.constant(starts[:-1], "int32"), tf.constant(counts, "int32")
         boxes, labels = tf.constant(boxes), tf.constant(labels)
 
-    def objects_of(indices, readable):
+    def objects_of(indices, readable, among):
         count = tf.where(readable, tf.gather(counts, indices), 0)
-        width = tf.reduce_min(tf.boolean_mask(widths, widths >= tf.reduce_max(count)))
+        most = tf.reduce_max(tf.gather(counts, among))
+        width = tf.reduce_min(tf.boolean_mask(widths, widths >= most))
         places = tf.range(width)[None]
         valid = places < count[:, None]
         at = tf.where(valid, tf.gather(starts, indices)[:, None] + places, 0)

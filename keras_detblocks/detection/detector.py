@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from ..checks import check_flag, check_int, check_number, is_int, level_number
+from ..optimizers import clip_after_reduction
 from .decode import candidates, decode, flatten, non_max_suppression
 from .head import AnchorFreeHead
 from .losses import BOX_LOSSES, CLASSIFICATION_LOSSES, PerImageLoss, detection_losses, over_replicas
@@ -93,6 +94,7 @@ class Detector(keras.Model):
         self.iou_threshold = iou_threshold
         self.max_detections = max_detections
         self.class_agnostic = class_agnostic
+        self._about = types.SimpleNamespace(run_record=None)
         self._loss_settings = {}
         self._per_image = PerImageLoss()
         self._loss_means = {
@@ -114,6 +116,16 @@ class Detector(keras.Model):
     def head(self):
         """The head."""
         return self._parts.head
+
+    @property
+    def run_record(self):
+        """What `training.train` says of the run that made the weights, a dict for JSON; `None` for
+        a detector from elsewhere. It travels in `.keras` files and exports."""
+        return self._about.run_record
+
+    @run_record.setter
+    def run_record(self, value):
+        self._about.run_record = value
 
     # The four settings of the suppression are part of the compiled `predict`.
 
@@ -168,6 +180,7 @@ class Detector(keras.Model):
             "max_detections": self.max_detections,
             "class_agnostic": self.class_agnostic,
             "name": self.name,
+            **({"run_record": self.run_record} if self.run_record else {}),
         }
 
     @classmethod
@@ -176,7 +189,10 @@ class Detector(keras.Model):
         for key in ("backbone", "neck", "context", "head"):
             config[key] = _deserialize(config[key], custom_objects)
         config.pop("trainable", None)
-        return cls(**config)
+        record = config.pop("run_record", None)
+        detector = cls(**config)
+        detector.run_record = record
+        return detector
 
     def with_classes(self, class_names):
         """A detector of the same parts, weights and settings for other classes, to train on other
@@ -205,6 +221,7 @@ class Detector(keras.Model):
                 f"logits."
             )
         config = self.get_config()
+        config.pop("run_record", None)  # what follows is another run
         count, names = checked_classes(class_names)
         config["head"]["config"]["num_classes"] = count
         other = type(self).from_config({**config, "num_classes": count, "class_names": list(names)})
@@ -260,6 +277,7 @@ class Detector(keras.Model):
             "box_loss_weight": box_loss_weight,
         }
         super().compile(optimizer=optimizer, **kwargs)
+        clip_after_reduction(self.optimizer)
         optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         if hasattr(optimizer, "average_also"):
             optimizer.average_also(

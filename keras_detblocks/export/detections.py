@@ -12,6 +12,7 @@ from ..detection.detector import candidate_count
 from ..images.letterbox import FILL
 from .check.outputs import METADATA_FILE, keras_outputs
 from .graph import Signature, as_float32, sample_inputs, signature_of
+from .runtime.seal import BLANK
 
 DETECTIONS = ("boxes", "scores", "labels", "count")
 
@@ -44,6 +45,8 @@ def metadata(detector, image_size):
         "score_threshold": detector.score_threshold,
         "iou_threshold": detector.iou_threshold,
         "max_detections": detector.max_detections,
+        "sha256": BLANK,
+        **({"run": detector.run_record} if detector.run_record else {}),
     }
 
 

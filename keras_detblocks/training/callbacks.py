@@ -1,12 +1,32 @@
-"""Keras callbacks of a training run: budget and learning rate, validation AP, checkpoints, progress
-bar, logs."""
+"""Keras callbacks of a training run: budget and learning rate, losses, milestones and stops."""
 
 import contextlib
+import signal
 import time
 
 import keras
+import numpy as np
 
+from .distribute import numpy_of
+from .interrupt import Stopped
 from .schedule import cosine_with_warmup
+
+SECONDS_BETWEEN_CHECKPOINTS = 600.0
+
+
+class Callbacks(keras.callbacks.CallbackList):
+    """A list of callbacks that hands over the losses of a step as they are on the device.
+
+    Keras' own reads them after each step, for which an accelerator has to wait.
+    """
+
+    def on_train_batch_begin(self, batch, logs=None):
+        for callback in self.callbacks:
+            callback.on_train_batch_begin(batch, logs)
+
+    def on_train_batch_end(self, batch, logs=None):
+        for callback in self.callbacks:
+            callback.on_train_batch_end(batch, logs)
 
 
 class Budget(keras.callbacks.Callback):
@@ -15,16 +35,41 @@ class Budget(keras.callbacks.Callback):
 
     Minutes count training alone: the clock starts when the first step is done, since compiling it
     belongs to the machine, and stands still within `paused()`, for validation.
+
+    Args:
+        learning_rate, warmup_steps: of the schedule. minutes, steps: the budget, one of the two.
+        step, seconds: done by the parts before of a resumed run.
+        devices: `Alone` or the like; processes that train together go by the chief's clock.
+        interrupts: the `Interrupts` of this process.
+
+    Attributes:
+        step, seconds: done so far.
+        between_steps: whether the weights are those after `step` whole steps.
+        signal: that asked this process, or one that it trains with, to stop; or 0.
     """
 
-    def __init__(self, learning_rate, warmup_steps, minutes=None, steps=None, step=0, seconds=0.0):
+    def __init__(
+        self,
+        learning_rate,
+        warmup_steps,
+        minutes=None,
+        steps=None,
+        step=0,
+        seconds=0.0,
+        devices=None,
+        interrupts=None,
+    ):
         super().__init__()
+        self.devices = devices
+        self.interrupts = interrupts
+        self.signal = 0
         self.learning_rate = learning_rate
         self.warmup_steps = warmup_steps
         self.minutes = minutes
         self.steps = steps
         self.step = step
         self.seconds = seconds
+        self.between_steps = True
         self._since = None
 
     @property
@@ -46,122 +91,139 @@ class Budget(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self._since = None
-        self.model.stop_training = self.progress >= 1.0
 
     def on_train_batch_begin(self, batch, logs=None):
+        self.between_steps = False
         factor = cosine_with_warmup(self.step, self.progress, self.warmup_steps)
         self.model.optimizer.learning_rate = self.learning_rate * factor
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
+        self.between_steps = True
         self._tick()
+        self._agree()
         if self.progress >= 1.0:
             self.model.stop_training = True
 
-
-class Milestones(keras.callbacks.Callback):
-    """Calls `action(progress)` each time that another `1 / count` of the budget is used, but not at
-    its end."""
-
-    def __init__(self, budget, count, action):
-        super().__init__()
-        self.budget = budget
-        self.count = count
-        self.action = action
-        self._done = int(budget.progress * count + 1e-9)
-
-    def on_train_batch_end(self, batch, logs=None):
-        reached = int(self.budget.progress * self.count + 1e-9)
-        if self._done < reached < self.count:
-            self._done = reached
-            with self.budget.paused():
-                self.action(self.budget.progress)
+    def _agree(self):
+        """Processes that train together stop, save and measure at the same step."""
+        self.signal = (self.interrupts and self.interrupts.received) or 0
+        if self.devices is not None and self.devices.count > 1:
+            mine = [self.seconds if self.devices.chief else 0.0, self.signal]
+            self.seconds, signals = self.devices.total(np.array(mine, "float64")).tolist()
+            self.signal = self.signal or (signal.SIGTERM if signals else 0)
 
 
 class StepLog(keras.callbacks.Callback):
-    """Appends the losses since the last entry to `history["losses"]` every `every` steps, and to
-    TensorBoard; stops on NaN."""
+    """Appends the mean losses since the last entry to `history["losses"]` every `every` steps and
+    at the end, and writes them to TensorBoard; stops where they are not finite.
 
-    def __init__(self, budget, history, writer, every=20):
+    Args:
+        budget: the run's `Budget`. history: the run's. writer: of `tensorboard_writer`.
+        sums: what `sums()` returned when the run was stopped, so that the entry under way goes on.
+        every: steps from entry to entry.
+    """
+
+    def __init__(self, budget, history, writer, sums=None, every=20):
         super().__init__()
         self.budget = budget
         self.history = history
         self.writer = writer
         self.every = every
+        self._kept = sums
+
+    def sums(self):
+        """What Keras' metrics hold, for JSON."""
+        return [numpy_of(v).tolist() for v in self._variables()]
+
+    def _variables(self):
+        return [v for metric in self.model.metrics for v in metric.variables]
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """There is one epoch, which Keras begins by emptying its metrics."""
+        for variable, value in zip(self._variables(), self._kept or ()):
+            variable.assign(value)
+        self._kept = None
 
     def on_train_batch_end(self, batch, logs=None):
+        if self.budget.step % self.every == 0:
+            self._enter(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.budget.step % self.every:
+            self._enter(logs)
+
+    def _enter(self, logs):
+        logs = {key: float(np.asarray(value)) for key, value in logs.items()}
         if not logs["loss"] < float("inf"):
             raise FloatingPointError(
-                f"The loss became {logs['loss']} at step {self.budget.step}: lower the learning "
-                "rate (`learning_rate`), or look the boxes over (`Dataset.describe()`)."
+                f"The loss became {logs['loss']} by step {self.budget.step}: lower the learning "
+                f"rate (`learning_rate`), or look at the boxes with `detblocks check`."
             )
-        if self.budget.step % self.every == 0:
-            entry = {
-                "step": self.budget.step,
-                "seconds": round(self.budget.seconds, 2),
-                **{k: float(v) for k, v in logs.items()},
-            }
-            self.history["losses"].append(entry)
-            self.writer(
-                {**logs, "learning_rate": float(self.model.optimizer.learning_rate)},
-                self.budget.step,
-            )
-            self.model.reset_metrics()  # Keras averages over its epoch
+        values = {**logs, "learning_rate": float(numpy_of(self.model.optimizer.learning_rate))}
+        self.history["losses"].append(
+            {"step": self.budget.step, "seconds": round(self.budget.seconds, 2), **values}
+        )
+        self.writer(values, self.budget.step)
+        self.model.reset_metrics()  # Keras averages over its epoch
 
 
-class ProgressBar(keras.callbacks.Callback):
-    """One line with the share done, loss, AP and time left while `bar` is entered (rich; nothing
-    without a terminal)."""
+class Milestones(keras.callbacks.Callback):
+    """What is due between two steps: the action of a milestone, a checkpoint, the stop that a
+    signal asked for. The last of the callbacks, so that all others have seen the step.
 
-    def __init__(self, budget, history, console):
+    Args:
+        run: a `Run`.
+        count: milestones in the budget; its end is none.
+        done: milestones that a resumed run had reached.
+    """
+
+    def __init__(self, run, count, done=0):
         super().__init__()
-        from rich.progress import (
-            BarColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+        self.run = run
+        self.count = count
+        self.done = min(done, self._reached())
+        self._saved_at = run.budget.seconds
 
-        self.budget = budget
-        self.history = history
-        self.console = console
-        self.bar = Progress(
-            TextColumn("training"),
-            BarColumn(),
-            TextColumn(
-                "{task.percentage:>3.0f}% step {task.fields[step]} loss {task.fields[loss]} AP "
-                "{task.fields[ap]}"
-            ),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
+    def _reached(self):
+        return min(int(self.run.budget.progress * self.count + 1e-9), self.count)
 
-    def on_train_begin(self, logs=None):
-        self.task = self.bar.add_task("train", total=1.0, step=self.budget.step, loss="-", ap="-")
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch == 0:  # one that was interrupted, before the first step of the resumed run
+            self._act()
 
     def on_train_batch_end(self, batch, logs=None):
-        self.bar.update(
-            self.task,
-            completed=min(self.budget.progress, 1.0),
-            step=self.budget.step,
-            loss=f"{logs['loss']:.3f}",
-            ap=f"{self.history['ap'][-1]['AP']:.3f}" if self.history["ap"] else "-",
-        )
+        self.run.interrupts.steps_under_way()
+        self._act()
+        self.run.check_pictures()
+        if self.run.asked_to_stop():
+            self.run.model = self.model
+            self.run.stop(self.done)
+        if self.run.budget.seconds - self._saved_at > SECONDS_BETWEEN_CHECKPOINTS:
+            with self.run.budget.paused():
+                self._save()
 
+    def on_epoch_end(self, epoch, logs=None):
+        self._save()  # from here on nothing has to be trained again
 
-def tensorboard_writer(folder):
-    """A function `(scalars, step)` that writes to TensorBoard's event files in `folder`."""
-    import tensorflow as tf
+    def _act(self):
+        reached = self._reached()
+        if not self.done < reached < self.count:
+            return
+        with self.run.budget.paused():
+            self.run.model = self.model  # on JAX, asking for it brings its variables up to date
+            if self.run.devices.count > 1:  # a signal to the chief alone finds it saved
+                self._save()
+            try:
+                self.run.milestone(measure=reached // 2 > self.done // 2)  # each second one
+            except Stopped:  # it is made up for when the run is resumed
+                if self.run.devices.count == 1:
+                    self._save()
+                raise
+            self.done = reached
+            self._save()
 
-    writer = tf.summary.create_file_writer(str(folder))
-
-    def write(scalars, step):
-        with writer.as_default(step=step):
-            for name, value in scalars.items():
-                tf.summary.scalar(name, value)
-        writer.flush()
-
-    return write
+    def _save(self):
+        self.run.model = self.model
+        self.run.save(self.done)
+        self._saved_at = self.run.budget.seconds

@@ -5,6 +5,8 @@ import contextlib
 
 import keras
 
+from .distribute import numpy_of
+
 
 @contextlib.contextmanager
 def averaged(model):
@@ -12,14 +14,14 @@ def averaged(model):
 
     For callbacks: when `fit` ends, Keras leaves the averaged weights in the model by itself.
     """
-    with _exchanged([(variable, average.numpy()) for variable, average in _pairs(model)]):
+    with _exchanged([(variable, numpy_of(average)) for variable, average in _pairs(model)]):
         yield
 
 
 @contextlib.contextmanager
 def _exchanged(pairs):
     """Within it the variables have the values that they are paired with."""
-    kept = [(variable, variable.numpy()) for variable, _ in pairs]
+    kept = [(variable, numpy_of(variable)) for variable, _ in pairs]
     _assign(pairs)
     try:
         yield
@@ -54,8 +56,16 @@ class RawWeights(keras.callbacks.Callback):
     pairs = ()
 
     def on_epoch_end(self, epoch, logs=None):
-        if self.model.stop_training and _is_young(self.model):
-            self.pairs = [(variable, variable.numpy()) for variable, _ in _pairs(self.model)]
+        if self.model.stop_training:
+            self.note(self.model)
+
+    def note(self, model):
+        if _is_young(model):
+            self.pairs = [(variable, numpy_of(variable)) for variable, _ in _pairs(model)]
+
+    def put_back(self):
+        """Gives the model the weights that were kept."""
+        _assign(self.pairs)
 
 
 def _is_young(model):
@@ -66,7 +76,7 @@ def judged(model, evaluate):
     """`(result, averaged)` in a run: of the averaged weights, or of the raw ones where those are
     better and the average is young. `evaluate(model)` returns what has an `ap`."""
     pairs = _pairs(model)
-    with _exchanged([(variable, average.numpy()) for variable, average in pairs]):
+    with _exchanged([(variable, numpy_of(average)) for variable, average in pairs]):
         result = evaluate(model)
     raw = evaluate(model) if pairs and _is_young(model) else None
     return (raw, False) if raw is not None and raw.ap > result.ap else (result, bool(pairs))
@@ -80,6 +90,6 @@ def keep_better(model, evaluate, raw):
         with _exchanged(raw.pairs):
             other = evaluate(model)
         if other.ap > result.ap:
-            _assign(raw.pairs)
+            raw.put_back()
             return other, False
     return result, bool(_optimizer(model).use_ema)

@@ -2,20 +2,33 @@
 stop and resume."""
 
 import json
+import pathlib
+import tempfile
 
 import keras
 
+from ..checks import check_int
 from ..data import pipeline
-from ..optimizers import AdamW, ConvMuon, conv_groups
-from .callbacks import Budget, Milestones, ProgressBar, StepLog, tensorboard_writer
-from .ema import RawWeights, judged, keep_better
-from .evaluate import evaluate_ap
-from .state import Checkpoint, prepare_folder, save_model, write_json
+from ..weights import load_keras_file
+from .callbacks import Budget, Callbacks, Milestones, StepLog
+from .devices import default_devices
+from .distribute import LEAST_IMAGES, synchronize_batch_norm
+from .interrupt import Interrupts
+from .progress import ProgressBar, speaker, tensorboard_writer
+from .recipe import LEARNING_RATES, built_with, check_optimizer, compile_detector
+from .record import Record, described
+from .resume import changes, check_folder
+from .run import Run, finalize
+from .state import Checkpoint, prepare_folder, sweep
 
-# Optimizers by name, with the learning rates that did best from scratch.
-LEARNING_RATES = {"muon": 20e-3, "adamw": 8e-3}
-# The head's last convolutions, by path: Muon is for layers within the net.
-PREDICTORS = "(logits|distances)_out/"
+NEW = {
+    "step": 0,
+    "seconds": 0.0,
+    "milestones": 0,
+    "sums": None,
+    "over": False,
+    "changes": [],
+}
 
 
 def train(
@@ -34,19 +47,29 @@ def train(
     warmup_steps=60,
     augment=None,
     evaluations=6,
+    patience=None,
+    synchronize=None,
     seed=0,
     resume=False,
     precision="auto",
     settings=None,
+    about=None,
     console=None,
 ):
-    """Trains a detector and leaves `detector.keras`, `history.json`, `learning_curve.png` and
-    TensorBoard logs in `out`.
+    """Trains a detector, on the TensorFlow and JAX backends, and leaves `detector.keras`,
+    `best.keras` (with a validation set: the weights of the best AP), `history.json`, `run.json`,
+    `learning_curve.png` and TensorBoard logs in `out`.
+
+    Ctrl-C, SIGTERM and SIGHUP save and stop after the step that is under way. A process that is
+    killed loses the steps since the last checkpoint: there are `2 * evaluations` in the budget, and
+    one every ten minutes at least. With `epochs` a resumed run ends with the weights and the
+    history of an uninterrupted one.
 
     Args:
         build: a function without arguments that returns a `Detector` of static image size; it is
-            called under the strategy (`tf.distribute.MirroredStrategy` over all visible GPUs, the
-            default strategy with one device).
+            called under the strategy (that of `start_workers` for several machines,
+            `tf.distribute.MirroredStrategy` over all visible GPUs of one, TensorFlow's default with
+            one device; on JAX `keras.distribution.DataParallel`).
         train_set, validation_set: `data.Dataset`; `validation_set` may be `None`.
         out: folder, made if it does not exist.
         minutes, epochs: the budget, one of the two. Minutes are training alone; validation comes on
@@ -62,14 +85,18 @@ def train(
         warmup_steps: of the learning rate.
         augment: passed to `data.pipeline`.
         evaluations: number of equal parts of the budget after each of which COCO AP is measured.
+        patience: training ends after so many evaluations without a better AP; `None` for never.
+        synchronize: whether batch normalisation takes its statistics over all replicas; `None`
+            where one has fewer than 8 images. On JAX it always does.
         seed: of initial weights, order and augmentation.
-        resume: continue the stopped run in `out`; the other arguments must be what they were. A run
-            stopped by Ctrl-C continues from the last step, one that was killed from the last of
-            twelve checkpoints.
+        resume: continue the stopped run in `out`. The budget, the learning rate, `evaluations`,
+            `patience` and paths may be others than before, which `run.json` tells; all else must be
+            the same.
         precision: `"auto"` (mixed float16 on GPU), `"float32"`, `"mixed_float16"` or
             `"mixed_bfloat16"`.
         settings: a dict of what `build` and `augment` are made of, for JSON; a resumed run must
             have the same.
+        about: a dict that `run.json` holds as it is, such as the command.
         console: a `rich.console.Console`.
 
     Returns:
@@ -80,125 +107,234 @@ def train(
         ValueError, OSError: before training, on impossible arguments, a training set without
             objects, other classes than the detector's, an unwritable folder, or one that holds a
             finished run, or a stopped one and no `resume`.
-        FloatingPointError: if the loss is no longer finite.
+        FloatingPointError: if the loss or a weight is no longer finite; the checkpoints before
+            stay.
+        KeyboardInterrupt: a `Stopped` with the number of the signal, once the run is saved.
     """
     from rich.console import Console
 
+    devices = default_devices()
     console = console or Console()
-    strategy = default_strategy()
-    _check(minutes, epochs, optimizer, learning_rate, batch_size, strategy.num_replicas_in_sync)
+    say = speaker(console) if devices.chief else _silent
+    check_budget(minutes, epochs, batch_size, learning_rate, evaluations, patience)
+    check_optimizer(optimizer)
+    _check_shares(batch_size, devices)
     _check_objects(train_set)
-    out = prepare_folder(out)
-    checkpoint = Checkpoint(out / "checkpoint")
-    learning_rate = LEARNING_RATES[optimizer] if learning_rate is None else learning_rate
+    data = {"train": described(train_set), "validation": described(validation_set)}
     settings = {
         "minutes": minutes,
         "epochs": epochs,
         "batch_size": batch_size,
         "optimizer": optimizer,
-        "learning_rate": learning_rate,
+        "learning_rate": LEARNING_RATES[optimizer] if learning_rate is None else learning_rate,
         "weight_decay": weight_decay,
         "ema": ema,
+        "warmup_steps": warmup_steps,
+        "evaluations": evaluations,
+        "patience": patience,
         "seed": seed,
-        "images": len(train_set),
-        **json.loads(json.dumps(settings or {})),
+        "precision": precision,
+        "training data": data["train"]["fingerprint"],
+        **json.loads(json.dumps(settings or {}, default=str)),
     }
-    _check_resume(checkpoint, resume, settings, out)
-    with strategy.scope(), _global_policy(_policy(precision)):
-        keras.utils.set_random_seed(seed)
-        if resume:
-            progress, model = checkpoint.progress(), checkpoint.load_model()
+    out = pathlib.Path(out)
+    checkpoint = Checkpoint(out / "checkpoint")
+    resume = devices.from_chief(lambda: _claim(out, checkpoint, resume, settings))
+    with Interrupts() as interrupts:
+        with devices.scope(), built_with(precision):
+            progress, model = _begun(build, devices, checkpoint, resume, settings, out, say)
+            if _synchronized(synchronize, batch_size, devices):
+                synchronize_batch_norm(model)
+        _check_classes(model, train_set)
+        budget = _budget(settings, progress, train_set, devices, interrupts)
+        writer = tensorboard_writer(out / "logs") if devices.chief else _silent
+        record = Record(settings, data, about, progress["changes"], devices)
+        run = Run(
+            model=model,
+            out=out,
+            checkpoint=checkpoint,
+            budget=budget,
+            log=StepLog(budget, progress["history"], writer, progress["sums"]),
+            progress=progress,
+            record=record,
+            train_set=train_set,
+            validation_set=validation_set,
+            interrupts=interrupts,
+            say=say,
+            patience=patience,
+            devices=devices,
+        )
+        if run.over or budget.progress >= 1.0:  # stopped after its last step
+            finalize(model, run.raw)
         else:
-            progress, model = (
-                {"step": 0, "seconds": 0.0, "history": {"losses": [], "ap": []}},
-                build(),
-            )
-            compile_detector(model, learning_rate, weight_decay, ema, optimizer)
-    _check_classes(model, train_set)
-    history = progress["history"]
-    steps_per_epoch = max(len(train_set.records) // batch_size, 1)
-    steps = None if epochs is None else max(round(epochs * steps_per_epoch), 1)
-    budget = Budget(
-        learning_rate, warmup_steps, minutes, steps, progress["step"], progress["seconds"]
+            _fit(run, augment, console)
+        run.finish()
+    return model, run.history
+
+
+def _silent(*_, **__):
+    """What another process than the chief says and writes."""
+
+
+def _begun(build, devices, checkpoint, resume, settings, out, say):
+    """`(progress, model)` of a new run or of the one that is resumed."""
+    keras.utils.set_random_seed(settings["seed"])
+    if resume:
+        return _resumed(devices, checkpoint, settings, out, say)
+    model = build()
+    compile_detector(
+        model,
+        settings["learning_rate"],
+        settings["weight_decay"],
+        settings["ema"],
+        settings["optimizer"],
     )
-    writer = tensorboard_writer(out / "logs")
-    batches = pipeline(
-        train_set,
-        model.image_size,
-        batch_size,
-        training=True,
-        augment=augment,
-        seed=seed,
-        skip=budget.step,
+    return {**NEW, "history": {"losses": [], "ap": []}, "settings": settings}, model
+
+
+def _budget(settings, progress, train_set, devices, interrupts):
+    steps_per_epoch = max(len(train_set.records) // settings["batch_size"], 1)
+    epochs = settings["epochs"]
+    return Budget(
+        settings["learning_rate"],
+        settings["warmup_steps"],
+        settings["minutes"],
+        None if epochs is None else max(round(epochs * steps_per_epoch), 1),
+        progress["step"],
+        progress["seconds"],
+        devices,
+        interrupts,
     )
 
-    def keep():
-        checkpoint.save(
-            model,
-            {
-                "step": budget.step,
-                "seconds": budget.seconds,
-                "history": history,
-                "settings": settings,
-            },
+
+def _batches(run, augment):
+    """What this process trains on, from the step on that the run goes on from."""
+    settings = run.progress["settings"]
+
+    def part(shard):
+        return pipeline(
+            run.train_set,
+            run.model.image_size,
+            settings["batch_size"],
+            training=True,
+            augment=augment,
+            seed=settings["seed"],
+            skip=run.budget.step,
+            shard=shard,
         )
 
-    def milestone(share):
-        if validation_set is not None and share * evaluations % 1 < 0.5:
-            _record_ap(model, validation_set, budget, history, writer, console)
-        else:
-            console.print(_so_far(budget, history))
-        keep()
+    batches = run.devices.batches(part, settings["batch_size"])
+    run.note_pictures()
+    return batches
 
-    progress_bar, raw = ProgressBar(budget, history, console), RawWeights()
-    callbacks = [
-        budget,
-        StepLog(budget, history, writer),
-        Milestones(budget, 2 * evaluations, milestone),
-        progress_bar,
-        raw,
-    ]
+
+def _fit(run, augment, console):
+    """Keras' fit in one endless epoch, so that the metrics' windows are the run's own."""
+    progress_bar = ProgressBar(run.budget, run.history, console, hidden=not run.devices.chief)
+    milestones = Milestones(
+        run, 2 * run.progress["settings"]["evaluations"], run.progress["milestones"]
+    )
+    callbacks = [run.budget, run.log, progress_bar, milestones, run.raw]
+    batches = _batches(run, augment)
     try:
-        with (
-            progress_bar.bar
-        ):  # stopped by errors and Ctrl-C too, or the terminal stays without a cursor
-            model.fit(
+        # The bar is left by errors too, or the terminal stays without a cursor.
+        with progress_bar.bar, run.devices.fitting(run.model):
+            run.model.fit(
                 batches,
-                epochs=10**6,
-                steps_per_epoch=steps_per_epoch,
+                epochs=1,
+                steps_per_epoch=10**9,
                 verbose=0,
                 shuffle=False,
-                callbacks=callbacks,
+                callbacks=Callbacks(callbacks, add_history=True, model=run.model),
             )
     except KeyboardInterrupt:
-        if budget.step > progress["step"]:
-            keep()
-            console.print(f"Stopped after step {budget.step}; the run can be resumed from there.")
+        # One that no signal brought, and no callback saved for.
+        unsaved = run.budget.between_steps and run.budget.step > run.saved_step
+        if unsaved and keras.backend.backend() == "tensorflow" and run.devices.count == 1:
+            run.save(milestones.done)
+            run.say(f"Stopped after step {run.saved_step}; the run can be resumed from there.")
         raise
-    if validation_set is not None:
-        _record_ap(model, validation_set, budget, history, writer, console, raw)
-    _leave_results(model, history, out)
-    checkpoint.remove()  # last: a run killed before this line can still be resumed
-    return model, history
 
 
-def _check(minutes, epochs, optimizer, learning_rate, batch_size, replicas):
+def _claim(out, checkpoint, resume, settings):
+    """Leaves a folder that the run can write to; returns whether it goes on from what is there."""
+    prepare_folder(out)
+    check_folder(out, checkpoint, resume)
+    if resume:
+        changes(checkpoint.progress()["settings"], settings, out)
+    sweep(out)
+    sweep(checkpoint.folder)
+    return resume
+
+
+def _resumed(devices, checkpoint, settings, out, say):
+    """`(progress, model)` of the newest checkpoint that is whole; the chief has it."""
+    with tempfile.TemporaryDirectory() as folder:
+        file, told = pathlib.Path(folder) / "model.keras", b"{}"
+        if devices.chief:
+            file, progress, damaged = checkpoint.newest()
+            told = json.dumps({"progress": progress, "damaged": damaged}).encode()
+        told = json.loads(devices.broadcast(told))
+        if devices.count > 1:
+            content = devices.broadcast(file.read_bytes() if devices.chief else b"")
+            if not devices.chief:
+                file.write_bytes(content)
+        model = load_keras_file(file)
+    progress = told["progress"]
+    for line in told["damaged"]:
+        say(f"Warning: {line}; going on from step {progress['step']}.", style="yellow")
+    found = changes(progress["settings"], settings, out)
+    for change in found:
+        say(
+            f"From step {progress['step']} on, {change['setting']} is {change['now']} "
+            f"(before: {change['before']})."
+        )
+    at = {"step": progress["step"]}
+    progress["changes"] = [*progress["changes"], *({**at, **change} for change in found)]
+    return {**progress, "settings": settings}, model
+
+
+def _synchronized(wanted, batch_size, devices):
+    """Whether batch normalisation goes over all replicas; on JAX it does so anyway."""
+    if keras.backend.backend() != "tensorflow" or devices.replicas == 1:
+        return False
+    return batch_size / devices.replicas < LEAST_IMAGES if wanted is None else wanted
+
+
+def check_budget(minutes, epochs, batch_size, learning_rate, evaluations=6, patience=None):
+    """Refuses impossible numbers; cheap, so before any data is read.
+
+    Raises:
+        ValueError: naming the argument.
+    """
     if batch_size < 1:
         raise ValueError(f"A batch has at least one image. Received: batch_size={batch_size}")
     if learning_rate is not None and not learning_rate > 0:
         raise ValueError(
             f"The learning rate must be positive. Received: learning_rate={learning_rate}"
         )
-    if (minutes is None) == (epochs is None) or (epochs if minutes is None else minutes) <= 0:
+    budget = epochs if minutes is None else minutes
+    if (minutes is None) == (epochs is None) or not 0 < budget < float("inf"):
         raise ValueError(
             f"Give a positive number of minutes or of epochs. Received: minutes={minutes}, "
             f"epochs={epochs}"
         )
-    if replicas > batch_size:
+    check_int(evaluations, "evaluations")
+    check_int(patience, "patience", optional=True)
+
+
+def _check_shares(batch_size, devices):
+    if devices.replicas > batch_size:
         raise ValueError(
-            f"A batch of {batch_size} cannot be shared by {replicas} devices; raise `batch_size`."
+            f"A batch of {batch_size} cannot be shared by {devices.replicas} devices; raise "
+            f"`batch_size`."
         )
-    _check_optimizer(optimizer)
+    even = devices.count > 1 or keras.backend.backend() == "jax"
+    if even and batch_size % devices.replicas:
+        raise ValueError(
+            f"{devices.replicas} devices in {devices.count} processes take equal shares of a "
+            f"batch: give a `batch_size` that is a multiple. Received: batch_size={batch_size}"
+        )
 
 
 def _check_objects(train_set):
@@ -218,131 +354,3 @@ def _check_classes(model, train_set):
             "detector the data's, `class_names=train_set.class_names`, or reorder the data with "
             "`train_set.with_classes(...)`."
         )
-
-
-def _check_resume(checkpoint, resume, settings, out):
-    """A finished run is not replaced; a stopped one is neither lost by forgetting `resume` nor
-    continued as another one."""
-    if (out / "detector.keras").is_file():
-        raise ValueError(
-            f"{out} holds a finished run: give another `out`, or start from "
-            f"{out / 'detector.keras'} "
-            f"to train it on."
-        )
-    if not resume and checkpoint.exists():
-        raise ValueError(
-            f"{out} holds a stopped run: continue it with `resume=True`, or give another `out`."
-        )
-    if resume and not checkpoint.exists():
-        raise ValueError(
-            f"There is no stopped run to resume in {out}; leave `resume=True` out to start one."
-        )
-    before = checkpoint.progress()["settings"] if resume else settings
-    changed = [
-        f"{key}={before.get(key)} (now {value})"
-        for key, value in settings.items()
-        if before.get(key) != value
-    ]
-    if changed:
-        raise ValueError(
-            f"The stopped run in {out} had {', '.join(changed)}: give the same to resume it."
-        )
-
-
-def _leave_results(model, history, out):
-    from .curve import learning_curve
-
-    write_json(out / "history.json", history)
-    learning_curve(history, out / "learning_curve.png")
-    save_model(model, out / "detector.keras")  # last: where it is, the run is complete
-
-
-def default_strategy():
-    """`MirroredStrategy` over the visible GPUs if there are several, else TensorFlow's default
-    strategy."""
-    import tensorflow as tf
-
-    return (
-        tf.distribute.MirroredStrategy()
-        if len(tf.config.list_physical_devices("GPU")) > 1
-        else tf.distribute.get_strategy()
-    )
-
-
-def compile_detector(
-    model, learning_rate=None, weight_decay=0.02, ema=0.99, optimizer="muon", **kwargs
-):
-    """Compiles a detector with an optimizer of `LEARNING_RATES`, clipped gradients and averaged
-    weights.
-
-    `learning_rate=None` is the optimizer's own; `**kwargs` are `Detector.compile`'s.
-    """
-    _check_optimizer(optimizer)
-    learning_rate = LEARNING_RATES[optimizer] if learning_rate is None else learning_rate
-    common = {
-        "weight_decay": weight_decay,
-        "global_clipnorm": 10.0,
-        "use_ema": bool(ema),
-        "ema_momentum": ema or 0.99,
-    }
-    if optimizer == "adamw":
-        model.compile(AdamW(learning_rate, **common), **kwargs)
-    else:
-        model.compile(
-            ConvMuon(
-                learning_rate, groups=conv_groups(model), exclude_layers=[PREDICTORS], **common
-            ),
-            **kwargs,
-        )
-
-
-def _check_optimizer(optimizer):
-    if optimizer not in LEARNING_RATES:
-        raise ValueError(
-            f"`optimizer` must be one of {', '.join(LEARNING_RATES)}. Received: "
-            f"optimizer={optimizer!r}"
-        )
-
-
-def _record_ap(model, dataset, budget, history, writer, console, raw=None):
-    """Measures validation AP; after the run `raw` has the weights that may replace the averages."""
-
-    def evaluate(model):
-        return evaluate_ap(model, dataset)
-
-    result, averaged = judged(model, evaluate) if raw is None else keep_better(model, evaluate, raw)
-    numbers = {key: float(value) for key, value in result.numbers.items()}
-    row = {"step": budget.step, "seconds": round(budget.seconds, 2), "averaged": averaged}
-    history["ap"].append({**row, **numbers})
-    writer({f"validation/{key}": value for key, value in numbers.items()}, budget.step)
-    console.print(
-        f"{_so_far(budget, history)}  validation AP {numbers['AP']:.3f}  AP50 "
-        f"{numbers['AP50']:.3f}{'' if averaged else '  (weights not averaged)'}"
-    )
-
-
-def _so_far(budget, history):
-    loss = f", loss {history['losses'][-1]['loss']:.3f}" if history["losses"] else ""
-    return f"{budget.seconds / 60:5.1f} min  step {budget.step:6d}{loss}"
-
-
-def _policy(precision):
-    if precision != "auto":
-        return precision
-    import tensorflow as tf
-
-    return "mixed_float16" if tf.config.list_physical_devices("GPU") else "float32"
-
-
-class _global_policy:
-    """Sets the dtype policy that layers are built with, and puts the old one back."""
-
-    def __init__(self, policy):
-        self.policy = policy
-
-    def __enter__(self):
-        self.kept = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(self.policy)
-
-    def __exit__(self, *_):
-        keras.config.set_dtype_policy(self.kept)

@@ -1,15 +1,18 @@
 """What a run keeps in its folder: checks before it starts, checkpoints that a stopped run continues
-from, its history."""
+from, whole model files."""
 
 import contextlib
 import json
 import pathlib
 import shutil
 import tempfile
+import zipfile
 
-import keras
+import numpy as np
 
 from ..files import write_text, written_beside
+from ..weights.keras_file import whole
+from .distribute import for_any_backend, numpy_of
 
 LEAST_FREE_BYTES = 200 * 1024**2
 
@@ -38,6 +41,27 @@ def prepare_folder(path):
     return path
 
 
+def sweep(folder):
+    """Removes what a killed process left of files that it was writing beside their place."""
+    for path in pathlib.Path(folder).glob(".*.*"):
+        if path.is_dir() and path.name.rpartition(".")[0] in _PARTS:
+            shutil.rmtree(path, ignore_errors=True)
+    for path in pathlib.Path(folder).glob(".step-*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+_PARTS = {
+    f".{name}"
+    for name in (
+        "detector.keras",
+        "best.keras",
+        "history.json",
+        "run.json",
+        "learning_curve.png",
+    )
+}
+
+
 def write_json(path, value):
     """Writes JSON in one step: a reader finds the old file or the new one, never half of it."""
     write_text(path, json.dumps(value, indent=1))
@@ -45,12 +69,32 @@ def write_json(path, value):
 
 def save_model(model, path, include_optimizer=False):
     """Saves a `.keras` file in one step; the model in it is compiled only with its optimizer, which
-    is larger than the weights."""
+    is larger than the weights.
+
+    What `model.run_record` says is in the file's `metadata.json` too, for those who look without
+    Keras.
+    """
     with (
         written_beside(path) as part,
+        for_any_backend(model),
         contextlib.nullcontext() if include_optimizer else _uncompiled(model),
     ):
         model.save(part)
+        if getattr(model, "run_record", None):
+            _add_metadata(part, {"run": model.run_record})
+
+
+def _add_metadata(path, more):
+    """Copies the archive, since a member of one cannot be replaced."""
+    whole = path.with_name(f"whole-{path.name}")
+    with zipfile.ZipFile(path) as before, zipfile.ZipFile(whole, "w") as after:
+        for member in before.infolist():
+            with before.open(member) as source, after.open(member.filename, "w") as target:
+                if member.filename == "metadata.json":
+                    target.write(json.dumps({**json.load(source), **more}).encode())
+                else:
+                    shutil.copyfileobj(source, target, 1 << 20)
+    whole.replace(path)
 
 
 @contextlib.contextmanager
@@ -67,35 +111,80 @@ def _uncompiled(model):
             object.__setattr__(model, key, value)
 
 
-class Checkpoint:
-    """The newest complete checkpoint in a folder: a model with its optimizer, and the progress that
-    belongs to it.
+def not_finite(model):
+    """The path of a variable of the model or its optimizer that holds NaN or infinity, or
+    `None`."""
+    variables = [*model.variables, *(model.optimizer.variables if model.optimizer else ())]
+    for variable in variables:
+        values = numpy_of(variable)
+        if values.dtype.kind not in "iub" and not np.isfinite(values.astype("float32")).all():
+            return variable.path
+    return None
 
-    The progress file names the model file and is replaced last, so a run killed at any moment
-    leaves a pair that fits.
+
+class Checkpoint:
+    """The newest checkpoints of a run: models with their optimizer, and the progress that belongs
+    to each.
+
+    One checkpoint is one folder, `step-N`, which appears whole or not at all; the last two stay, so
+    that a file that the disk damaged costs the steps between them and not the run.
+
+    Args:
+        folder: of the checkpoints.
+        keep: how many stay.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, keep=2):
         self.folder = pathlib.Path(folder)
-        self.progress_path = self.folder / "progress.json"
+        self.keep = keep
+
+    def _saved(self):
+        """Folders of the checkpoints, the newest first."""
+        found = [p for p in self.folder.glob("step-*") if p.name.removeprefix("step-").isdigit()]
+        return sorted(found, key=lambda p: int(p.name.removeprefix("step-")), reverse=True)
 
     def exists(self):
-        return self.progress_path.is_file()
+        return bool(self._saved())
 
     def progress(self):
-        return json.loads(self.progress_path.read_text())
+        """The progress of the newest checkpoint that can be read."""
+        return self.newest()[1]
 
-    def load_model(self):
-        return keras.models.load_model(self.folder / self.progress()["model"])
+    def newest(self):
+        """`(model file, progress, damaged)`: the newest checkpoint that is whole, and lines on
+        those that are not.
+
+        Raises:
+            ValueError: if none is.
+        """
+        damaged = []
+        for folder in self._saved():
+            try:
+                progress = json.loads((folder / "progress.json").read_text())
+                with whole(folder / "model.keras"):
+                    return folder / "model.keras", progress, damaged
+            except (ValueError, OSError) as error:
+                damaged.append(f"{folder}: damaged ({' '.join(str(error).split())[:160]})")
+        raise ValueError(f"No checkpoint in {self.folder} can be read. {'. '.join(damaged)}")
 
     def save(self, model, progress):
-        self.folder.mkdir(exist_ok=True)
-        name = f"step-{progress['step']}.keras"
-        save_model(model, self.folder / name, include_optimizer=True)
-        write_json(self.progress_path, {**progress, "model": name})
-        for old in self.folder.glob("step-*.keras"):
-            if old.name != name:
-                old.unlink()
+        """Adds a checkpoint and removes those before the last `keep`.
+
+        Raises:
+            OSError: if it cannot be written; those that are there stay.
+        """
+        path = self.folder / f"step-{progress['step']}"
+        with written_beside(path) as part:
+            part.mkdir()
+            model.save(part / "model.keras")
+            (part / "progress.json").write_text(json.dumps(progress))
+        self.thin(self.keep)
+
+    def thin(self, keep):
+        """Removes all but the newest `keep`."""
+        for old in self._saved()[keep:]:
+            gone = old.rename(old.with_name(f".{old.name}"))  # a name that nothing is read from
+            shutil.rmtree(gone, ignore_errors=True)
 
     def remove(self):
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from .assign import Layout, checkpoint_of, load, register_model_layout, torch_key
 from .hub import is_hub_id
+from .keras_file import load_keras_file
 from .read import Checkpoint, is_keras_file, read
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "is_hub_id",
     "is_keras_file",
     "load",
+    "load_keras_file",
     "read",
     "register_model_layout",
     "torch_key",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .keras_file import whole
 from .read import Checkpoint, is_keras_file, read
 
 # PyTorch state dicts hold these beside the weights; nothing in Keras corresponds to them.
@@ -107,7 +108,8 @@ def load(target, source, prefix="", skip=(), unused=None, adapt=None):
         ValueError: naming every missing, unused or misshapen tensor; nothing is assigned then.
     """
     if is_keras_file(source):
-        target.load_weights(source)
+        with whole(source):
+            target.load_weights(source)
         return "Keras"
     checkpoint = read(source)
     tensors = {

@@ -67,8 +67,21 @@ def read(source):
     if not path.is_file():
         raise FileNotFoundError(f"No such weights file: {path}")
     beside = path.with_name("config.json")
-    config = hub.settings(json.loads(beside.read_text())) if beside.is_file() else {}
+    config = hub.settings(_config(beside)) if beside.is_file() else {}
     return Checkpoint(_read_safetensors(path), str(path), config)
+
+
+def _config(path):
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no whole JSON file ({error}): write it again.") from error
+    if not isinstance(config, dict) or not isinstance(config.get("pretrained_cfg", {}), dict):
+        raise ValueError(
+            f"{path}: expected what timm writes, a dict; received {type(config).__name__}. Remove "
+            f"or replace the file."
+        )
+    return config
 
 
 def _flat(source):
@@ -88,6 +101,11 @@ def _read_safetensors(path):
     except SafetensorError as error:
         raise ValueError(
             f"{path} is not a whole .safetensors file ({error}): download or write it again."
+        ) from error
+    except (AttributeError, KeyError, TypeError) as error:  # a type that NumPy has not
+        raise ValueError(
+            f"{path} holds tensors of a type that cannot be read here ({error}): write them as "
+            f"float16, bfloat16 or float32."
         ) from error
     # ml_dtypes' bfloat16 (and float16) arrays become float32: variables are assigned in their own
     # dtype later.

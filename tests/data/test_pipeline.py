@@ -75,6 +75,29 @@ def test_resumed_run_sees_what_it_would_have_seen(dataset):
     np.testing.assert_array_equal(whole[4:], rest)
 
 
+def test_the_parts_of_processes_make_up_the_batches_of_one(dataset):
+    def batches(shard):
+        made = data.pipeline(dataset, 32, 4, training=True, seed=3, shard=shard)
+        return [(x, y["boxes"], y["labels"]) for x, y in made.take(3).as_numpy_iterator()]
+
+    whole, parts = batches((0, 1)), [batches((index, 2)) for index in range(2)]
+    for one, first, second in zip(whole, *parts):
+        assert len(first[0]) == len(second[0]) == 2
+        for a, b, c in zip(one, first, second):
+            np.testing.assert_array_equal(a, np.concatenate([b, c]))
+
+
+def test_processes_augment_with_seeds_of_their_own(dataset):
+    def seeds(shard):
+        def augment(images, boxes, labels, seed):
+            return images, boxes, tf.zeros_like(labels) + tf.cast(seed[0] % 1000, "int32")
+
+        made = data.pipeline(dataset, 32, 4, training=True, augment=augment, shard=shard)
+        return [int(y["labels"][0, 0]) for _, y in made.take(3)]
+
+    assert seeds((0, 2)) != seeds((1, 2)) and seeds((0, 2)) == seeds((0, 1))
+
+
 def test_decoded_once_for_each_size(dataset):
     first = next(iter(data.pipeline(dataset, 32, 7)))[0]
     for record in dataset.records:

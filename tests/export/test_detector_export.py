@@ -1,4 +1,5 @@
 import json
+import pathlib
 import zipfile
 
 import keras
@@ -12,6 +13,7 @@ from keras_detblocks.export.check.detections import match
 from keras_detblocks.export.formats import onnx, saved_model, tflite
 from keras_detblocks.export.graph import Signature
 from keras_detblocks.export.runtime.metadata import read_metadata
+from keras_detblocks.export.runtime.seal import BLANK, check_seal, seal
 
 SIZE = (64, 96)
 
@@ -77,7 +79,35 @@ def test_what_a_device_must_know_is_in_the_tflite_file(files):
     assert (canvas[-1, -1] == about["letterbox"]["fill"]).all() and (
         canvas[0, 0] == 0
     ).all()  # top left
-    assert read_metadata(files["onnx"].path) == about
+    other = read_metadata(files["onnx"].path)
+    assert other.pop("sha256") != about.pop("sha256") and other == about
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["onnx", "tflite"])
+def test_a_flipped_bit_is_told(files, tmp_path, format):
+    """Wherever it lies in the model; without the checksum most of them are other values."""
+    source = pathlib.Path(files[format].path)
+    path, content = tmp_path / source.name, source.read_bytes()
+    check_seal(source)
+    for place in np.random.default_rng(0).integers(100, len(content) - 8000, 40):
+        damaged = bytearray(content)
+        damaged[place] ^= 16
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="is damaged: its sha256"):
+            export.open_exported(path)
+
+
+def test_a_changed_saved_model_is_told(tmp_path):
+    (tmp_path / "variables").mkdir()
+    (tmp_path / "variables" / "a").write_bytes(b"weights")
+    (tmp_path / "keras_detblocks.json").write_text(json.dumps({"sha256": BLANK}))
+    check_seal(tmp_path)  # one that was not sealed
+    seal(tmp_path)
+    check_seal(tmp_path)
+    (tmp_path / "variables" / "a").write_bytes(b"weighty")
+    with pytest.raises(ValueError, match="is damaged"):
+        check_seal(tmp_path)
 
 
 @pytest.mark.slow

@@ -83,6 +83,9 @@ def test_mistakes_are_one_line_and_not_zero(files, tmp_path):
     folder, _ = files
     (tmp_path / "text.jpg").write_text("not a picture")
     (tmp_path / "other.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3" + b"\x00" * 64)
+    flipped = bytearray((folder / "m.tflite").read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    (tmp_path / "flipped.tflite").write_bytes(flipped)
     model, picture = folder / "m.tflite", folder / "turned.jpg"
     for arguments, message in (
         ((tmp_path / "text.jpg", "--model", model, "--out", tmp_path), "not a picture"),
@@ -91,6 +94,7 @@ def test_mistakes_are_one_line_and_not_zero(files, tmp_path):
             (picture, "--model", tmp_path / "other.tflite", "--out", tmp_path),
             "not a detector exported by keras_detblocks",
         ),
+        ((picture, "--model", tmp_path / "flipped.tflite", "--out", tmp_path), "is damaged"),
         ((picture, "--model", tmp_path / "none.tflite", "--out", tmp_path), "no model file"),
         ((picture, "--model", model, "--out", tmp_path / "text.jpg"), "cannot write to the folder"),
     ):

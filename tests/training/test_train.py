@@ -7,8 +7,6 @@ from toy import toy_backbone, toy_batch, toy_detector
 
 import keras_detblocks as kdb
 from keras_detblocks import data, training
-from keras_detblocks.training.callbacks import Budget
-from keras_detblocks.training.state import Checkpoint
 
 CLASSES = ["circle", "square", "star"]
 
@@ -25,41 +23,6 @@ def dataset(rectangles):
 
 def _build():
     return toy_detector(class_names=CLASSES)
-
-
-@pytest.mark.slow
-def test_a_resumed_run_ends_like_an_uninterrupted_one(dataset, tmp_path, monkeypatch):
-    """Averaged weights, optimizer state, order of the pictures and learning rate all continue."""
-    options = {
-        "epochs": 4,
-        "batch_size": 8,
-        "evaluations": 2,
-        "learning_rate": 0.005,
-        "warmup_steps": 2,
-    }
-    whole, _ = training.train(_build, dataset, None, tmp_path / "whole", **options)
-
-    save = Checkpoint.save
-
-    def save_and_stop(self, model, progress):
-        save(self, model, progress)
-        if progress["step"] == 6:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Checkpoint, "save", save_and_stop)
-    with pytest.raises(KeyboardInterrupt):
-        training.train(_build, dataset, None, tmp_path / "cut", **options)
-    monkeypatch.undo()
-    assert not (tmp_path / "cut" / "detector.keras").exists()
-    with pytest.raises(ValueError, match="holds a stopped run: continue it with --resume"):
-        training.train(_build, dataset, None, tmp_path / "cut", **options)
-    with pytest.raises(ValueError, match=r"epochs=4 \(now 5\): give the same"):
-        training.train(
-            _build, dataset, None, tmp_path / "cut", resume=True, **{**options, "epochs": 5}
-        )
-    resumed, _ = training.train(_build, dataset, None, tmp_path / "cut", resume=True, **options)
-    for a, b in zip(whole.weights, resumed.weights):
-        np.testing.assert_allclose(a.numpy(), b.numpy(), atol=2e-4, err_msg=a.path)
 
 
 @pytest.mark.slow
@@ -83,36 +46,6 @@ def test_a_run_leaves_model_history_curve_and_logs(dataset, tmp_path):
     ).stat().st_size
     with pytest.raises(ValueError, match="holds a finished run"):
         training.train(_build, dataset, None, tmp_path, epochs=1)
-
-
-@pytest.mark.slow
-def test_ctrl_c_keeps_what_was_trained(dataset, tmp_path, monkeypatch, capsys):
-    """Between two checkpoints; with other settings the run is not continued."""
-    end = Budget.on_train_batch_end
-
-    def stop(self, batch, logs=None):
-        end(self, batch, logs)
-        if self.step == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Budget, "on_train_batch_end", stop)
-    options = {"epochs": 20, "settings": {"size": (64, 96)}, **ADAMW}
-    with pytest.raises(KeyboardInterrupt):
-        training.train(_build, dataset, None, tmp_path, **options)
-    monkeypatch.undo()
-    assert Checkpoint(tmp_path / "checkpoint").progress()["step"] == 2
-    assert "--resume continues from there" in capsys.readouterr().out
-    with pytest.raises(ValueError, match=r"size=\[64, 96\] \(now \[32, 32\]\)"):
-        training.train(
-            _build,
-            dataset,
-            None,
-            tmp_path,
-            resume=True,
-            **{**options, "settings": {"size": (32, 32)}},
-        )
-    with pytest.raises(ValueError, match=r"ema=0.99 \(now 0.5\)"):
-        training.train(_build, dataset, None, tmp_path, resume=True, ema=0.5, **options)
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from ..check.outputs import (
 from ..check.samples import comparison_samples
 from ..detections import is_detector, metadata, raw_signature, with_detections
 from ..graph import as_float32, freeze, nodes_of, signature_of
+from ..runtime.seal import seal
 
 OPSET = 18
 
@@ -80,6 +81,7 @@ def _detector(detector, path, image_size, batch_size, opset, representative_data
         errors, found, _ = compare_detections(
             target, raw, detector, write, samples=comparison_samples(raw, representative_data)
         )
+        seal(target)
         size = size_of(target)
     return ExportReport(str(path), size, errors, operators, detections=found)
 

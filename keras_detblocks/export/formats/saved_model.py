@@ -9,6 +9,7 @@ from ..check.outputs import ExportReport, compare_outputs, size_of, staged
 from ..check.samples import comparison_samples
 from ..detections import is_detector, metadata, raw_signature, with_detections, write_beside
 from ..graph import as_float32, freeze, signature_of
+from ..runtime.seal import seal
 
 
 def to_saved_model(model, path, image_size=None, batch_size=None, representative_data=None):
@@ -60,6 +61,7 @@ def _detector(detector, path, image_size, batch_size, representative_data):
         errors, found, _ = compare_detections(
             target, raw, detector, write, samples=comparison_samples(raw, representative_data)
         )
+        seal(target)
         size = size_of(target)
     return ExportReport(str(path), size, errors, detections=found)
 

@@ -14,6 +14,7 @@ from ..detections import is_detector, metadata, raw_signature, tail, with_detect
 from ..graph import as_float32, is_dynamic, nodes_of, signature_of
 from ..runtime.device import leave_program
 from ..runtime.metadata import packed, with_files
+from ..runtime.seal import seal
 from .flatbuffer import custom_operators, join, mend_dead_tensors, operators
 from .saved_model import write_saved_model
 
@@ -125,6 +126,7 @@ def _detector(
         errors, found, partitions = compare_detections(
             target, raw, detector, write, quantization, compared, network
         )
+        seal(target)
         size = size_of(target)
     return ExportReport(
         str(path),

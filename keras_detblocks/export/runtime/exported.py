@@ -13,6 +13,7 @@ from ..formats.saved_model import to_saved_model
 from ..formats.tflite import to_tflite
 from ..graph import picture_like
 from .metadata import read_metadata
+from .seal import check_seal
 from .session import Session
 
 FORMATS = {
@@ -69,7 +70,12 @@ def file_size(path):
 
 
 def open_exported(path, num_threads=1):
-    """Opens an exported detector (SavedModel, ONNX, TFLite) as an `ExportedDetector`."""
+    """Opens an exported detector (SavedModel, ONNX, TFLite) as an `ExportedDetector`.
+
+    Raises:
+        ValueError: if it is no detector that this package exported, or not what was written: every
+            export carries a sha256 of itself.
+    """
     return ExportedDetector(path, num_threads)
 
 
@@ -86,6 +92,7 @@ class ExportedDetector:
 
     def __init__(self, path, num_threads=1):
         self.path = pathlib.Path(path)
+        check_seal(path)  # before a runtime trips over a damaged file
         self.session = Session(path, num_threads)
         try:
             self.metadata = read_metadata(path, self.session)

@@ -1,0 +1,270 @@
+"""The devices that a run computes on: one, several of one machine, several machines; on TensorFlow
+and on JAX."""
+
+import contextlib
+import json
+import os
+
+import keras
+import numpy as np
+
+_STARTED = []  # what `start_workers` made; of one process and one life
+
+
+class Alone:
+    """One process.
+
+    Attributes:
+        index, count: of this process, and how many train together.
+        replicas: devices, in all processes, that share a batch.
+    """
+
+    index, count, replicas = 0, 1, 1
+
+    @property
+    def chief(self):
+        """Whether this process measures AP and writes."""
+        return self.index == 0
+
+    def scope(self):
+        """What a model is built and loaded in."""
+        return contextlib.nullcontext()
+
+    def batches(self, make, batch_size):
+        """What `fit` takes; `make(shard)` returns the batches of a part `(index, count)`."""
+        return make((self.index, self.count))
+
+    def fitting(self, model):
+        """What `fit` runs in."""
+        return contextlib.nullcontext()
+
+    def twin(self, model):
+        """A model with the same weights that this process alone can predict with."""
+        return model
+
+    def total(self, values):
+        """The sum over the processes of an array of numbers; all of them must ask for it."""
+        return np.asarray(values)
+
+    def from_chief(self, function):
+        """What a function returns in the chief, for JSON; its `ValueError` and `OSError` too."""
+        if self.count == 1:
+            return function()
+        answer = {}
+        if self.chief:
+            try:
+                answer = {"value": function()}
+            except (ValueError, OSError) as error:
+                answer = {"error": str(error)}
+        answer = json.loads(self.broadcast(json.dumps(answer).encode()))
+        if "error" in answer:
+            raise ValueError(answer["error"])
+        return answer["value"]
+
+    def broadcast(self, content):
+        """The chief's bytes in all processes."""
+        if self.count == 1:
+            return content
+        size = int(self.total(np.array([len(content) if self.chief else 0], "int32"))[0])
+        words = np.zeros(-(-size // 4), "int32")
+        if self.chief:
+            words = np.frombuffer(content.ljust(4 * len(words), b"\0"), "int32")
+        return self.total(words).astype("int32").tobytes()[:size]
+
+
+class TensorFlowDevices(Alone):
+    """A `tf.distribute` strategy: `MirroredStrategy`, or `MultiWorkerMirroredStrategy` over several
+    processes."""
+
+    def __init__(self, strategy):
+        self.strategy = strategy
+        self.replicas = strategy.num_replicas_in_sync
+        resolver = strategy.cluster_resolver
+        if _across_processes(strategy):
+            self.index = resolver.task_id
+            self.count = len(resolver.cluster_spec().as_dict()["worker"])
+        self._sums = {}
+
+    def scope(self):
+        return self.strategy.scope()
+
+    def batches(self, make, batch_size):
+        if self.count == 1:  # Keras deals them out
+            return make((0, 1))
+        # Each process makes its own part of a batch; Keras' own sharding would make all of it.
+        local = self.replicas // self.count
+        part = batch_size // self.count
+        whole = make((self.index, self.count))
+        if local > 1:
+            whole = whole.rebatch(part // local, drop_remainder=True)
+        return self.strategy.distribute_datasets_from_function(lambda _: whole)
+
+    @contextlib.contextmanager
+    def fitting(self, model):
+        """Keras builds a model from its first batch, which several processes cannot look at
+        together; a detector is built already, and its optimizer is here."""
+        if self.count == 1:
+            yield
+            return
+        with self.scope():
+            model.optimizer.build(model.trainable_variables)
+        model._maybe_symbolic_build = lambda *args, **kwargs: None
+        try:
+            yield
+        finally:
+            del model._maybe_symbolic_build
+
+    def twin(self, model):
+        if self.count == 1:
+            return model
+        return _copy(model)
+
+    def total(self, values):
+        if self.count == 1:
+            return np.asarray(values)
+        import tensorflow as tf
+
+        values = np.asarray(values)
+        key = (values.dtype.str, values.shape)
+        if key not in self._sums:
+            strategy, local = self.strategy, self.replicas // self.count
+
+            @tf.function
+            def summed(value):
+                def one(value):
+                    context = tf.distribute.get_replica_context()
+                    first = context.replica_id_in_sync_group % local == 0
+                    mine = tf.where(first, value, tf.zeros_like(value))
+                    return context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
+
+                return strategy.run(one, args=(value,))
+
+            self._sums[key] = summed
+        found = self._sums[key](tf.constant(values))
+        return self.strategy.experimental_local_results(found)[0].numpy()
+
+
+class JaxDevices(Alone):
+    """`keras.distribution.DataParallel` over the devices of one process or of several."""
+
+    def __init__(self):
+        import jax
+
+        self.index, self.count = jax.process_index(), jax.process_count()
+        self.replicas = jax.device_count()
+        self._distribution = None
+        if self.replicas > 1:
+            self._distribution = keras.distribution.DataParallel(auto_shard_dataset=False)
+
+    def scope(self):
+        return _distributed(self._distribution) if self._distribution else contextlib.nullcontext()
+
+    fitting = lambda self, model: self.scope()  # noqa: E731
+
+    def twin(self, model):
+        if self._distribution is None:
+            return model
+        with _distributed(None):
+            return _copy(model)
+
+    def total(self, values):
+        from jax.experimental import multihost_utils
+
+        if self.count == 1:
+            return np.asarray(values)
+        # As bytes: 64-bit numbers would lose half of themselves on the way.
+        values = np.ascontiguousarray(values)
+        all_bytes = multihost_utils.process_allgather(values.view("uint8").reshape(-1))
+        return np.asarray(all_bytes).view(values.dtype).reshape(-1, *values.shape).sum(axis=0)
+
+
+@contextlib.contextmanager
+def _distributed(distribution):
+    before = keras.distribution.distribution()
+    keras.distribution.set_distribution(distribution)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(before)
+
+
+def _copy(model):
+    """A detector of its own with the weights of another, on the default device."""
+    from .distribute import numpy_of
+
+    twin = type(model).from_config(model.get_config())
+    for variable, source in zip(twin.variables, model.variables, strict=True):
+        variable.assign(numpy_of(source))
+    return twin
+
+
+def _across_processes(strategy):
+    resolver = getattr(strategy, "cluster_resolver", None)
+    cluster = resolver.cluster_spec().as_dict() if resolver else {}
+    return len(cluster.get("worker", ())) > 1
+
+
+def start_workers(workers):
+    """Joins the other processes of a run; the first thing that a program does with Keras.
+
+    It waits until all of them are there.
+
+    Args:
+        workers: `Workers`.
+    """
+    if keras.backend.backend() == "jax":
+        keras.distribution.initialize(
+            ",".join(workers.addresses), len(workers.addresses), workers.index
+        )
+        return
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"Several machines train on the TensorFlow and JAX backends. Received backend: "
+            f"{keras.backend.backend()!r}"
+        )
+    if not _STARTED:
+        os.environ["TF_CONFIG"] = json.dumps(
+            {
+                "cluster": {"worker": list(workers.addresses)},
+                "task": {"type": "worker", "index": workers.index},
+            }
+        )
+        _STARTED.append(_multi_worker_strategy())
+
+
+def _multi_worker_strategy():
+    import tensorflow as tf
+
+    class Strategy(tf.distribute.MultiWorkerMirroredStrategy):
+        """Keras asks for the mean of scalars along their first axis, which they have not."""
+
+        def reduce(self, reduce_op, value, axis=None):
+            if axis == 0 and getattr(value, "shape", None) is not None and value.shape.rank == 0:
+                axis = None
+            return super().reduce(reduce_op, value, axis=axis)
+
+    return Strategy()
+
+
+def default_strategy():
+    """The strategy of `start_workers`; without one `MirroredStrategy` over the visible GPUs if
+    there are several, else TensorFlow's default strategy."""
+    import tensorflow as tf
+
+    if _STARTED:
+        return _STARTED[0]
+    if tf.distribute.has_strategy() or len(tf.config.list_physical_devices("GPU")) < 2:
+        return tf.distribute.get_strategy()
+    return tf.distribute.MirroredStrategy()
+
+
+def default_devices():
+    """The `Alone`, `TensorFlowDevices` or `JaxDevices` that a run is trained on.
+
+    On TensorFlow the strategy whose scope this is called in, if there is one.
+    """
+    if keras.backend.backend() == "jax":
+        return JaxDevices()
+    if keras.backend.backend() == "tensorflow":
+        return TensorFlowDevices(default_strategy())
+    return Alone()

@@ -1,0 +1,277 @@
+"""A run under way: what is measured, kept and left in its folder."""
+
+import contextlib
+import time
+
+import numpy as np
+
+from ..data import ImageError
+from ..files import written_beside
+from .ema import RawWeights, averaged, judged, keep_better
+from .evaluate import evaluate_ap
+from .interrupt import Stopped
+from .state import not_finite, save_model, sweep, write_json
+
+# Of the pictures of a pass; more that cannot be read end the run.
+UNREAD_SHARE = 0.01
+
+
+class Run:
+    """Measures, saves and finishes; the callbacks of a run call it. It begins with `run.json`.
+
+    Args:
+        model: compiled. out: the folder. checkpoint: a `Checkpoint`.
+        budget, log: the callbacks `Budget` and `StepLog`.
+        progress: what the checkpoint held that the run continues from.
+        record: a `Record`, what `run.json` says.
+        train_set, validation_set: `data.Dataset`, the second may be `None`.
+        interrupts: `Interrupts`. say: prints a line. patience: evaluations without a better AP
+            before training ends, or `None`. devices: `Alone` or the like.
+    """
+
+    def __init__(
+        self,
+        *,
+        model,
+        out,
+        checkpoint,
+        budget,
+        log,
+        progress,
+        record,
+        train_set,
+        validation_set,
+        interrupts,
+        say,
+        patience,
+        devices,
+    ):
+        self.model = model
+        self.out = out
+        self.checkpoint = checkpoint
+        self.budget = budget
+        self.log = log
+        self.progress = progress
+        self.record = record
+        self.validation_set = validation_set
+        self.interrupts = interrupts
+        self.say = say
+        self.patience = patience
+        self.devices = devices
+        self.raw = RawWeights()
+        self.train_set = train_set
+        self._unread = 0
+        self.history = progress["history"]
+        self.over = progress["over"]
+        self.saved_step = progress["step"]
+        model.run_record = record.content
+        if devices.chief:
+            record.write(out / "run.json")
+
+    # What the callbacks call -----------------------------------------------------------------
+
+    def milestone(self, measure):
+        """The end of a part of the budget: AP, or a line only."""
+        if not measure or self.validation_set is None:
+            self.say(self._so_far())
+            return
+        with self.interrupts.at_once():
+            self.measure()
+        enough = self.patience is not None and self._evaluations_since_best() >= self.patience
+        if self.devices.total(np.array([enough], "int32"))[0]:
+            self.say(f"No better AP in {self.patience} evaluations: training ends.")
+            self.over = True
+            self.model.stop_training = True
+
+    def save(self, milestones):
+        """A checkpoint; a disk that does not take it costs nothing but a warning.
+
+        Raises:
+            FloatingPointError: if a weight is no longer finite; the checkpoints before stay.
+        """
+        bad = not_finite(self.model)
+        if bad:
+            raise FloatingPointError(_not_finite(self.saved_step, self.budget.step, bad))
+        progress = self._progress(milestones)  # of all processes: its sums are
+        try:
+            if self.devices.chief:
+                self.checkpoint.save(self.model, progress)
+            self.saved_step = self.budget.step
+        except OSError as error:
+            self.say(
+                f"Warning: no checkpoint at step {self.budget.step} ({_reason(error)}); the run "
+                f"goes on, the last one is of step {self.saved_step}.",
+                style="yellow",
+            )
+
+    def asked_to_stop(self):
+        """Whether a signal came; processes that train together answer alike."""
+        return self.budget.signal or (self.devices.count == 1 and self.interrupts.received)
+
+    def stop(self, milestones):
+        """The end that a signal asked for, between two steps."""
+        self.save(milestones)
+        self.say(f"Stopped after step {self.saved_step}; the run can be resumed from there.")
+        raise Stopped(self.asked_to_stop())
+
+    def note_pictures(self):
+        """Those that could not be read from the start, and are not trained on, do not count."""
+        self._unread = len(_unread(self.train_set))
+
+    def check_pictures(self):
+        """Ends a run whose pictures go away.
+
+        Raises:
+            ImageError: if more than one in a hundred could not be read since the run began; the run
+                can be resumed from its last checkpoint.
+        """
+        unread = _unread(self.train_set)
+        gone, most = len(unread) - self._unread, UNREAD_SHARE * len(self.train_set)
+        if gone > most:
+            path, reason = list(unread.items())[-1]
+            raise ImageError(
+                f"{gone} of {len(self.train_set)} pictures could not be read while training, more "
+                f"than {UNREAD_SHARE:.0%}, the last of them {path} ({reason}). Bring them back, "
+                f"then continue with `resume=True`."
+            )
+
+    def _progress(self, milestones):
+        return {
+            "step": self.budget.step,
+            "seconds": self.budget.seconds,
+            "history": self.history,
+            "settings": self.progress["settings"],
+            "changes": self.progress["changes"],
+            "milestones": milestones,
+            "sums": self.log.sums(),
+            "over": self.over,
+        }
+
+    # AP --------------------------------------------------------------------------------------
+
+    def measure(self):
+        """Validation AP of the averaged weights, or of the raw ones where these are better and the
+        averages young; the best of a run become `best.keras`. Once for all processes: by the
+        chief."""
+        if self.devices.chief:
+            result, is_averaged = judged(self.model, self._evaluate)
+            with averaged(self.model) if is_averaged else contextlib.nullcontext():
+                self._note(result, is_averaged)
+
+    def measure_last(self):
+        """As `measure`, after training; the model keeps the better weights."""
+        is_averaged = True
+        if self.devices.chief:
+            result, is_averaged = keep_better(self.model, self._evaluate, self.raw)
+            self._note(result, is_averaged)
+        if self.devices.total(np.array([not is_averaged], "int32"))[0] and not self.devices.chief:
+            self.raw.put_back()
+
+    def _evaluate(self, model):
+        return evaluate_ap(self.devices.twin(model), self.validation_set)
+
+    def _note(self, result, is_averaged):
+        """Writes down the AP of the weights that are in the model."""
+        numbers = {key: float(value) for key, value in result.numbers.items()}
+        best = max((entry["AP"] for entry in self.history["ap"]), default=-1.0)
+        if numbers["AP"] > best:
+            try:
+                self._leave_best(numbers)
+            except OSError as error:
+                self.say(f"Warning: best.keras not written ({_reason(error)}).", style="yellow")
+        row = {"step": self.budget.step, "seconds": round(self.budget.seconds, 2)}
+        self.history["ap"].append({**row, "averaged": is_averaged, **numbers})
+        scalars = {f"validation/{key}": value for key, value in numbers.items()}
+        self.log.writer(scalars, self.budget.step)
+        ap, ap50 = numbers["AP"], numbers["AP50"]
+        which = "" if is_averaged else "  (weights not averaged)"
+        self.say(f"{self._so_far()}  validation AP {ap:.3f}  AP50 {ap50:.3f}{which}")
+
+    def _leave_best(self, numbers):
+        results = {"steps": self.budget.step, "validation": numbers}
+        self.model.run_record = {**self.record.content, "results": results}
+        save_model(self.model, self.out / "best.keras")
+
+    def _evaluations_since_best(self):
+        values = [entry["AP"] for entry in self.history["ap"]]
+        if not values:  # another process than the chief
+            return 0
+        return len(values) - 1 - values.index(max(values))
+
+    def _so_far(self):
+        losses = self.history["losses"]
+        loss = f", loss {losses[-1]['loss']:.3f}" if losses else ""
+        return f"{self.budget.seconds / 60:5.1f} min  step {self.budget.step:6d}{loss}"
+
+    # The end ---------------------------------------------------------------------------------
+
+    def finish(self):
+        """The last AP and the results; a run that is killed in here is resumed in here."""
+        with self.interrupts.at_once():
+            if self.validation_set is not None:
+                # Where patience ended the run, its last step was measured on the way.
+                aps = self.history["ap"]
+                aps[:] = [entry for entry in aps if entry["step"] != self.budget.step]
+                self.measure_last()
+            self.record.finish(self.budget, self.history)
+            self.model.run_record = self.record.content
+            if self.devices.chief:
+                self._until_saved()
+                self.checkpoint.remove()  # last: one killed before this line can still be resumed
+                sweep(self.out)
+            self.devices.total(np.zeros(1, "int32"))  # the others wait: the chief is their host
+
+    def _until_saved(self, wait=1.0):
+        """Tries again until the disk takes the results: nothing is trained twice for want of
+        room."""
+        while True:
+            try:
+                return self._leave_results()
+            except OSError as error:
+                with contextlib.suppress(OSError):
+                    self.checkpoint.thin(1)
+                self.say(
+                    f"The run is trained, but its results cannot be written ({_reason(error)}). "
+                    f"Free some room; trying again in {wait:.0f} s.",
+                    style="yellow",
+                )
+            time.sleep(wait)
+            wait = min(2 * wait, 60.0)
+
+    def _leave_results(self):
+        from .curve import learning_curve
+
+        write_json(self.out / "history.json", self.history)
+        with written_beside(self.out / "learning_curve.png") as part:
+            learning_curve(self.history, part)
+        self.record.write(self.out / "run.json")
+        save_model(self.model, self.out / "detector.keras")  # last: where it is, the run is done
+
+
+def _unread(dataset):
+    """Path -> reason, of the pictures that the pipeline could not read so far."""
+    return getattr(dataset, "unread", {})
+
+
+def finalize(model, raw):
+    """Puts the averaged weights into a model whose training is over, as `fit` does at its end;
+    `raw` keeps those of training."""
+    raw.note(model)
+    model.optimizer.finalize_variable_values(model.trainable_weights)
+
+
+def _not_finite(saved, step, where):
+    if not saved:
+        return (
+            f"The weights became NaN or infinite by step {step}: lower the learning rate "
+            f"(`learning_rate`). Seen in {where}."
+        )
+    return (
+        f"The weights became NaN or infinite between step {saved} and step {step} (seen in "
+        f"{where}), so nothing is saved: go on from step {saved} with `resume=True` and a lower "
+        f"learning rate (`learning_rate`)."
+    )
+
+
+def _reason(error):
+    return getattr(error, "strerror", None) or " ".join(str(error).split())[:160]

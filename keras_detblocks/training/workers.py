@@ -1,0 +1,119 @@
+"""Which processes train together: from the command line, `TF_CONFIG` or SLURM's variables."""
+
+import json
+import os
+import re
+from dataclasses import dataclass
+
+# The port of SLURM's jobs, to which a number that follows from the job is added.
+SLURM_PORT = 12000
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The processes of a run, one per machine (or per group of GPUs), and which of them this is.
+
+    Attributes:
+        addresses: `HOST:PORT` of each, the chief's first; the same in all of them.
+        index: of this one. The first is the chief: it measures AP and writes.
+
+    Raises:
+        ValueError: for addresses without a port, or an index that none of them has.
+    """
+
+    addresses: tuple
+    index: int
+
+    def __post_init__(self):
+        bad = [each for each in self.addresses if not re.fullmatch(r".+:\d+", each)]
+        if bad or len(set(self.addresses)) < len(self.addresses):
+            raise ValueError(
+                f"Workers are different addresses HOST:PORT. Received: {', '.join(self.addresses)}"
+            )
+        if not 0 <= self.index < len(self.addresses):
+            raise ValueError(
+                f"Workers are numbered from 0 to {len(self.addresses) - 1}. Received: {self.index}"
+            )
+
+
+def find_workers(addresses=None, index=None, environment=None):
+    """The workers of this run, or `None` for a process by itself.
+
+    Args:
+        addresses: of all workers, separated by commas, as they are given on the command line.
+        index: of this one.
+        environment: dict; the process' own by default.
+
+    Raises:
+        ValueError: if what is given does not say who works with whom.
+
+    >>> find_workers("a:1200,b:1200", 1)
+    Workers(addresses=('a:1200', 'b:1200'), index=1)
+    """
+    environment = os.environ if environment is None else environment
+    if (addresses is None) != (index is None):
+        raise ValueError(
+            "Several machines need both, the addresses of all and the number of this one. "
+            f"Received: {addresses or index!r}"
+        )
+    if addresses is not None:
+        return _several(tuple(each.strip() for each in addresses.split(",")), index)
+    if environment.get("TF_CONFIG"):
+        return _several(*_tf_config(environment["TF_CONFIG"]))
+    if int(environment.get("SLURM_NTASKS", 1)) > 1 and "SLURM_PROCID" in environment:
+        return _several(_slurm(environment), int(environment["SLURM_PROCID"]))
+    return None
+
+
+def _several(addresses, index):
+    workers = Workers(addresses, index)
+    return workers if len(addresses) > 1 else None
+
+
+def _tf_config(text):
+    """Addresses and index in the form that TensorFlow and Kubernetes' operators agree on."""
+    try:
+        config = json.loads(text)
+        cluster, task = config["cluster"], config["task"]
+        chiefs, others = list(cluster.get("chief", ())), list(cluster.get("worker", ()))
+        start = {"chief": 0, "worker": len(chiefs)}[task["type"]]
+        return (*chiefs, *others), start + int(task["index"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            "TF_CONFIG: expected cluster.worker (and cluster.chief) with addresses, and a task of "
+            f"one of these types with an index; received {text}"
+        ) from error
+
+
+def _slurm(environment):
+    """One address per task: SLURM deals them out node by node."""
+    nodes = _nodes(environment.get("SLURM_STEP_NODELIST") or environment["SLURM_JOB_NODELIST"])
+    tasks = environment.get("SLURM_STEP_TASKS_PER_NODE") or environment["SLURM_TASKS_PER_NODE"]
+    counts = []
+    for part in tasks.split(","):
+        count, _, times = part.partition("(x")
+        counts += [int(count)] * int(times.rstrip(")") or 1)
+    port = SLURM_PORT + int(environment.get("SLURM_JOB_ID", 0)) % 20000
+    return tuple(
+        f"{node}:{port + local}" for node, count in zip(nodes, counts) for local in range(count)
+    )
+
+
+def _nodes(text):
+    """SLURM's short form of host names in full.
+
+    >>> _nodes("gpu[01-03,7],head")
+    ['gpu01', 'gpu02', 'gpu03', 'gpu7', 'head']
+    """
+    names = []
+    for part in re.findall(r"[^,\[]+(?:\[[^\]]*\][^,\[]*)?", text):
+        match = re.fullmatch(r"([^\[]*)\[([^\]]*)\](.*)", part)
+        if not match:
+            names.append(part)
+            continue
+        before, ranges, behind = match.groups()
+        for each in ranges.split(","):
+            first, _, last = each.partition("-")
+            for number in range(int(first), int(last or first) + 1):
+                names.append(f"{before}{number:0{len(first)}d}{behind}")
+    return names

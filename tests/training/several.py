@@ -1,0 +1,100 @@
+"""One process of `test_several.py`: trains for 12 steps with each optimizer, clipping engaged.
+
+argv: mode (mirror, workers, jax), index of the process, port of the first, folder.
+"""
+
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+from toy import toy_batch, toy_detector
+
+from keras_detblocks import optimizers, training
+from keras_detblocks.data import Dataset, Record
+from keras_detblocks.training import callbacks, devices, ema, fit, recipe
+from keras_detblocks.training.distribute import numpy_of
+
+SIZE, CLASSES = (32, 48), ("circle", "square", "star")
+CLIPPED = {"global_clipnorm": 0.05, "use_ema": True, "ema_momentum": 0.9}
+
+
+def dataset():
+    """24 pictures that are in memory as the pipeline keeps them."""
+    images, truth = toy_batch(24, SIZE)
+    records = []
+    for i, (boxes, labels) in enumerate(zip(truth["boxes"], truth["labels"])):
+        kept = boxes[labels >= 0]
+        areas = np.prod(kept[:, 2:] - kept[:, :2], axis=1)
+        crowd = np.zeros(len(kept), bool)
+        record = (f"{i}.png", SIZE[1], SIZE[0], kept, labels[labels >= 0], crowd, areas, i)
+        records.append(Record(*record))
+    made = Dataset(records, CLASSES, (1, 2, 3))
+    made.decoded[SIZE] = tf.constant(images.astype("uint8")), np.ones(24, bool)
+    return made
+
+
+def compiled_with(name):
+    def compile_detector(model, learning_rate, *_):
+        model.compile(
+            {
+                "sgd": lambda: keras.optimizers.SGD(learning_rate, momentum=0.9, **CLIPPED),
+                "adamw": lambda: optimizers.AdamW(learning_rate, weight_decay=0.02, **CLIPPED),
+                "muon": lambda: optimizers.ConvMuon(
+                    learning_rate,
+                    groups=optimizers.conv_groups(model),
+                    exclude_layers=[recipe.PREDICTORS],
+                    **CLIPPED,
+                ),
+            }[name]()
+        )
+
+    return compile_detector
+
+
+def run(name, where, pictures):
+    """Leaves the weights of the last step and the averaged ones in a file."""
+    last = []
+    end = callbacks.Milestones.on_epoch_end
+
+    def on_epoch_end(self, epoch, logs=None):
+        last.extend(numpy_of(v) for v in self.model.variables)
+        last.extend(numpy_of(average) for _, average in ema._pairs(self.model))
+        end(self, epoch, logs)
+
+    callbacks.Milestones.on_epoch_end = on_epoch_end
+    fit.compile_detector = compiled_with(name)
+    _, history = training.train(
+        lambda: toy_detector((*SIZE, 3), levels=(3,), class_names=CLASSES),
+        pictures,
+        pictures,
+        f"{where}-run",
+        epochs=4,
+        batch_size=8,
+        learning_rate=0.01 if name == "sgd" else 0.002,
+        warmup_steps=2,
+        evaluations=2,
+    )
+    callbacks.Milestones.on_epoch_end = end
+    np.savez(f"{where}.npz", *last)
+    print(where, history["losses"], len(history["ap"]), flush=True)
+
+
+mode, index, port, out = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+names = ["adamw"] if mode == "jax" else ["sgd", "adamw", "muon"]
+if mode in ("workers", "jax"):
+    addresses = (f"127.0.0.1:{port}", f"127.0.0.1:{port + 1}")
+    training.start_workers(training.Workers(addresses, index))
+if mode == "mirror":
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+pictures = dataset()
+for name in names:
+    run(name, f"{out}/{'one' if mode == 'mirror' else mode}-{index}-{name}", pictures)
+if mode == "mirror":
+    devices._STARTED.append(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+    for name in names:
+        run(name, f"{out}/mirror-0-{name}", pictures)
+if mode == "jax" and index == 0:  # by itself
+    fit.default_devices = devices.Alone
+    run("adamw", f"{out}/jaxone-0-adamw", pictures)
