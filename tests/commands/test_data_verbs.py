@@ -145,7 +145,7 @@ def test_predict_needs_pictures_or_data(seeing, folder, tmp_path, capsys):
 def test_parts_for_training(folder, tmp_path, capsys):
     """--val-data of another layout, --val-fraction, and only one of them."""
     from keras_detblocks.cli import _parser
-    from keras_detblocks.commands import datasets
+    from keras_detblocks.commands import datasets, settings
 
     for name in "ab":
         picture(tmp_path / f"yolo/images/{name}.png")
@@ -155,6 +155,7 @@ def test_parts_for_training(folder, tmp_path, capsys):
     def parts(data_set, *more):
         command = ["train", str(data_set), "--out", str(tmp_path / "run"), *more]
         options = _parser(command).parse_args(command)
+        settings.settle(options)
         return datasets.for_training(options), options
 
     (train, val), _ = parts(folder)
