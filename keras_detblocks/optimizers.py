@@ -79,8 +79,8 @@ class AdamW(RampedAverage, keras.optimizers.AdamW):
     """`keras.optimizers.AdamW` whose averaged weights (`use_ema=True`) suit short runs too: their
     momentum rises from 0, and the statistics of normalizations are averaged alike.
 
-    >>> AdamW(0.001, use_ema=True, ema_momentum=0.99).ramp_steps
-    100.0
+    >>> AdamW(0.001, use_ema=True, ema_momentum=0.75).ramp_steps
+    4.0
     """
 
 

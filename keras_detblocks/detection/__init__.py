@@ -1,5 +1,6 @@
 """Boxes, assignment, losses, head, decoding, the `Detector`, and detectors by name."""
 
+from . import recipes
 from .build import build_backbone, build_detector, list_contexts, list_heads, list_necks
 from .decode import decode
 from .detector import Detector
@@ -15,6 +16,7 @@ __all__ = [
     "list_contexts",
     "list_heads",
     "list_necks",
+    "recipes",
     "save_start",
     "start_weights",
 ]

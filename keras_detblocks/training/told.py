@@ -1,0 +1,62 @@
+"""What a run says about itself without a terminal too: its size at once, its speed after twenty
+steps, and an account at its end."""
+
+import math
+import statistics
+from collections import deque
+
+import keras
+
+_SOON = 20  # steps
+
+
+class Told(keras.callbacks.Callback):
+    """Prints parameters and steps before the first step, milliseconds per step after 20, and in the
+    end steps done, the typical and the slowest step, and the loss.
+
+    Times are those of training alone; the first step, which compiles, is left out.
+
+    Args:
+        budget: the run's `Budget`, whose seconds stand still during validation.
+        console: has `print`.
+        pictures, steps_per_epoch, batch_size: of the run.
+    """
+
+    def __init__(self, budget, console, pictures, steps_per_epoch, batch_size):
+        super().__init__()
+        self.budget = budget
+        self.console = console
+        self.pictures = pictures
+        self.steps_per_epoch = steps_per_epoch
+        self.batch_size = batch_size
+        self.steps, self.slowest, self.loss = 0, 0.0, None
+        self.times = deque(maxlen=10_000)  # milliseconds of the last steps
+        self._before = None
+
+    def on_train_begin(self, logs=None):
+        trained = sum(math.prod(variable.shape) for variable in self.model.trainable_variables)
+        self.console.print(
+            f"{trained:,} of {self.model.count_params():,} parameters are trained on "
+            f"{self.pictures} pictures, {self.steps_per_epoch} steps of {self.batch_size} per pass."
+        )
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps += 1
+        self.loss = logs.get("loss", self.loss) if logs else self.loss
+        if self._before is not None:
+            took = 1e3 * (self.budget.seconds - self._before)
+            self.times.append(took)
+            self.slowest = max(self.slowest, took)
+        self._before = self.budget.seconds
+        if self.steps == _SOON:
+            self.console.print(f"{self._typical():.0f} ms per step.")
+
+    def _typical(self):
+        return statistics.median(self.times)
+
+    def on_train_end(self, logs=None):
+        if self.times:
+            self.console.print(
+                f"{self.budget.step} steps done, typically in {self._typical():.0f} ms, the "
+                f"slowest in {self.slowest:.0f} ms; final loss {float(self.loss):.3f}."
+            )

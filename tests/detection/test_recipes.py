@@ -1,0 +1,34 @@
+"""Recipes: every one builds, has the parts of its paper, and takes changes."""
+
+import pytest
+
+import keras_detblocks as kdb
+
+PARTS = {  # a layer that only this plan has
+    "efficientdet-like-s": "bifpn",
+    "yolo-like-s": "csppanet",
+    "yolo-like-m": "csppanet",
+    "m2det-like-s": "mlfpn",
+    "rfbnet-like-s": "rfb",
+    "asff-like-s": "asff",
+}
+
+
+def test_the_list_is_the_table():
+    assert kdb.recipes.list() == [*PARTS]
+
+
+@pytest.mark.parametrize("name", [name for name in PARTS if not name.endswith("-m")])
+def test_small_recipes_build(name):
+    detector = kdb.recipes.build(name, ["a", "b"], image_size=(128, 96), filters=16)
+    assert detector.image_size == (128, 96) and detector.num_classes == 2
+    assert detector.get_layer(PARTS[name])
+    if "efficientdet" in name or "m2det" in name:
+        assert "P7_logits" in detector.output
+
+
+def test_unknown_names_and_changes():
+    with pytest.raises(ValueError, match="yolo-like-s"):
+        kdb.recipes.options("yolo-s")
+    with pytest.raises(ValueError, match="fpnx"):
+        kdb.recipes.options("asff-like-s", neck="fpnx")
