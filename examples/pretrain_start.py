@@ -7,8 +7,8 @@ Processes draw pictures (`kdb.data.synthetic`) into a ring of them that lies on 
 takes a batch from there, changes it at random, and trains the detector on all classes of shapes and
 on one more, "object", to which everything belongs. Every minute the averaged weights are evaluated
 on pictures held out, and where they are better `compact_start.safetensors` (float16) and
-`full.safetensors` are written, so that a run that is cut leaves its best. `--smoke`: a minute on a
-CPU.
+`full.safetensors` are written, so that a run that is cut leaves its best. `--smoke`: tiny,
+for a CPU.
 """
 
 import argparse
@@ -59,11 +59,12 @@ def parsed(arguments):
     parser.add_argument("--every", type=float, default=60.0, help="seconds between evaluations")
     parser.add_argument("--steps", type=int, default=10**9, help="at most")
     parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(levels=(3, 4, 5))  # those of the default detector
     parser.add_argument("--smoke", action="store_true", help="tiny, for a CPU")
     options = parser.parse_args(arguments)
     if options.smoke:
         small = {"size": 64, "batch": 4, "ring": 64, "chunk": 8, "workers": 1, "held_out": 8}
-        vars(options).update({**small, "precision": "float32", "every": 5.0, "minutes": 0.7})
+        vars(options).update({**small, "precision": "float32", "minutes": 5.0, "levels": (3, 4)})
     return options
 
 
@@ -146,7 +147,7 @@ class Run:
         self.options, self.pictures, self.began = options, pictures, time.monotonic()
         self.log = (options.out / "log.jsonl").open("a")
         names, size = (*synthetic.CLASS_NAMES, OBJECT), options.size
-        self.model = kdb.build_detector(names, (size, size))
+        self.model = kdb.build_detector(names, (size, size), levels=options.levels)
         self.training = Training(self.model, options.batch, Change(), object_and_class_losses)
         self.held, boxes, labels = drawn(range(options.held_out), size, options.seed + 10**6)
         self.judged = {
