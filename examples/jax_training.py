@@ -20,7 +20,7 @@ from jax import numpy as jnp
 from keras_detblocks.detection.decode import flatten
 from keras_detblocks.detection.losses import detection_losses
 from keras_detblocks.optimizers import conv_groups
-from keras_detblocks.training.fit import PREDICTORS
+from keras_detblocks.training.recipe import PREDICTORS
 
 GREY = 114.0
 

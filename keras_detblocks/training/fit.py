@@ -20,6 +20,7 @@ from .record import Record, described
 from .resume import changes, check_folder
 from .run import Run, finalize
 from .state import Checkpoint, prepare_folder, sweep
+from .told import Told
 
 NEW = {
     "step": 0,
@@ -234,7 +235,10 @@ def _fit(run, augment, console):
     milestones = Milestones(
         run, 2 * run.progress["settings"]["evaluations"], run.progress["milestones"]
     )
-    callbacks = [run.budget, run.log, progress_bar, milestones, run.raw]
+    pictures, batch = len(run.train_set.records), run.progress["settings"]["batch_size"]
+    steps = max(pictures // batch, 1)
+    told = Told(run.budget, run.history, run.say, pictures, steps, batch)
+    callbacks = [run.budget, run.log, told, progress_bar, milestones, run.raw]
     batches = _batches(run, augment)
     try:
         # The bar is left by errors too, or the terminal stays without a cursor.

@@ -18,45 +18,47 @@ class Told(keras.callbacks.Callback):
 
     Args:
         budget: the run's `Budget`, whose seconds stand still during validation.
-        console: has `print`.
+        history: the run's, whose last loss is told. say: prints a line.
         pictures, steps_per_epoch, batch_size: of the run.
     """
 
-    def __init__(self, budget, console, pictures, steps_per_epoch, batch_size):
+    def __init__(self, budget, history, say, pictures, steps_per_epoch, batch_size):
         super().__init__()
         self.budget = budget
-        self.console = console
+        self.history = history
+        self.say = say
         self.pictures = pictures
         self.steps_per_epoch = steps_per_epoch
         self.batch_size = batch_size
-        self.steps, self.slowest, self.loss = 0, 0.0, None
+        self.steps, self.slowest = 0, 0.0
         self.times = deque(maxlen=10_000)  # milliseconds of the last steps
         self._before = None
 
     def on_train_begin(self, logs=None):
         trained = sum(math.prod(variable.shape) for variable in self.model.trainable_variables)
-        self.console.print(
+        self.say(
             f"{trained:,} of {self.model.count_params():,} parameters are trained on "
             f"{self.pictures} pictures, {self.steps_per_epoch} steps of {self.batch_size} per pass."
         )
 
     def on_train_batch_end(self, batch, logs=None):
         self.steps += 1
-        self.loss = logs.get("loss", self.loss) if logs else self.loss
         if self._before is not None:
             took = 1e3 * (self.budget.seconds - self._before)
             self.times.append(took)
             self.slowest = max(self.slowest, took)
         self._before = self.budget.seconds
         if self.steps == _SOON:
-            self.console.print(f"{self._typical():.0f} ms per step.")
+            self.say(f"{self._typical():.0f} ms per step.")
 
     def _typical(self):
         return statistics.median(self.times)
 
     def on_train_end(self, logs=None):
         if self.times:
-            self.console.print(
+            losses = self.history["losses"]
+            loss = f"; final loss {losses[-1]['loss']:.3f}" if losses else ""
+            self.say(
                 f"{self.budget.step} steps done, typically in {self._typical():.0f} ms, the "
-                f"slowest in {self.slowest:.0f} ms; final loss {float(self.loss):.3f}."
+                f"slowest in {self.slowest:.0f} ms{loss}."
             )
