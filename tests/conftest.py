@@ -42,6 +42,12 @@ def _is_slow(item):
     return item.get_closest_marker("slow") is not None
 
 
+def pytest_collection_finish():
+    """What the imports made stays, and need not be searched for garbage after each file."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_terminal_summary(terminalreporter):
     """Says which tests are slow without the mark; a busy machine must fail nothing."""
     seconds = {}
@@ -61,7 +67,7 @@ def _memory():
     """Gives back what a file's models, functions and graphs took, once its fixtures are gone."""
     yield
     if "keras" in sys.modules:
-        sys.modules["keras"].utils.clear_session()
+        sys.modules["keras"].utils.clear_session(free_memory=False)
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)

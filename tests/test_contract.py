@@ -99,6 +99,7 @@ def test_gradients(case):
         assert np.isfinite(np.asarray(gradient)).all(), variable.path
 
 
+@pytest.mark.slow
 @each_case
 def test_inference_leaves_the_statistics(case):
     """Calls without `training` change no moving statistic; calls with it do."""

@@ -29,6 +29,7 @@ def examples_of(name):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name):
     keras.utils.set_random_seed(0)
