@@ -87,6 +87,8 @@ def check_detector():
             keras.utils.set_random_seed(0)
             model = kdb.training.synchronize_batch_norm(toy_detector())
             model.compile(optimizer())
+            # Otherwise the step is traced twice: to make the optimizer's variables, and without.
+            model.optimizer.build(model.trainable_variables)
         batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
         losses = model.fit(batches, epochs=epochs, verbose=0).history["loss"]
         return losses, [w.numpy() for w in model.trainable_variables]
