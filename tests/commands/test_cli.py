@@ -70,7 +70,7 @@ def test_a_second_demo_reuses_everything(demo, capsys):
     assert detblocks(DEMO, "--out", out) == 0
     assert before == [file.stat().st_mtime_ns for file in files]
     assert detblocks(f"{DEMO} --neck panet", "--out", out) == 2
-    assert "other settings; give --fresh" in capsys.readouterr().err
+    assert "other settings; --fresh starts over" in capsys.readouterr().err
 
 
 @pytest.mark.slow
