@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from .files import MAX_PIXELS, ImageError, opened
-from .header import orientation_of
+from .header import orientation_of, stored_size
 from .letterbox import Letterbox, place
 from .levels import joined, levels_of, to_bytes
 
@@ -56,8 +56,9 @@ def read_letterboxed(path, size, levels=None, max_pixels=MAX_PIXELS):
         ImageError: as `read_image`.
     """
     with opened(path) as picture:
-        turned = picture.format != "TIFF" and orientation_of(picture) >= 5
-        original = picture.size if turned else picture.size[::-1]
+        turned = orientation_of(picture) >= 5
+        width, height = stored_size(picture)
+        original = (width, height) if turned else (height, width)
         fitted = Letterbox.fit(original, size)
         if picture.format in _JPEG:
             wanted = fitted.resized if turned else fitted.resized[::-1]
