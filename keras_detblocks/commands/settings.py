@@ -33,12 +33,14 @@ def defer_defaults(parser):
     parser.set_defaults(layers=(actions, defaults))
 
 
-def settle(options, file=None):
-    """Completes options: the command line before `--set` before the file before the defaults.
+def settle(options, file=None, plan=None):
+    """Completes options: the command line before `--set` before the file before the plan before the
+    defaults.
 
     Args:
         options: the namespace of a parser that `defer_defaults` was called on; it is completed.
         file: path of a `run.json` or of a TOML or JSON file of options, or `None`.
+        plan: a function of the options so far that returns values by the options' names.
 
     Raises:
         ValueError: for a key that is no option, or a value that the option does not take.
@@ -62,7 +64,7 @@ def settle(options, file=None):
         for name, value in found.items():
             setattr(options, name, value)
         given |= set(found)
-    for name, value in defaults.items():
+    for name, value in {**defaults, **(plan(options) if plan else {})}.items():
         if name not in given:
             setattr(options, name, value)
 

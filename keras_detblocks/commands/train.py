@@ -15,6 +15,8 @@ SYNCHRONIZE = {"auto": None, "yes": True, "no": False}
 
 
 def add_options(parser):
+    from ..detection import recipes
+
     shared.add_data(parser, optional=True)
     parser.add_argument(
         "--out", type=pathlib.Path, required=True, help="folder for model, history, curve and logs"
@@ -58,6 +60,12 @@ def _add_run(parser):
         "--resume",
         action="store_true",
         help="continue the stopped run in --out, with its settings where none are given",
+    )
+    parser.add_argument(
+        "--recipe",
+        default=None,
+        help="the parts of a paper's detector, in place of the defaults of those options: "
+        f"{', '.join(recipes.list())}",
     )
     parser.add_argument(
         "--start",
@@ -163,7 +171,7 @@ def _defaults():
 
 
 def run(options):
-    settings.settle(options, _file_of_settings(options))
+    settings.settle(options, _file_of_settings(options), _recipe)
     from ..training.fit import check_budget
 
     if options.data is None:
@@ -186,6 +194,14 @@ def run(options):
         return supervise(without(options.arguments, "--restarts"), options.out, options.restarts)
     _join(options)
     return _train(options, model)
+
+
+def _recipe(options):
+    """The parts of the recipe that is named, behind those given one by one."""
+    from ..detection import recipes
+
+    name = getattr(options, "recipe", None)
+    return {} if name is None else vars(recipes.options(name))
 
 
 def _join(options):

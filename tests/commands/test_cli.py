@@ -203,6 +203,18 @@ def test_training_starts_from_the_shipped_weights(
     assert (shapes and np.array_equal(*gammas)) == same
 
 
+def test_a_recipe_names_the_parts_that_are_not_given(monkeypatch, tmp_path, capsys):
+    folder, built = data.write_digits(tmp_path / "digits", 1, 1, 96), []
+    monkeypatch.setattr(training, "train", lambda build, *args, **kwargs: built.append(build()))
+    options = [str(folder), "--out", str(tmp_path / "run"), "--size", "64", "--start", "none"]
+    assert main(["train", *options, "--recipe", "asff-like-s", "--filters", "16"]) == 0
+    (detector,) = built
+    assert detector.get_layer("asff") and detector.image_size == (64, 64)
+    assert detector.head.classifier.kernel.shape[2] == 16
+    assert main(["train", *options, "--recipe", "asff"]) == 2
+    assert "asff-like-s" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_training_starts_from_a_detector(demo, tmp_path, capsys):
     data, start, run = demo[0] / "data", demo[0] / "run" / "detector.keras", tmp_path / "run"
