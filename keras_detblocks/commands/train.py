@@ -15,8 +15,6 @@ SYNCHRONIZE = {"auto": None, "yes": True, "no": False}
 
 
 def add_options(parser):
-    from ..detection import recipes
-
     shared.add_data(parser, optional=True)
     parser.add_argument(
         "--out", type=pathlib.Path, required=True, help="folder for model, history, curve and logs"
@@ -31,6 +29,8 @@ def add_options(parser):
 
 def _add_run(parser):
     """How long, and from where."""
+    from ..detection import recipes
+
     parser.add_argument(
         "--minutes",
         type=float,
