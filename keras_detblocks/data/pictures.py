@@ -9,6 +9,7 @@ from ..images.files import SUFFIXES
 
 SPELLING = "picture found by another spelling of its name"
 OTHER_SUFFIX = "picture found with another suffix"
+SEVERAL = "picture whose name is written without a suffix and has several (the first is taken)"
 ELSEWHERE = "picture found without the folders that are written before its name"
 BY_NAME = "picture found by its name alone, in another folder than is written"
 # Label Studio puts eight digits before the names of pictures that were uploaded.
@@ -36,9 +37,10 @@ class Pictures:
         places = [near, *self.folders] if near else self.folders
         if path := self._joined(places, name):
             return path, None
-        for each in (name, other_name):
-            if each and (path := self._with_suffix(places, each, "")):
-                return path, None
+        for each in filter(None, (name, other_name)):
+            found = self._with_suffix(places, each)
+            if found:
+                return found
         for each in filter(None, (name, other_name)):
             found = self._respelled(places, each)
             if found:
@@ -66,14 +68,14 @@ class Pictures:
             self._places[places, folder] = there
         return self._places[places, folder]
 
-    def _with_suffix(self, places, name, wrong):
-        """The name and any suffix of pictures; `wrong` is the suffix that it has."""
-        stem = name.removesuffix(wrong)
-        folder, _, last = stem.rpartition("/")
+    def _with_suffix(self, places, name):
+        """`(path, how)` of a name that is written without a suffix."""
+        folder, _, last = name.rpartition("/")
         for place in places:
             inside = _join(place, folder)
-            if found := self._listing(inside).stems.get(_folded(last)):
-                return _join(inside, found)
+            found = self._listing(inside).stems.get(_folded(last), ())
+            if found:
+                return _join(inside, found[0]), SEVERAL if len(found) > 1 else None
         return None
 
     def _respelled(self, places, name):
@@ -92,7 +94,7 @@ class Pictures:
                     stem, suffix = split_suffix(last)
                     if found := self._listing(inside).stems.get(_folded(stem)):
                         how = OTHER_SUFFIX if suffix else SPELLING
-                        return _join(inside, found), ELSEWHERE if k else how
+                        return _join(inside, found[0]), ELSEWHERE if k else how
         return None
 
     def _folder_like(self, place, folder):
@@ -121,7 +123,7 @@ class Pictures:
                 found = self._by_name.get(_folded(form), ())
                 if len(found) == 1:
                     return found[0]
-                closest = [p for p in found if near and p.startswith(_join(near, ""))]
+                closest = [p for p in found if near and p.startswith(f"{near}/")]
                 if len(closest) == 1:
                     return closest[0]
         return None
@@ -159,13 +161,13 @@ class _Listing:
 
     @property
     def stems(self):
-        """Folded stem -> the first picture of that stem."""
+        """Folded stem -> the pictures of that stem."""
         if self._stems is None:
             self._stems = {}
-            for name in sorted(self.names, reverse=True):
+            for name in sorted(self.names):
                 stem, suffix = split_suffix(name)
                 if suffix:
-                    self._stems[_folded(stem)] = name
+                    self._stems.setdefault(_folded(stem), []).append(name)
         return self._stems
 
 

@@ -267,6 +267,15 @@ def test_a_name_that_several_pictures_have_is_not_guessed(tmp_path):
         data.load(tmp_path)
 
 
+def test_a_name_without_suffix_that_has_several(tmp_path):
+    for suffix in ("png", "bmp"):
+        picture(tmp_path / f"a.{suffix}")
+    put(tmp_path / "a.xml", voc("a", "a"))
+    dataset = data.load(tmp_path)
+    assert dataset.records[0].path.endswith("a.bmp")
+    assert "has several" in str(dataset.skipped) and dataset.skipped.of("assumed")
+
+
 def test_two_names_that_lead_to_one_file_are_left_out(tmp_path):
     """A folder of folders, flattened: whose is a.png?"""
     picture(tmp_path / "images/a.png")
