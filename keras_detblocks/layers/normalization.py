@@ -119,7 +119,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return (
             keras.backend.backend() == "tensorflow"
             and not self.synchronized
-            and not self.renorm
+            and not getattr(self, "renorm", False)  # of Keras from 3.14 on
             and self.axis in (-1, 3)
             and len(inputs.shape) == 4
             and keras.backend.standardize_dtype(inputs.dtype) == "float32"
