@@ -8,6 +8,8 @@ from setuptools.command.build_py import build_py
 
 SOURCE, TARGET = pathlib.Path("tflite"), pathlib.Path("keras_detblocks", "tflite")
 
+MADE = {"__pycache__", "node_modules"}  # beside the sources by who runs them
+
 
 class BuildWithDevice(build_py):
     """Copies the device side; an editable install finds it beside the package."""
@@ -31,7 +33,7 @@ class BuildWithDevice(build_py):
     def _copies(self):
         build = pathlib.Path(self.build_lib)
         for path in sorted(SOURCE.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
+            if path.is_file() and not MADE & set(path.parts):
                 yield path, build / TARGET / path.relative_to(SOURCE)
 
 
