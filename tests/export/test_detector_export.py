@@ -10,6 +10,7 @@ from export_models import pictures, small_detector
 
 from keras_detblocks import data, export
 from keras_detblocks.export.check.detections import match
+from keras_detblocks.export.detections import metadata
 from keras_detblocks.export.formats import onnx, saved_model, tflite
 from keras_detblocks.export.graph import Signature
 from keras_detblocks.export.runtime.metadata import read_metadata
@@ -96,6 +97,12 @@ def test_a_flipped_bit_is_told(files, tmp_path, format):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match="is damaged: its sha256"):
             export.open_exported(path)
+
+
+def test_the_record_of_the_run_travels(detector, monkeypatch):
+    assert "run" not in metadata(detector, None)
+    monkeypatch.setattr(detector, "run_record", {"seed": 3})
+    assert metadata(detector, None)["run"] == {"seed": 3}
 
 
 def test_a_changed_saved_model_is_told(tmp_path):

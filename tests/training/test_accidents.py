@@ -12,7 +12,7 @@ import pytest
 from toy import toy_batch, toy_detector
 
 from keras_detblocks import training
-from keras_detblocks.data import Dataset
+from keras_detblocks.data import Dataset, ImageError
 from keras_detblocks.data.dataset import Record
 from keras_detblocks.training import callbacks, interrupt, run, state
 from keras_detblocks.training.state import Checkpoint
@@ -278,6 +278,20 @@ def test_patience_ends_a_run_the_best_is_kept_and_checkpoints_follow_the_clock(
     best = load_keras_file(tmp_path / "best.keras").run_record
     assert best["results"] == {"steps": 6, "validation": {"AP": 0.5, "AP50": 0.5}}
     assert set(steps) == set(range(1, 13)) and (tmp_path / "detector.keras").is_file()
+
+
+def test_pictures_that_vanish_end_a_run_above_one_in_a_hundred():
+    class Pictures(list):
+        unread = {"a": "gone before"}
+
+    watched = types.SimpleNamespace(train_set=Pictures(range(200)))
+    run.Run.note_pictures(watched)
+    for name in "bc":
+        watched.train_set.unread[name] = "No such file"
+        run.Run.check_pictures(watched)
+    watched.train_set.unread["d"] = "No such file"
+    with pytest.raises(ImageError, match=r"3 of 200 pictures .* more than 1%, the last of them d"):
+        run.Run.check_pictures(watched)
 
 
 def test_a_checkpoint_of_nothing_that_can_be_read(tmp_path):
