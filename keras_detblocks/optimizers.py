@@ -35,7 +35,7 @@ class RampedAverage:
     @property
     def is_young(self):
         """Whether the averages have seen less than five time constants of steps."""
-        return int(self.iterations) < YOUNG * self.ramp_steps
+        return int(self.iterations.numpy()) < YOUNG * self.ramp_steps
 
     def average_also(self, statistics):
         """Names non-trainable variables to average along; before the optimizer is built."""
@@ -46,7 +46,7 @@ class RampedAverage:
 
     def averages(self):
         """Pairs of a variable of the model and its average; none before the first step."""
-        if not self.use_ema or not self.built or not int(self.iterations):
+        if not self.use_ema or not self.built or not int(self.iterations.numpy()):
             return []
         weights = zip(self._trainable_variables, self._model_variables_moving_average)
         return [*weights, *zip(self._statistics, self._statistics_average)]

@@ -44,7 +44,7 @@ def _pairs(model):
     optimizer = _optimizer(model)
     if hasattr(optimizer, "averages"):
         return optimizer.averages()
-    if not optimizer.use_ema or not int(optimizer.iterations):
+    if not optimizer.use_ema or not int(optimizer.iterations.numpy()):
         return []
     return list(zip(model.trainable_variables, optimizer._model_variables_moving_average))
 
