@@ -12,7 +12,7 @@ from toy import toy_batch, toy_detector
 
 from keras_detblocks import optimizers, training
 from keras_detblocks.data import Dataset, Record
-from keras_detblocks.training import callbacks, devices, ema, fit, recipe
+from keras_detblocks.training import callbacks, devices, fit, recipe
 from keras_detblocks.training.distribute import numpy_of
 
 SIZE, CLASSES = (32, 48), ("circle", "square", "star")
@@ -59,7 +59,7 @@ def run(name, where, pictures):
 
     def on_epoch_end(self, epoch, logs=None):
         last.extend(numpy_of(v) for v in self.model.variables)
-        last.extend(numpy_of(average) for _, average in ema._pairs(self.model))
+        last.extend(numpy_of(v) for v in self.model.optimizer._model_variables_moving_average)
         end(self, epoch, logs)
 
     callbacks.Milestones.on_epoch_end = on_epoch_end
