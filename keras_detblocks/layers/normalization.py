@@ -88,8 +88,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     times faster on CPU.
 
     Arguments, variables and inference are the base class's. In training the moving variance takes
-    the unbiased batch variance, as PyTorch and cuDNN do. Synchronised statistics, masks, other
-    precisions and other backends go the base class's way.
+    the unbiased batch variance, as PyTorch and cuDNN do, over all replicas where statistics are
+    synchronised. Masks, other precisions and other backends go the base class's way.
 
     >>> tuple(BatchNormalization()(keras.ops.ones((2, 4, 4, 3)), training=True).shape)
     (2, 4, 4, 3)
@@ -98,6 +98,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def call(self, inputs, training=None, mask=None):
         if not (training and self.trainable and mask is None and self._fusible(inputs)):
             return super().call(inputs, training=training, mask=mask)
+        if self.synchronized:
+            return self._over_replicas(inputs)
         import tensorflow as tf
 
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
@@ -109,16 +111,39 @@ class BatchNormalization(keras.layers.BatchNormalization):
             epsilon=self.epsilon,
             is_training=True,
         )
+        self._move(mean, variance)
+        return outputs
+
+    def _move(self, mean, variance):
+        """The moving statistics take those of a batch."""
         self.moving_mean.assign(self.moving_mean * self.momentum + mean * (1.0 - self.momentum))
         self.moving_variance.assign(
             self.moving_variance * self.momentum + variance * (1.0 - self.momentum)
         )
-        return outputs
+
+    def _over_replicas(self, inputs):
+        """What the fused operator does, for the batch of all replicas."""
+        import tensorflow as tf
+
+        mean, variance = keras.ops.moments(inputs, (0, 1, 2), synchronized=True)
+        count = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], inputs.dtype)
+        context = tf.distribute.get_replica_context()
+        if context is not None:
+            count = context.all_reduce(tf.distribute.ReduceOp.SUM, count)
+        self._move(mean, variance * count / tf.maximum(count - 1.0, 1.0))
+        return keras.ops.batch_normalization(
+            inputs,
+            mean,
+            variance,
+            axis=-1,
+            offset=self.beta if self.center else None,
+            scale=self.gamma if self.scale else None,
+            epsilon=self.epsilon,
+        )
 
     def _fusible(self, inputs):
         return (
             keras.backend.backend() == "tensorflow"
-            and not self.synchronized
             and not getattr(self, "renorm", False)  # of Keras from 3.14 on
             and self.axis in (-1, 3)
             and len(inputs.shape) == 4
