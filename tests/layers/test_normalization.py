@@ -68,3 +68,12 @@ def test_image_normalization_refuses_a_std_that_is_not_positive(options):
 def test_image_normalization_refuses_other_channel_counts():
     with pytest.raises(ValueError, match="2 values for an image of 3 channels"):
         ImageNormalization(mean=(1.0, 2.0), std=(1.0, 2.0))(np.zeros((1, 2, 2, 3), "float32"))
+
+
+def test_synchronised_statistics_move_as_those_of_one_device():
+    """The unbiased variance in both; here one replica has the whole batch."""
+    x = np.random.default_rng(0).normal(3.0, 2.0, (2, 3, 4, 5)).astype("float32")
+    one, other = BatchNormalization(), BatchNormalization(synchronized=True)
+    np.testing.assert_allclose(other(x, training=True), one(x, training=True), atol=1e-4)
+    for a, b in zip(one.weights, other.weights):
+        np.testing.assert_allclose(b.numpy(), a.numpy(), rtol=1e-4)
