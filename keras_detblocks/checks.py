@@ -71,6 +71,12 @@ def check_pair(value, name):
     return tuple(int(v) for v in pair)
 
 
+def one_or_pair(value, name):
+    """As `check_pair`, but an int stays one: a config holds what was passed."""
+    pair = check_pair(value, name)
+    return pair if isinstance(value, (tuple, list, np.ndarray)) else pair[0]
+
+
 def check_number(value, name, least=None, above=None, most=None, below=None, optional=False):
     """The value as a float, if it is a finite number within the limits that are given.
 

@@ -205,7 +205,7 @@ CROSS_STAGES = [
     Case(
         "cross_stage_first",
         "CrossStage",
-        dict(block=BLOCK, fusion="first", worked_part="first", activation="relu6"),
+        dict(block=BLOCK, fusion="first", processed_part="first", activation="relu6"),
         8,
     ),
     Case("cross_stage_last", "CrossStage", dict(block=BLOCK, fusion="last", part_ratio=0.75), 8),

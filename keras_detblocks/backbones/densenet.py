@@ -11,6 +11,7 @@ transitions keep the channels. Pooling stands after the second transition.
 import keras
 from keras import ops
 
+from ..checks import check_int
 from ..layers import (
     Conv2D,
     ConvNormAct,
@@ -19,6 +20,7 @@ from ..layers import (
     conv_norm_act,
     normalization_layer,
 )
+from ..layers.block import Block
 from ..layers.resampling import MaxPool2D
 from .applications import Trunk, check_strides_and_drops
 from .checkpoints import DENSENET_STAGES
@@ -34,7 +36,7 @@ PELEENET_DEPTHS, PELEENET_WIDTHS = (3, 4, 8, 6), (16, 32, 64, 64)
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
-class DenseBlock(keras.layers.Layer):
+class DenseBlock(Block):
     """Layers that each append `growth_rate` channels to their input: norm, act, 1x1, norm, act, 3x3
     (DenseNet).
 
@@ -55,11 +57,11 @@ class DenseBlock(keras.layers.Layer):
         self, num_layers, growth_rate=32, bottleneck=4, activation="relu", dilation_rate=1, **kwargs
     ):
         super().__init__(**kwargs)
-        self.num_layers = num_layers
-        self.growth_rate = growth_rate
-        self.bottleneck = bottleneck
+        self.num_layers = check_int(num_layers, "num_layers")
+        self.growth_rate = check_int(growth_rate, "growth_rate")
+        self.bottleneck = check_int(bottleneck, "bottleneck")
         self.activation = activation
-        self.dilation_rate = dilation_rate
+        self.dilation_rate = check_int(dilation_rate, "dilation_rate")
         self.act = activation_layer(activation, name="act", dtype=self.dtype_policy)
         self.norms1 = [
             normalization_layer("batch", name=f"layer_{i}_norm1", dtype=self.dtype_policy)
@@ -83,7 +85,7 @@ class DenseBlock(keras.layers.Layer):
         )
         return Conv2D(filters, kernel_size, dilation_rate=dilation_rate, **options)
 
-    def build(self, input_shape):
+    def build_parts(self, input_shape):
         shape = tuple(input_shape)
         inner = (*shape[:-1], self.bottleneck * self.growth_rate)
         for norm1, conv1, norm2, conv2 in zip(self.norms1, self.convs1, self.norms2, self.convs2):
@@ -115,7 +117,7 @@ class DenseBlock(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
-class TwoWayDenseBlock(keras.layers.Layer):
+class TwoWayDenseBlock(Block):
     """PeleeNet's dense block: each layer appends half its growth from 1x1, 3x3 and half from 1x1,
     3x3, 3x3.
 
@@ -138,11 +140,11 @@ class TwoWayDenseBlock(keras.layers.Layer):
                 f"`growth_rate` must be even: each of two branches adds half. Received: "
                 f"growth_rate={growth_rate}"
             )
-        self.num_layers = num_layers
-        self.growth_rate = growth_rate
-        self.filters = filters
+        self.num_layers = check_int(num_layers, "num_layers")
+        self.growth_rate = check_int(growth_rate, "growth_rate")
+        self.filters = check_int(filters, "filters")
         self.activation = activation
-        self.dilation_rate = dilation_rate
+        self.dilation_rate = check_int(dilation_rate, "dilation_rate")
         self.short, self.long = [], []
         for i in range(num_layers):
             self.short.append(
@@ -166,7 +168,7 @@ class TwoWayDenseBlock(keras.layers.Layer):
             dtype=self.dtype_policy,
         )
 
-    def build(self, input_shape):
+    def build_parts(self, input_shape):
         width = input_shape[-1]
         for branches in zip(self.short, self.long):
             for branch in branches:

@@ -1,5 +1,6 @@
 """Context (receptive-field) blocks: layers, tensor in, tensor out."""
 
+from . import checkpoints as _checkpoints  # noqa: F401 - tells `weights` the names of the references
 from .aspp import ASPP
 from .rfb import RFB, RFBs
 from .spp import SPP, SPPCSP, SPPF, SpatialPyramidPooling

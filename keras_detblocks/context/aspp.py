@@ -6,19 +6,18 @@ form, one convolution per rate.
 """
 
 import keras
-import numpy as np
 from keras import ops
 
-from ..layers import ConvNormAct
-from ..weights import Layout, torch_key
-from .checks import check_count, check_map, positive_ints
+from ..checks import check_choice, check_flag, check_int, check_ints, check_number
+from ..layers.normalization import NORMALIZATIONS
+from .base import ContextBlock, check_map, in_turn
 
 # DeepLabv3's, by the output stride of the backbone: as far in pixels of the image at each.
 RATES = {8: (12, 24, 36), 16: (6, 12, 18)}
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
-class ASPP(keras.layers.Layer):
+class ASPP(ContextBlock):
     """Atrous spatial pyramid pooling: parallel dilated convolutions, and the global average as a
     further branch.
 
@@ -74,32 +73,22 @@ class ASPP(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if merge not in ("concat", "sum"):
-            raise ValueError(
-                f"`merge` must be 'concat' (DeepLabv3) or 'sum' (DeepLabv2). Received: "
-                f"merge={merge!r}"
-            )
-        if pool_normalization not in ("batch", None):
-            raise ValueError(
-                f"`pool_normalization` must be 'batch' or None. Received: "
-                f"pool_normalization={pool_normalization!r}"
-            )
+        self.filters = check_int(filters, "filters")
+        self.merge = check_choice(merge, "merge", ("concat", "sum"))
+        self.rates = None if rates is None else check_ints(rates, "rates", empty=merge == "concat")
+        self.output_stride = output_stride
+        self.dilations = self._dilations()
+        self.image_pooling = check_flag(image_pooling, "image_pooling")
+        self.separable = check_flag(separable, "separable")
         if merge == "sum" and separable:
             raise ValueError(
                 "DeepLabv2's sum has plain convolutions: use separable=False or merge='concat'. "
                 "Received: separable=True"
             )
-        self.filters = check_count(filters, "filters")
-        self.rates = (
-            None if rates is None else positive_ints(rates, "rates", empty=merge == "concat")
+        self.dropout = check_number(dropout, "dropout", least=0, below=1)
+        self.pool_normalization = check_choice(
+            pool_normalization, "pool_normalization", NORMALIZATIONS
         )
-        self.output_stride = output_stride
-        self.merge = merge
-        self.dilations = self._dilations()
-        self.image_pooling = image_pooling
-        self.separable = separable
-        self.dropout = dropout
-        self.pool_normalization = pool_normalization
         self.activation = activation
         self.dropout_layer = keras.layers.Dropout(dropout, name="dropout", dtype=self.dtype_policy)
         self.branches, self.image_pool, self.project = [], None, None
@@ -117,34 +106,28 @@ class ASPP(keras.layers.Layer):
             )
         return RATES[self.output_stride]
 
-    def build(self, input_shape):
-        shape = check_map(input_shape, self)
+    def make_parts(self, input_shape):
+        channels = input_shape[-1]
         if self.merge == "sum":
-            normal = keras.initializers.RandomNormal(stddev=0.01)
-            options = {"normalization": None, "activation": None, "kernel_initializer": normal}
             self.branches = [
-                [self._unit(f"rate{i}", 3, dilation_rate=r, **options)]
-                for i, r in enumerate(self.dilations)
+                [self._summand(f"rate{i}", rate)] for i, rate in enumerate(self.dilations)
             ]
-        else:
-            rated = [self._rated(f"rate{i}", r, shape[-1]) for i, r in enumerate(self.dilations)]
-            self.branches = [[self._unit("conv1x1")], *rated]
-            if self.image_pooling:
-                self.image_pool = self._unit("image_pool", normalization=self.pool_normalization)
-                self.image_pool.build((shape[0], 1, 1, shape[-1]))
-            self.project = self._unit("project")
-            self.project.build(
-                (*shape[:3], (len(self.branches) + bool(self.image_pooling)) * self.filters)
-            )
-        for branch in self.branches:
-            for unit in branch:  # only the last one changes the width
-                unit.build(shape)
+            return
+        rated = [self._rated(f"rate{i}", r, channels) for i, r in enumerate(self.dilations)]
+        self.branches = [[self._unit("conv1x1")], *rated]
+        if self.image_pooling:
+            self.image_pool = self._unit("image_pool", normalization=self.pool_normalization)
+        self.project = self._unit("project")
 
     def _unit(self, name, kernel_size=1, filters=None, **options):
         options = {"activation": self.activation, **options}
-        return ConvNormAct(
-            filters or self.filters, kernel_size, name=name, dtype=self.dtype_policy, **options
-        )
+        return self.unit(name, filters or self.filters, kernel_size, **options)
+
+    def _summand(self, name, rate):
+        # One initializer for each: it draws the same values whenever it is called.
+        normal = keras.initializers.RandomNormal(stddev=0.01)
+        options = {"normalization": None, "activation": None, "kernel_initializer": normal}
+        return self._unit(name, 3, dilation_rate=rate, **options)
 
     def _rated(self, name, rate, channels):
         if not self.separable:
@@ -156,7 +139,7 @@ class ASPP(keras.layers.Layer):
 
     def call(self, x, training=None):
         check_map(x.shape, self)
-        maps = [_in_turn(branch, x, training) for branch in self.branches]
+        maps = [in_turn(branch, x, training) for branch in self.branches]
         if self.merge == "sum":
             return sum(maps[1:], start=maps[0])
         if self.image_pooling:
@@ -179,94 +162,3 @@ class ASPP(keras.layers.Layer):
             "activation": self.activation,
             "output_stride": self.output_stride,
         }
-
-    def weight_layouts(self):
-        if self.merge == "sum":
-            # The keys of the whole model, of its core within the multi-scale wrapper, and of the
-            # block alone.
-            spellings = ("", "aspp.", "base.aspp.")
-            return [
-                Layout("kazuto1011 v2", torch_key((r"^rate(\d+)/conv/", rf"{start}c\1/")))
-                for start in spellings
-            ]
-        branches = ["conv1x1", *(f"rate{i}" for i in range(len(self.dilations)))]
-        separable = [
-            (rf"^rate{i}_(\w+)/(?:conv/)?", rf"convs.{i + 1}.\1/")
-            for i in range(len(self.dilations))
-        ]
-        return [
-            Layout("torchvision", torch_key(*_rules(branches, ".0/", ".1/", ".1/", ".2/"))),
-            Layout(
-                "detectron2",
-                torch_key(*separable, *_rules(branches, "/", "/norm/", ".1/", ".1.norm/")),
-            ),
-            Layout("kazuto1011 v3", torch_key(*_KAZUTO_V3)),
-            Layout("TensorFlow DeepLab", _tensorflow_key, self._from_tensorflow),
-            Layout("bonlime", _bonlime_key, self._from_tensorflow),
-            Layout(
-                "bonlime", lambda path: f"{_bonlime_key(path)}:0", self._from_tensorflow
-            ),  # as TF 1 names variables
-        ]
-
-    def _from_tensorflow(self, key, array):
-        """Into PyTorch's order, with the image pooling's rows of the projection, which TensorFlow
-        has first, last."""
-        if array.ndim != 4:
-            return array
-        if key.startswith("concat_projection/") and self.image_pooling:
-            array = np.roll(array, -self.filters, axis=2)
-        return array.transpose(2, 3, 0, 1) if "/depthwise_" in key else array.transpose(3, 2, 0, 1)
-
-
-def _in_turn(units, x, training):
-    for unit in units:
-        x = unit(x, training=training)
-    return x
-
-
-def _rules(branches, conv, norm, pool_conv, pool_norm):
-    """PyTorch's names where branch i is `convs.i`, the image pooling the last one; the parts'
-    endings are given."""
-    names = [
-        *((name, f"convs.{i}", conv, norm) for i, name in enumerate(branches)),
-        ("project", "project", conv, norm),
-    ]
-    names.append(("image_pool", f"convs.{len(branches)}", pool_conv, pool_norm))
-    rules = [(f"^{ours}/conv/", theirs + conv_end) for ours, theirs, conv_end, _ in names]
-    return rules + [(f"^{ours}/norm/", theirs + norm_end) for ours, theirs, _, norm_end in names]
-
-
-_KAZUTO_V3 = (
-    (r"/norm/", "/bn/"),
-    (r"^conv1x1/", "aspp.stages.c0/"),
-    *((f"^rate{i}/", f"aspp.stages.c{i + 1}/") for i in range(8)),
-    (r"^image_pool/", "aspp.stages.imagepool.conv/"),
-    (r"^project/", "fc1/"),
-)
-
-
-def _tensorflow_key(path):
-    unit, part, variable = path.split("/")
-    unit = _tensorflow_unit(unit)
-    if part == "norm":
-        return f"{unit}/BatchNorm/{variable}"
-    kernel = "depthwise_weights" if unit.endswith("_depthwise") else "weights"
-    return f"{unit}/{kernel if variable == 'kernel' else 'biases'}"
-
-
-def _bonlime_key(path):
-    """Keras' variables of layers with TensorFlow's names."""
-    unit, part, variable = path.split("/")
-    unit = _tensorflow_unit(unit)
-    if part == "norm":
-        return f"{unit}_BN/{variable}"
-    return (
-        f"{unit}/{'depthwise_' * (unit.endswith('_depthwise') and variable == 'kernel')}{variable}"
-    )
-
-
-def _tensorflow_unit(unit):
-    stem, _, kind = unit.partition("_")
-    if stem.startswith("rate"):
-        return f"aspp{int(stem[4:]) + 1}" + (f"_{kind}" if kind else "")
-    return {"conv1x1": "aspp0", "image_pool": "image_pooling", "project": "concat_projection"}[unit]

@@ -11,22 +11,16 @@ from dataclasses import replace
 import keras
 from keras import ops
 
-from ..layers import ConvNormAct, activation_layer
-from ..weights import Layout, register_model_layout, torch_key
-from .checks import check_count, check_map, check_number, is_int, who
+from ..checks import check_int, check_number, is_int, who
+from ..layers import activation_layer
+from .base import ContextBlock, check_map, in_turn
 from .rfb_forms import PRESETS, Unit, by_hand, preset
 
 __all__ = ["PRESETS", "RFB", "RFBs", "Unit"]
 
-# The tail of RFBNet is plain ConvNormAct units, which are their own target of `weights.load`;
-# `layers` knows no checkpoints.
-register_model_layout(
-    Layout("conv and bn", torch_key((r"^(?:.*/)?conv/", "conv/"), (r"^(?:.*/)?norm/", "bn/")))
-)
-
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
-class RFB(keras.layers.Layer):
+class RFB(ContextBlock):
     """Receptive Field Block: branches with growing kernels and dilations, concatenated, projected,
     added to a shortcut.
 
@@ -77,13 +71,13 @@ class RFB(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.filters = check_count(filters, "filters")
+        self.filters = check_int(filters, "filters")
         self.branches = _as_tuples(branches)
-        self.strides = check_count(strides, "strides")
+        self.strides = check_int(strides, "strides")
         self.scale = check_number(scale, "scale")
-        self.visual = check_count(visual, "visual", optional=True)
-        self.reduction = check_count(reduction, "reduction", optional=True)
-        self.groups = check_count(groups, "groups")
+        self.visual = check_int(visual, "visual", optional=True)
+        self.reduction = check_int(reduction, "reduction", optional=True)
+        self.groups = check_int(groups, "groups")
         self.activation = activation
         self.spec = self._spec()
         self.act = activation_layer(activation, name="act", dtype=self.dtype_policy)
@@ -92,7 +86,7 @@ class RFB(keras.layers.Layer):
     def _spec(self):
         spec = preset(self.branches) if isinstance(self.branches, str) else by_hand(self.branches)
         if self.visual is not None and not any(
-            unit.dilation[0] for branch in spec.branches for unit in branch
+            unit.dilation.per_visual for branch in spec.branches for unit in branch
         ):
             raise ValueError(
                 f"The dilations of these branches do not depend on `visual`: leave it at None, or "
@@ -115,60 +109,49 @@ class RFB(keras.layers.Layer):
             spec, visual=self.visual or spec.visual, reduction=self.reduction or spec.reduction
         )
 
-    def build(self, input_shape):
-        shape = check_map(input_shape, self)
-        self.units = [
-            self._branch(i, branch, shape)
-            for i, branch in enumerate(self.spec.branches, self.spec.first)
-        ]
+    def make_parts(self, input_shape):
+        channels = input_shape[-1]
+        branches = enumerate(self.spec.branches, self.spec.first)
+        self.units = [self._branch(i, branch, channels) for i, branch in branches]
         width = sum(branch[-1].filters for branch in self.units)
-        inside = (
-            *self.units[0][-1].compute_output_shape(self._before_last(self.units[0], shape))[:3],
-            width,
-        )
         if self.spec.linear:
             self.linear = self._unit("linear", self.filters, activation=None)
-            self.linear.build(inside)
         elif width != self.filters:
             raise ValueError(
                 f"{who(self)} has no projection, so `filters` must be the width of its branches "
-                f"together, {width} for "
-                f"{shape[-1]} input channels. Received: filters={self.filters}"
+                f"together, {width} for {channels} input channels. Received: filters={self.filters}"
             )
-        self._build_shortcut(shape)
+        self.shortcut = self._shortcut(channels)
 
-    def _build_shortcut(self, shape):
-        fits = shape[-1] == self.filters and self.strides == 1
+    def _shortcut(self, channels):
+        """The convolution beside the branches, where the form and the input need one."""
+        fits = channels == self.filters and self.strides == 1
         if self.spec.shortcut == "identity" and not fits:
             raise ValueError(
-                f"{who(self)} adds its input unchanged: expected filters={shape[-1]}, the input's "
-                f"channels, and strides=1. "
-                f"Received: filters={self.filters}, strides={self.strides}"
+                f"{who(self)} adds its input unchanged: expected filters={channels}, the input's "
+                f"channels, and strides=1. Received: filters={self.filters}, strides={self.strides}"
             )
         if self.spec.shortcut == "conv" or (self.spec.shortcut == "identity if equal" and not fits):
-            self.shortcut = self._unit(
-                "shortcut", self.filters, strides=self.strides, activation=None
-            )
-            self.shortcut.build(shape)
+            return self._unit("shortcut", self.filters, strides=self.strides, activation=None)
+        return None
 
-    def _branch(self, index, branch, shape):
-        """The built convolutions of one branch."""
-        units, width = [], shape[-1] // self.spec.reduction
+    def _branch(self, index, branch, channels):
+        """The convolutions of one branch."""
+        units, width, entering = [], channels // self.spec.reduction, channels
         for position, unit in enumerate(branch):
-            filters = shape[-1] if unit.depthwise else unit.width[0] * (width // unit.width[1])
-            self._check_width(filters, shape[-1], unit)
+            filters = entering if unit.depthwise else unit.width.of(width)
+            self._check_width(filters, entering, unit)
             layer = self._unit(
                 f"branch{index}_{position}",
                 filters,
                 unit.kernel,
                 strides=self.strides if unit.strided else 1,
-                dilation_rate=unit.dilation[0] * self.spec.visual + unit.dilation[1],
+                dilation_rate=unit.dilation.of(self.spec.visual),
                 groups=filters if unit.depthwise else self.groups,
                 activation=self.activation if unit.activation else None,
             )
-            layer.build(shape)
-            shape = layer.compute_output_shape(shape)
             units.append(layer)
+            entering = filters
         return units
 
     def _check_width(self, filters, channels, unit):
@@ -187,29 +170,13 @@ class RFB(keras.layers.Layer):
                 f"another number of input channels"
             )
 
-    @staticmethod
-    def _before_last(units, shape):
-        for unit in units[:-1]:
-            shape = unit.compute_output_shape(shape)
-        return shape
-
     def _unit(self, name, filters, kernel_size=1, **options):
-        options = {
-            "normalization": self.spec.normalization,
-            "kernel_initializer": "he_normal",
-            **options,
-        }
-        return ConvNormAct(filters, kernel_size, name=name, dtype=self.dtype_policy, **options)
+        kind = self.normalization if self.spec.normalized else None
+        return self.unit(name, filters, kernel_size, normalization=kind, **options)
 
     def call(self, x, training=None):
         check_map(x.shape, self)
-        maps = []
-        for branch in self.units:
-            y = x
-            for unit in branch:
-                y = unit(y, training=training)
-            maps.append(y)
-        y = ops.concatenate(maps, axis=-1)
+        y = ops.concatenate([in_turn(branch, x, training) for branch in self.units], axis=-1)
         if self.linear is not None:
             y = self.linear(y, training=training)
         if self.spec.shortcut is None:
@@ -229,18 +196,6 @@ class RFB(keras.layers.Layer):
             "groups": self.groups,
             "activation": self.activation,
         }
-
-    def weight_layouts(self):
-        if self.spec.normalization is None:
-            return [
-                Layout("ASFF authors", torch_key((r"^branch(\d+)_(\d+)/conv/", r"branch_\1.\2/")))
-            ]
-        rules = (
-            (r"^branch(\d+)_(\d+)/", r"branch\1.\2/"),
-            (r"^linear/", "ConvLinear/"),
-            (r"/norm/", "/bn/"),
-        )
-        return [Layout("RFBNet authors", torch_key(*rules))]
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")

@@ -7,19 +7,43 @@ from typing import NamedTuple
 from ..checks import did_you_mean, is_int
 
 
-class Unit(NamedTuple):
-    """One convolution of a branch; as plain values, so that branches can be written by hand and
-    stored in a config.
+class Width(NamedTuple):
+    """The filters of a convolution, as a share of q, the input channels over `reduction`."""
 
-    kernel: int or pair, odd, so that the branches' maps are of one size. width: (a, b) for a * (q
-    // b) filters, where q is the input channels over `reduction`. dilation: (a, b) for a * visual +
-    b. strided: whether the block's strides are here: once in every branch. activation: whether an
-    activation follows. depthwise: one group per channel (the width is then the input's).
+    times: int = 1
+    over: int = 1
+
+    def of(self, q):
+        """`times * (q // over)`: the authors' integer arithmetic."""
+        return self.times * (q // self.over)
+
+
+class Dilation(NamedTuple):
+    """The dilation of a convolution, which may grow with the block's `visual`."""
+
+    per_visual: int = 0
+    plus: int = 1
+
+    def of(self, visual):
+        """`per_visual * visual + plus`."""
+        return self.per_visual * visual + self.plus
+
+
+class Unit(NamedTuple):
+    """One convolution of a branch. Plain tuples of the same values do as well, so that branches can
+    be stored in a config.
+
+    kernel: int or pair, odd, so that the branches' maps are of one size.
+    width: a `Width`, or (times, over).
+    dilation: a `Dilation`, or (per_visual, plus).
+    strided: whether the block's strides are here: once in every branch.
+    activation: whether an activation follows.
+    depthwise: one group per channel (the width is then the input's).
     """
 
     kernel: int | tuple
-    width: tuple = (1, 1)
-    dilation: tuple = (0, 1)
+    width: tuple = Width()
+    dilation: tuple = Dilation()
     strided: bool = False
     activation: bool = True
     depthwise: bool = False
@@ -35,29 +59,18 @@ class RFBSpec:
     visual: int = 1
     shortcut: str | None = "conv"
     linear: bool = True  # the 1x1 convolution after the concatenation
-    normalization: str | None = "batch"
+    normalized: bool = True
     first: int = 0  # number of the first branch in the reference's key names
     any_stride: bool = True
 
 
-Q, Q2, Q3, HALF, THREE = (
-    (1, 1),
-    (2, 1),
-    (3, 2),
-    (1, 2),
-    (3, 4),
-)  # q, 2q, 3(q // 2), q // 2, 3(q // 4)
+Q, Q2, Q3, HALF, THREE = Width(), Width(2), Width(3, over=2), Width(over=2), Width(3, over=4)
 
 
 def _last(width, dilation, depthwise=False):
     """The dilated 3x3, without activation, in which a branch ends."""
-    return Unit(
-        3,
-        width,
-        dilation if isinstance(dilation, tuple) else (0, dilation),
-        activation=False,
-        depthwise=depthwise,
-    )
+    dilation = dilation if isinstance(dilation, Dilation) else Dilation(plus=dilation)
+    return Unit(3, width, dilation, activation=False, depthwise=depthwise)
 
 
 def _plain(dilation):
@@ -98,7 +111,10 @@ _ASFF = dict(activation=False)
 
 PRESETS = {
     # The authors' code for VGG, RFB_Net_vgg.py: BasicRFB and BasicRFB_a.
-    "rfb": RFBSpec((_plain((1, 0)), _one((1, 1)), _two((2, 1))), visual=2),
+    "rfb": RFBSpec(
+        (_plain(Dilation(1, plus=0)), _one(Dilation(1, plus=1)), _two(Dilation(2, plus=1))),
+        visual=2,
+    ),
     "rfb_s": RFBSpec(_small_branches(False), reduction=4, any_stride=False),
     # Fig. 4 (a) of the paper, with the code's widths.
     "rfb_paper": RFBSpec(
@@ -136,9 +152,9 @@ PRESETS = {
     # Ultra-Light-Fast-Generic-Face-Detector's: 3x3 branches only, `vision` is our `visual`.
     "rfb_light": RFBSpec(
         (
-            (_LINEAR, Unit(3, Q2, strided=True), _last(Q2, (1, 1))),
-            (_LINEAR, Unit(3, Q2, strided=True), _last(Q2, (1, 2))),
-            (_LINEAR, Unit(3, Q3), Unit(3, Q2, strided=True), _last(Q2, (1, 4))),
+            (_LINEAR, Unit(3, Q2, strided=True), _last(Q2, Dilation(1, plus=1))),
+            (_LINEAR, Unit(3, Q2, strided=True), _last(Q2, Dilation(1, plus=2))),
+            (_LINEAR, Unit(3, Q3), Unit(3, Q2, strided=True), _last(Q2, Dilation(1, plus=4))),
         )
     ),
     # GOATmessi8/ASFF's: convolutions with bias and nothing else, concatenated.
@@ -152,7 +168,7 @@ PRESETS = {
         reduction=4,
         shortcut=None,
         linear=False,
-        normalization=None,
+        normalized=False,
         any_stride=False,
     ),
 }
@@ -212,7 +228,7 @@ def _as_unit(values, where):
                 f"`{name}` in `branches` must be {expected}. Received: "
                 f"{name}={getattr(unit, name)!r} in {where}={values!r}"
             )
-    return unit
+    return unit._replace(width=Width(*unit.width), dilation=Dilation(*unit.dilation))
 
 
 def _is_pair(value, *least):

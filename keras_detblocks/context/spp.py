@@ -9,53 +9,37 @@ ultralytics/yolov5 and GOATmessi8/ASFF.
 import keras
 from keras import ops
 
-from ..layers import ConvNormAct, MaxPool2D
-from ..weights import Layout, torch_key
-from .checks import check_count, check_map, check_number, positive_ints, who
+from ..checks import check_choice, check_flag, check_int, check_ints, who
+from ..layers import MaxPool2D
+from .base import ContextBlock, check_map, in_turn
 
 
-class _PooledConcat(keras.layers.Layer):
+class _PooledConcat(ContextBlock):
     """A map and its max-pools, concatenated, between two optional 1x1 convolutions. Subclasses give
     `pooled(x)`. Not public."""
 
     def __init__(
-        self,
-        filters,
-        hidden_filters,
-        largest_first,
-        activation,
-        hidden_activation,
-        epsilon,
-        **kwargs,
+        self, filters, hidden_filters, largest_first, activation, hidden_activation, **kwargs
     ):
         super().__init__(**kwargs)
-        self.filters = check_count(filters, "filters", optional=True)
-        self.hidden_filters = check_count(hidden_filters, "hidden_filters", optional=True)
-        self.epsilon = check_number(epsilon, "epsilon", positive=True)
+        self.filters = check_int(filters, "filters", optional=True)
+        self.hidden_filters = check_int(hidden_filters, "hidden_filters", optional=True)
         if filters is None and hidden_filters is not None:
             raise ValueError(
-                f"`hidden_filters` needs `filters`: without it there are no convolutions. "
-                f"Received: {hidden_filters}"
+                "`hidden_filters` needs `filters`: without it there are no convolutions. Received: "
+                f"hidden_filters={hidden_filters}"
             )
-        self.largest_first = largest_first
+        self.largest_first = check_flag(largest_first, "largest_first")
         self.activation = activation
         self.hidden_activation = hidden_activation
         self.reduce = self.project = None
 
-    def build(self, input_shape):
-        shape = check_map(input_shape, self)
+    def make_parts(self, input_shape):
         if self.filters is None:
             return
-        hidden = self.hidden_filters or max(shape[-1] // 2, 1)
-        options = {"epsilon": self.epsilon, "dtype": self.dtype_policy}
-        self.reduce = ConvNormAct(
-            hidden, activation=self.hidden_activation, name="reduce", **options
-        )
-        self.project = ConvNormAct(
-            self.filters, activation=self.activation, name="project", **options
-        )
-        self.reduce.build(shape)
-        self.project.build((*shape[:3], self.num_maps * hidden))
+        hidden = self.hidden_filters or max(input_shape[-1] // 2, 1)
+        self.reduce = self.unit("reduce", hidden, activation=self.hidden_activation)
+        self.project = self.unit("project", self.filters, activation=self.activation)
 
     def call(self, x, training=None):
         check_map(x.shape, self)
@@ -72,23 +56,7 @@ class _PooledConcat(keras.layers.Layer):
             "largest_first": self.largest_first,
             "activation": self.activation,
             "hidden_activation": self.hidden_activation,
-            "epsilon": self.epsilon,
         }
-
-    def weight_layouts(self):
-        return [
-            Layout("ultralytics", conv_bn_key({"reduce": "cv1", "project": "cv2"})),
-            Layout("YOLOX, mmdetection", conv_bn_key({"reduce": "conv1", "project": "conv2"})),
-        ]
-
-
-def conv_bn_key(names):
-    """The key function of blocks whose units are called `<name>.conv` and `<name>.bn` in
-    PyTorch."""
-    rules = [(f"^{ours}/conv/", f"{theirs}/conv/") for ours, theirs in names.items()]
-    return torch_key(
-        *rules, *((f"^{ours}/norm/", f"{theirs}/bn/") for ours, theirs in names.items())
-    )
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
@@ -131,9 +99,15 @@ class SPP(_PooledConcat):
         **kwargs,
     ):
         super().__init__(
-            filters, hidden_filters, largest_first, activation, hidden_activation, epsilon, **kwargs
+            filters,
+            hidden_filters,
+            largest_first,
+            activation,
+            hidden_activation,
+            epsilon=epsilon,
+            **kwargs,
         )
-        self.pool_sizes = positive_ints(pool_sizes, "pool_sizes", odd=True)
+        self.pool_sizes = check_ints(pool_sizes, "pool_sizes", odd=True)
         self.pools = [
             MaxPool2D(size, name=f"pool{size}", dtype=self.dtype_policy) for size in self.pool_sizes
         ]
@@ -189,10 +163,16 @@ class SPPF(_PooledConcat):
         **kwargs,
     ):
         super().__init__(
-            filters, hidden_filters, largest_first, activation, hidden_activation, epsilon, **kwargs
+            filters,
+            hidden_filters,
+            largest_first,
+            activation,
+            hidden_activation,
+            epsilon=epsilon,
+            **kwargs,
         )
-        self.pool_size = check_count(pool_size, "pool_size", odd=True)
-        self.num_pools = check_count(num_pools, "num_pools")
+        self.pool_size = check_int(pool_size, "pool_size", odd=True)
+        self.num_pools = check_int(num_pools, "num_pools")
         self.pool = MaxPool2D(self.pool_size, name="pool", dtype=self.dtype_policy)
 
     @property
@@ -210,7 +190,7 @@ class SPPF(_PooledConcat):
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
-class SPPCSP(keras.layers.Layer):
+class SPPCSP(ContextBlock):
     """SPP inside a cross-stage partial block: 1x1, 3x3, 1x1, SPP, 1x1, 3x3 on one path, a 1x1 on
     the other, joined by a 1x1.
 
@@ -243,12 +223,11 @@ class SPPCSP(keras.layers.Layer):
         largest_first=False,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        self.filters = check_count(filters, "filters")
-        self.hidden_filters = check_count(hidden_filters, "hidden_filters", optional=True)
+        super().__init__(epsilon=epsilon, **kwargs)
+        self.filters = check_int(filters, "filters")
+        self.hidden_filters = check_int(hidden_filters, "hidden_filters", optional=True)
         self.activation = activation
-        self.epsilon = check_number(epsilon, "epsilon", positive=True)
-        self.largest_first = largest_first
+        self.largest_first = check_flag(largest_first, "largest_first")
         width = self.hidden_filters or self.filters
         self.deep = [self._unit(f"deep{i}", width, kernel) for i, kernel in enumerate((1, 3, 1))]
         self.spp = SPPF(
@@ -264,36 +243,14 @@ class SPPCSP(keras.layers.Layer):
         self.short = self._unit("short", width, 1)
         self.project = self._unit("project", self.filters, 1)
 
-    def _unit(self, name, filters, kernel):
-        options = {
-            "activation": self.activation,
-            "epsilon": self.epsilon,
-            "dtype": self.dtype_policy,
-        }
-        return ConvNormAct(filters, kernel, name=name, **options)
-
-    def build(self, input_shape):
-        shape = check_map(input_shape, self)
-        width = self.hidden_filters or self.filters
-        inner = [shape[-1], width, width]
-        for unit, channels in zip(
-            [*self.deep, *self.after], [*inner, (1 + self.num_pools) * width, width]
-        ):
-            unit.build((*shape[:3], channels))
-        self.short.build(shape)
-        self.project.build((*shape[:3], 2 * width))
+    def _unit(self, name, filters, kernel_size):
+        return self.unit(name, filters, kernel_size, activation=self.activation)
 
     def call(self, x, training=None):
         check_map(x.shape, self)
-        deep = x
-        for unit in self.deep:
-            deep = unit(deep, training=training)
-        deep = self.spp(deep)
-        for unit in self.after:
-            deep = unit(deep, training=training)
-        return self.project(
-            ops.concatenate([deep, self.short(x, training=training)], axis=-1), training=training
-        )
+        deep = self.spp(in_turn(self.deep, x, training))
+        both = [in_turn(self.after, deep, training), self.short(x, training=training)]
+        return self.project(ops.concatenate(both, axis=-1), training=training)
 
     def get_config(self):
         return {
@@ -303,13 +260,8 @@ class SPPCSP(keras.layers.Layer):
             "pool_size": self.pool_size,
             "num_pools": self.num_pools,
             "activation": self.activation,
-            "epsilon": self.epsilon,
             "largest_first": self.largest_first,
         }
-
-    def weight_layouts(self):
-        ours = ("deep0", "short", "deep1", "deep2", "after0", "after1", "project")
-        return [Layout("YOLOv7", conv_bn_key({name: f"cv{i + 1}" for i, name in enumerate(ours)}))]
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
@@ -346,14 +298,10 @@ class SpatialPyramidPooling(keras.layers.Layer):
 
     def __init__(self, bins=(1, 2, 4), mode="max", form="adaptive", flatten=True, **kwargs):
         super().__init__(**kwargs)
-        if mode not in ("max", "average"):
-            raise ValueError(f"`mode` must be 'max' or 'average'. Received: mode={mode!r}")
-        if form not in ("adaptive", "window"):
-            raise ValueError(f"`form` must be 'adaptive' or 'window'. Received: form={form!r}")
-        self.bins = positive_ints(bins, "bins")
-        self.mode = mode
-        self.form = form
-        self.flatten = flatten
+        self.bins = check_ints(bins, "bins")
+        self.mode = check_choice(mode, "mode", ("max", "average"))
+        self.form = check_choice(form, "form", ("adaptive", "window"))
+        self.flatten = check_flag(flatten, "flatten")
 
     def build(self, input_shape):
         self._check(input_shape)

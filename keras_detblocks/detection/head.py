@@ -6,13 +6,15 @@ import math
 import keras
 from keras import ops
 
-from ..checks import level_number
+from ..checks import check_choice, check_int, check_number, level_number
 from ..layers import Conv2D, activation_layer, normalization_layer
+from ..layers.block import Block
+from ..layers.normalization import NORMALIZATIONS
 from .decode import DISTANCES, LOGITS
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
-class AnchorFreeHead(keras.layers.Layer):
+class AnchorFreeHead(Block):
     """Predicts, at every cell of every level, class logits and the distances to the four sides of
     the box around it.
 
@@ -56,25 +58,20 @@ class AnchorFreeHead(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if num_classes < 1 or not 0.0 < prior < 1.0 or num_convs < 0:
-            raise ValueError(
-                "Expected num_classes >= 1, 0 < prior < 1 and num_convs >= 0. "
-                f"Received: num_classes={num_classes}, prior={prior}, num_convs={num_convs}"
-            )
-        self.num_classes = num_classes
-        self.filters = filters
-        self.num_convs = num_convs
-        self.normalization = normalization
+        self.num_classes = check_int(num_classes, "num_classes")
+        self.filters = check_int(filters, "filters", optional=True)
+        self.num_convs = check_int(num_convs, "num_convs", least=0)
+        self.normalization = check_choice(normalization, "normalization", NORMALIZATIONS)
         self.activation = activation
-        self.prior = prior
-        self.momentum = momentum
-        self.output_kernel_size = output_kernel_size
+        self.prior = check_number(prior, "prior", above=0, below=1)
+        self.momentum = check_number(momentum, "momentum", least=0, most=1)
+        self.output_kernel_size = check_int(output_kernel_size, "output_kernel_size", odd=True)
         self.act = activation_layer(activation, name="act", dtype=self.dtype_policy)
         # Flat dicts: Keras saves the layers of a list or dict, but not those of a list inside a
         # dict.
         self.convs, self.norms, self.scales = {}, {}, {}
 
-    def build(self, input_shape):
+    def build_parts(self, input_shape):
         widths = {shape[-1] for shape in input_shape.values()}
         if len(widths) != 1:
             raise ValueError(

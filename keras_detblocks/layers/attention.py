@@ -4,13 +4,15 @@ CSPNet."""
 import keras
 from keras import ops
 
+from ..checks import check_int
 from .activation import activation_layer
+from .block import Block
 from .conv import Conv2D
 from .initializer import fan_out_normal
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
-class SqueezeExcite(keras.layers.Layer):
+class SqueezeExcite(Block):
     """Scales each channel by a gate computed from the global average: 1x1, activation, 1x1,
     sigmoid, multiply.
 
@@ -28,22 +30,21 @@ class SqueezeExcite(keras.layers.Layer):
 
     def __init__(self, filters, activation="relu", gate_activation="sigmoid", **kwargs):
         super().__init__(**kwargs)
-        if filters < 1:
-            raise ValueError(
-                f"`filters` of a squeeze-and-excitation must be at least 1. Received: "
-                f"filters={filters}"
-            )
-        self.filters = filters
+        self.filters = check_int(filters, "filters")
         self.activation = activation
         self.gate_activation = gate_activation
         self.fc1 = Conv2D(
-            filters, 1, kernel_initializer=fan_out_normal(), name="fc1", dtype=self.dtype_policy
+            self.filters,
+            1,
+            kernel_initializer=fan_out_normal(),
+            name="fc1",
+            dtype=self.dtype_policy,
         )
         self.act = activation_layer(activation, name="act", dtype=self.dtype_policy)
         self.gate = activation_layer(gate_activation, name="gate", dtype=self.dtype_policy)
         self.fc2 = None
 
-    def build(self, input_shape):
+    def build_parts(self, input_shape):
         channels = input_shape[-1]
         self.fc2 = Conv2D(
             channels, 1, kernel_initializer=fan_out_normal(), name="fc2", dtype=self.dtype_policy

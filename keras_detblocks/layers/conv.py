@@ -1,4 +1,4 @@
-"""The one convolution of the package, and the conv -> normalisation -> activation unit built on it.
+"""The one convolution of the package.
 
 Keras 3 sends every grouped convolution on TensorFlow through its own XLA function: the gradient is
 two orders of magnitude slower on CPU, and the graph exports to neither ONNX nor TFLite. `Conv2D`
@@ -13,17 +13,16 @@ import functools
 import keras
 from keras import ops
 
-from .activation import activation_layer
-from .initializer import fan_out_normal
-from .normalization import normalization_layer
+from ..checks import check_choice, check_int, check_pair
+
+PADDINGS = ("symmetric", "same", "valid")
 
 # TensorFlow's CPU kernel corrupts the heap when a strided 1x1 convolution with 8 or 12 input
 # channels is trained (16 passed).
 _SAFE_STRIDED_1X1_CHANNELS = 16
 
-_TRACE = contextvars.ContextVar(
-    "trace", default=None
-)  # None, "native" or "unfused": see `native_convolutions`
+# None, "native" or "unfused": see `native_convolutions`.
+_TRACE = contextvars.ContextVar("trace", default=None)
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
@@ -72,10 +71,7 @@ class Conv2D(keras.layers.Conv2D):
         groups=1,
         **kwargs,
     ):
-        if padding not in ("symmetric", "same", "valid"):
-            raise ValueError(
-                f"`padding` must be 'symmetric', 'same' or 'valid'. Received: padding={padding!r}"
-            )
+        check_choice(padding, "padding", PADDINGS)
         if data_format not in (None, "channels_last"):
             raise ValueError(
                 "keras_detblocks is channels-last only: leave `data_format` at None or "
@@ -85,16 +81,16 @@ class Conv2D(keras.layers.Conv2D):
         # The base class refuses our padding name and strides with dilation, so it is given values
         # that it accepts first.
         super().__init__(
-            filters,
-            kernel_size,
+            check_int(filters, "filters"),
+            check_pair(kernel_size, "kernel_size"),
             strides=1,
             padding="valid",
             data_format="channels_last",
-            groups=groups,
+            groups=check_int(groups, "groups"),
             **kwargs,
         )
-        self.strides = _positive_pair(strides, "strides")
-        self.dilation_rate = _positive_pair(dilation_rate, "dilation_rate")
+        self.strides = check_pair(strides, "strides")
+        self.dilation_rate = check_pair(dilation_rate, "dilation_rate")
         self.padding = padding
         # Under XLA on CPU a grouped gradient is 100 times slower, so a model with this layer
         # resolves jit_compile="auto" to False.
@@ -152,15 +148,6 @@ class Conv2D(keras.layers.Conv2D):
                 f"{n + reach + 1 - padded}."
             )
         return (padded - reach - 1) // self.strides[axis] + 1
-
-
-def _positive_pair(value, name):
-    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(pair) != 2 or any(not isinstance(v, int) or v < 1 for v in pair):
-        raise ValueError(
-            f"`{name}` must be a positive int or a pair of them. Received: {name}={value!r}"
-        )
-    return pair
 
 
 def _tensorflow_conv(x, kernel, strides, dilation, padding, groups):
@@ -242,146 +229,3 @@ def _has_accelerator():
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("TPU"))
-
-
-def conv_norm_act(
-    x,
-    filters,
-    kernel_size=1,
-    strides=1,
-    *,
-    groups=1,
-    dilation_rate=1,
-    activation="relu",
-    normalization="batch",
-    name=None,
-    **norm,
-):
-    """Adds convolution, normalisation and activation to a functional graph, as three stock layers.
-
-    The layers are named `<name>_conv`, `<name>_bn` and `<name>_act`, by Keras where `name` is
-    `None`; the convolution has a bias only without normalisation. `activation` and `normalization`
-    are the names that `activation_layer` and `normalization_layer` know, or `None`; further keyword
-    arguments go to `normalization_layer`.
-    """
-    x = Conv2D(
-        filters,
-        kernel_size,
-        strides,
-        dilation_rate=dilation_rate,
-        groups=groups,
-        use_bias=normalization is None,
-        kernel_initializer=fan_out_normal(),
-        name=name and f"{name}_conv",
-    )(x)
-    if normalization is not None:
-        x = normalization_layer(normalization, name=name and f"{name}_bn", **norm)(x)
-    return x if activation is None else activation_layer(activation, name=name and f"{name}_act")(x)
-
-
-@keras.saving.register_keras_serializable(package="keras_detblocks")
-class ConvNormAct(keras.layers.Layer):
-    """Convolution, normalisation, activation as one layer: the unit that necks, context blocks and
-    heads are made of.
-
-    Args:
-        filters, kernel_size, strides, groups, dilation_rate: as in `Conv2D`, with symmetric
-            padding.
-        normalization: `"batch"`, `"group"` or `None` (`normalization_layer`).
-        activation: a name that `activation_layer` knows, or `None`.
-        use_bias: whether the convolution has a bias; `None` means: only without normalisation.
-        epsilon, momentum: of the batch normalisation.
-        kernel_initializer: of the convolution.
-
-    Input shape `(B, H, W, C)`, output shape `(B, ceil(H / strides), ceil(W / strides), filters)`
-    for an odd kernel.
-
-    Example:
-
-    >>> tuple(ConvNormAct(16, 3, strides=2, activation="silu")(keras.ops.ones((1, 9, 8, 4))).shape)
-    (1, 5, 4, 16)
-    """
-
-    def __init__(
-        self,
-        filters,
-        kernel_size=1,
-        strides=1,
-        groups=1,
-        dilation_rate=1,
-        normalization="batch",
-        activation="relu",
-        use_bias=None,
-        epsilon=1e-5,
-        momentum=0.9,
-        kernel_initializer="he_normal",
-        padding="symmetric",
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
-        self.filters = filters
-        self.kernel_size = kernel_size
-        self.strides = strides
-        self.groups = groups
-        self.dilation_rate = dilation_rate
-        self.normalization = normalization
-        self.activation = activation
-        self.use_bias = use_bias
-        self.epsilon = epsilon
-        self.momentum = momentum
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.padding = padding
-        self.conv = Conv2D(
-            filters,
-            kernel_size,
-            strides,
-            padding,
-            dilation_rate=dilation_rate,
-            groups=groups,
-            use_bias=(normalization is None) if use_bias is None else use_bias,
-            kernel_initializer=self.kernel_initializer,
-            name="conv",
-            dtype=self.dtype_policy,
-        )
-        self.norm = self.act = None
-        if normalization is not None:
-            self.norm = normalization_layer(
-                normalization,
-                epsilon=epsilon,
-                momentum=momentum,
-                name="norm",
-                dtype=self.dtype_policy,
-            )
-        if activation is not None:
-            self.act = activation_layer(activation, name="act", dtype=self.dtype_policy)
-
-    def build(self, input_shape):
-        self.conv.build(input_shape)
-        if self.norm is not None:
-            self.norm.build(self.conv.compute_output_shape(input_shape))
-
-    def call(self, x, training=None):
-        x = self.conv(x)
-        if self.norm is not None:
-            x = self.norm(x, training=training)
-        return x if self.act is None else self.act(x)
-
-    def compute_output_shape(self, input_shape):
-        return self.conv.compute_output_shape(input_shape)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "strides": self.strides,
-            "groups": self.groups,
-            "dilation_rate": self.dilation_rate,
-            "normalization": self.normalization,
-            "activation": self.activation,
-            "use_bias": self.use_bias,
-            "epsilon": self.epsilon,
-            "momentum": self.momentum,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "padding": self.padding,
-        }

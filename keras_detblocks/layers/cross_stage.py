@@ -1,11 +1,11 @@
 """Cross-stage partial connections (https://arxiv.org/abs/1911.11929) around any block.
 
 The paper's figure 3: with `x = [bypass, processed]` along the channels and T a transition (1x1
-convolution, normalisation, activation),
+convolution, normalization, activation),
 
-    full   T2([bypass, T1(block(processed))])   partial dense block, partial transition layer
-    first  T2([bypass, block(processed)])       fusion first
-    last   [bypass, T1(block(processed))]       fusion last
+    full   T2([bypass, T1(block(processed))])    partial dense block and partial transition layer
+    first  T2([bypass, block(processed)])        fusion first
+    last   [bypass, T1(block(processed))]        fusion last
 """
 
 import numbers
@@ -13,17 +13,19 @@ import numbers
 import keras
 from keras import ops
 
+from ..checks import check_choice, check_flag, check_int, check_number
 from .activation import activation_layer
+from .block import Block
 from .conv import Conv2D
 from .normalization import normalization_layer
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
-class CrossStage(keras.layers.Layer):
+class CrossStage(Block):
     """Lets a share of the channels bypass a block, and fuses both parts after it.
 
     Args:
-        block: the layer or model that works on the other channels, `(B, H, W, C)` to `(B, H, W,
+        block: the layer or model that processes the other channels, `(B, H, W, C)` to `(B, H, W,
             C')`.
         filters: channels of the output's transition T2 (`fusion="last"` has none and ignores it);
             `None` keeps the input's.
@@ -34,7 +36,7 @@ class CrossStage(keras.layers.Layer):
         activation: of the transitions.
         pre_activation: whether a transition is normalisation, activation, convolution, as in
             DenseNet.
-        worked_part: `"last"` or `"first"`: which end of the channels goes through the block.
+        processed_part: `"last"` or `"first"`: which end of the channels goes through the block.
 
     Input shape `(B, H, W, C)`, output shape `(B, H, W, filters)`.
 
@@ -57,7 +59,7 @@ class CrossStage(keras.layers.Layer):
         part_filters=None,
         activation="relu",
         pre_activation=False,
-        worked_part="last",
+        processed_part="last",
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -67,32 +69,19 @@ class CrossStage(keras.layers.Layer):
                 "a function into a "
                 f"keras.layers.Lambda or a layer of your own. Received: block={block!r}"
             )
-        if fusion not in ("full", "first", "last"):
-            raise ValueError(
-                f"`fusion` must be 'full', 'first' or 'last'. Received: fusion={fusion!r}"
-            )
-        if worked_part not in ("last", "first"):
-            raise ValueError(
-                f"`worked_part` must be 'last' or 'first'. Received: worked_part={worked_part!r}"
-            )
-        if not 0.0 < part_ratio < 1.0:
-            raise ValueError(
-                f"`part_ratio` must be between 0 and 1, both excluded. Received: "
-                f"part_ratio={part_ratio}"
-            )
         self.block = block
-        self.filters = filters
-        self.fusion = fusion
-        self.part_ratio = part_ratio
-        self.part_filters = part_filters
+        self.filters = check_int(filters, "filters", optional=True)
+        self.fusion = check_choice(fusion, "fusion", ("full", "first", "last"))
+        self.part_ratio = check_number(part_ratio, "part_ratio", above=0, below=1)
+        self.part_filters = check_int(part_filters, "part_filters", optional=True)
         self.activation = activation
-        self.pre_activation = pre_activation
-        self.worked_part = worked_part
+        self.pre_activation = check_flag(pre_activation, "pre_activation")
+        self.processed_part = check_choice(processed_part, "processed_part", ("last", "first"))
         self.part_transition = self.transition = None
 
-    def build(self, input_shape):
+    def build_parts(self, input_shape):
         bypass, channels = self._bypass(input_shape), input_shape[-1]
-        shape = self._worked_shape((*input_shape[:-1], channels - bypass))
+        shape = self._processed_shape((*input_shape[:-1], channels - bypass))
         if self.fusion != "first":
             self.part_transition = self._transition(
                 "part_transition", self.part_filters or channels - bypass, shape
@@ -111,13 +100,13 @@ class CrossStage(keras.layers.Layer):
         layer.build(input_shape)
         return layer
 
-    def _worked_shape(self, shape):
+    def _processed_shape(self, shape):
         """Builds the block; returns the shape of its output."""
         entering = keras.KerasTensor(shape, dtype=self.compute_dtype)
         # A symbolic call builds any layer and tells its shape, whichever of `build` and
         # `compute_output_shape` it has.
-        worked = self.block(entering)
-        self._check_worked(entering, worked)
+        processed = self.block(entering)
+        self._check_processed(entering, processed)
         if None in shape[1:3]:
             # Unknown sides stay unknown whatever the strides are, so the block is tried with 64
             # pixels.
@@ -129,15 +118,15 @@ class CrossStage(keras.layers.Layer):
                 at_size = self.block.compute_output_spec(entering)
             except (ValueError, TypeError):  # made for another size: `call` checks it there
                 at_size = entering
-            self._check_worked(entering, at_size)
-        return tuple(worked.shape)
+            self._check_processed(entering, at_size)
+        return tuple(processed.shape)
 
-    def _check_worked(self, entering, worked):
+    def _check_processed(self, entering, processed):
         before, after = (
             tuple(entering.shape),
-            keras.tree.map_structure(lambda x: tuple(x.shape), worked),
+            keras.tree.map_structure(lambda x: tuple(x.shape), processed),
         )
-        one_map = not keras.tree.is_nested(worked) and len(after) == 4
+        one_map = not keras.tree.is_nested(processed) and len(after) == 4
         if not one_map or any(
             None not in sides and sides[0] != sides[1] for sides in zip(before[1:3], after[1:3])
         ):
@@ -167,20 +156,20 @@ class CrossStage(keras.layers.Layer):
 
     def call(self, x, training=None):
         bypass, entering = self._parts(x)
-        worked = (
+        processed = (
             self.block(entering, training=training)
             if _takes_training(self.block)
             else self.block(entering)
         )
-        self._check_worked(entering, worked)
+        self._check_processed(entering, processed)
         if self.part_transition is not None:
-            worked = self.part_transition(worked, training=training)
-        x = ops.concatenate([bypass, worked], axis=-1)
+            processed = self.part_transition(processed, training=training)
+        x = ops.concatenate([bypass, processed], axis=-1)
         return x if self.transition is None else self.transition(x, training=training)
 
     def _parts(self, x):
         bypass = self._bypass(x.shape)
-        if self.worked_part == "last":
+        if self.processed_part == "last":
             return x[..., :bypass], x[..., bypass:]
         return x[..., -bypass:], x[..., :-bypass]
 
@@ -202,12 +191,15 @@ class CrossStage(keras.layers.Layer):
             "part_filters": self.part_filters,
             "activation": self.activation,
             "pre_activation": self.pre_activation,
-            "worked_part": self.worked_part,
+            "processed_part": self.processed_part,
         }
 
     @classmethod
     def from_config(cls, config):
-        return cls(**{**config, "block": keras.saving.deserialize_keras_object(config["block"])})
+        config = {**config, "block": keras.saving.deserialize_keras_object(config["block"])}
+        if "worked_part" in config:  # the argument's name in files of before
+            config["processed_part"] = config.pop("worked_part")
+        return super().from_config(config)
 
 
 def _takes_training(layer):
@@ -215,7 +207,7 @@ def _takes_training(layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
-class Transition(keras.layers.Layer):
+class Transition(Block):
     """1x1 convolution, normalisation, activation; or normalisation, activation, convolution
     (`pre_activation`).
 
@@ -227,9 +219,9 @@ class Transition(keras.layers.Layer):
 
     def __init__(self, filters, activation="relu", pre_activation=False, **kwargs):
         super().__init__(**kwargs)
-        self.filters = filters
+        self.filters = check_int(filters, "filters")
         self.activation = activation
-        self.pre_activation = pre_activation
+        self.pre_activation = check_flag(pre_activation, "pre_activation")
         self.conv = Conv2D(
             filters,
             1,
@@ -241,7 +233,7 @@ class Transition(keras.layers.Layer):
         self.norm = normalization_layer("batch", name="norm", dtype=self.dtype_policy)
         self.act = activation_layer(activation, name="act", dtype=self.dtype_policy)
 
-    def build(self, input_shape):
+    def build_parts(self, input_shape):
         self.conv.build(input_shape)
         self.norm.build(
             input_shape if self.pre_activation else self.conv.compute_output_shape(input_shape)

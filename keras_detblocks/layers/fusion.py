@@ -4,7 +4,10 @@ concatenations that delegates accept."""
 import keras
 from keras import ops
 
+from ..checks import check_choice, check_int, check_number
+
 FUSION_METHODS = ("fast", "softmax", "sum")
+GROUPINGS = ("strided", "contiguous")
 _CONCATENATION_INPUTS = 5  # of XNNPACK's concatenation, at most
 
 
@@ -51,12 +54,8 @@ class WeightedFusion(keras.layers.Layer):
 
     def __init__(self, method="fast", epsilon=1e-4, **kwargs):
         super().__init__(**kwargs)
-        if method not in FUSION_METHODS:
-            raise ValueError(
-                f"`method` must be one of {FUSION_METHODS}. Received: method={method!r}"
-            )
-        self.method = method
-        self.epsilon = epsilon
+        self.method = check_choice(method, "method", FUSION_METHODS)
+        self.epsilon = check_number(epsilon, "epsilon", above=0)
         self.edge_weights = None
 
     def build(self, input_shape):
@@ -117,16 +116,8 @@ class CrossChannelPooling(keras.layers.Layer):
 
     def __init__(self, pool_size, grouping="strided", **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(pool_size, int) or pool_size < 1:
-            raise ValueError(
-                f"`pool_size` must be an int of at least 1. Received: pool_size={pool_size!r}"
-            )
-        if grouping not in ("strided", "contiguous"):
-            raise ValueError(
-                f"`grouping` must be 'strided' or 'contiguous'. Received: grouping={grouping!r}"
-            )
-        self.pool_size = pool_size
-        self.grouping = grouping
+        self.pool_size = check_int(pool_size, "pool_size")
+        self.grouping = check_choice(grouping, "grouping", GROUPINGS)
 
     def build(self, input_shape):
         if input_shape[-1] % self.pool_size:

@@ -40,3 +40,12 @@ class FanOutNormal(keras.initializers.VarianceScaling):
 
     def get_config(self):
         return {"seed": super().get_config()["seed"]}
+
+
+def clone(initializer):
+    """An initializer like this one that draws other values, unless the user gave it a seed.
+
+    An initializer returns the same values whenever it is called with one shape, so two layers must
+    not share one.
+    """
+    return initializer.clone() if hasattr(initializer, "seed") else initializer

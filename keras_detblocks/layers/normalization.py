@@ -2,10 +2,14 @@
 features."""
 
 import keras
+import numpy as np
 from keras import ops
+
+from ..checks import check_choice, check_int, check_number
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, for pixels of 0 to 255
 IMAGENET_STD = (58.395, 57.12, 57.375)
+NORMALIZATIONS = ("batch", "group", None)
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
@@ -30,9 +34,8 @@ class ImageNormalization(keras.layers.Layer):
     """
 
     def __init__(self, mean=IMAGENET_MEAN, std=IMAGENET_STD, evaluation=None, **kwargs):
-        kwargs.setdefault(
-            "autocast", False
-        )  # integer pixels above 256 steps do not survive a cast to bfloat16
+        # Integer pixels above 256 steps do not survive a cast to bfloat16.
+        kwargs.setdefault("autocast", False)
         super().__init__(**kwargs)
         self.mean = _numbers(mean)
         self.std = _numbers(std)
@@ -79,7 +82,7 @@ class ImageNormalization(keras.layers.Layer):
 
 
 def _numbers(value):
-    return tuple(float(v) for v in value) if isinstance(value, (tuple, list)) else (float(value),)
+    return tuple(float(v) for v in np.ravel(value))
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
@@ -167,13 +170,28 @@ def normalization_layer(
     Raises:
         ValueError: if `normalization` is unknown.
     """
+    check_choice(normalization, "normalization", ("batch", "group"))
     if normalization == "batch":
         return BatchNormalization(epsilon=epsilon, momentum=momentum, name=name, dtype=dtype)
-    if normalization == "group":
-        return keras.layers.GroupNormalization(
-            groups=groups, epsilon=epsilon, name=name, dtype=dtype
+    return keras.layers.GroupNormalization(groups=groups, epsilon=epsilon, name=name, dtype=dtype)
+
+
+def check_group_width(filters, normalization, norm_groups, name="filters"):
+    """Raises unless the groups of a group normalization divide the channels."""
+    if normalization == "group" and filters % norm_groups:
+        raise ValueError(
+            f"Group normalization has {norm_groups} groups: `{name}` must be divisible by "
+            f"{norm_groups}, or give other `norm_groups`. Received: {name}={filters}"
         )
-    raise ValueError(
-        f"`normalization` must be 'batch', 'group' or None. Received: "
-        f"normalization={normalization!r}"
-    )
+
+
+def check_norm_options(block, epsilon, momentum, norm_groups):
+    """Sets the options of its normalization on a block, checked."""
+    block.epsilon = check_number(epsilon, "epsilon", above=0)
+    block.momentum = check_number(momentum, "momentum", least=0, most=1)
+    block.norm_groups = check_int(norm_groups, "norm_groups")
+
+
+def norm_options(block):
+    """What `check_norm_options` set, as arguments of a `ConvNormAct` and as part of a config."""
+    return {key: getattr(block, key) for key in ("epsilon", "momentum", "norm_groups")}

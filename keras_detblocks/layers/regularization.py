@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from ..checks import check_int, check_number
+
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class StochasticDepth(keras.layers.Layer):
@@ -17,11 +19,9 @@ class StochasticDepth(keras.layers.Layer):
 
     def __init__(self, rate, seed=None, **kwargs):
         super().__init__(**kwargs)
-        if not 0.0 <= rate < 1.0:
-            raise ValueError(f"`rate` must be at least 0 and below 1. Received: rate={rate}")
-        self.rate = rate
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.rate = check_number(rate, "rate", least=0, below=1)
+        self.seed = check_int(seed, "seed", least=0, optional=True)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
 
     def call(self, x, training=False):
         if not training or self.rate == 0.0:

@@ -4,6 +4,9 @@ in TFLite."""
 import keras
 from keras import ops
 
+from ..checks import check_choice, check_pair, one_or_pair
+from .conv import PADDINGS
+
 
 def upsample_to(x, like, method="nearest", factor=None):
     """Upsamples `x` by a power of two and crops it to the height and width of `like`.
@@ -32,7 +35,8 @@ def upsample_to(x, like, method="nearest", factor=None):
             y = _linear(_linear(x, factor, 1), factor, 2)
     else:
         # One RESIZE operator in TFLite, where UpSampling2D becomes twelve.
-        y = ops.image.resize(x, (x.shape[1] * factor, x.shape[2] * factor), interpolation=method)
+        size = (x.shape[1] * factor, x.shape[2] * factor)
+        y = ops.image.resize(x, size, interpolation=method, data_format="channels_last")
     if (y.shape[1], y.shape[2]) == (like.shape[1], like.shape[2]) and None not in y.shape[1:3]:
         return y
     return y[:, :height, :width]
@@ -119,7 +123,8 @@ class MaxPool2D(keras.layers.Layer):
     of an int8 file).
 
     Args:
-        pool_size: odd int. strides: int. padding: `"symmetric"`, `"same"` or `"valid"`.
+        pool_size: int or pair, odd for symmetric padding. strides: int or pair.
+        padding: `"symmetric"`, `"same"` or `"valid"`.
 
     Input shape `(B, H, W, C)`, output shape `(B, ceil(H / strides), ceil(W / strides), C)` unless
     `"valid"`.
@@ -130,30 +135,40 @@ class MaxPool2D(keras.layers.Layer):
 
     def __init__(self, pool_size, strides=1, padding="symmetric", **kwargs):
         super().__init__(**kwargs)
-        if padding not in ("symmetric", "same", "valid"):
+        self.pool_size = one_or_pair(pool_size, "pool_size")
+        self.strides = one_or_pair(strides, "strides")
+        self.padding = check_choice(padding, "padding", PADDINGS)
+        if padding == "symmetric" and any(side % 2 == 0 for side in self._window):
             raise ValueError(
-                f"`padding` must be 'symmetric', 'same' or 'valid'. Received: padding={padding!r}"
+                f"Symmetric padding needs an odd window; padding='same' takes this one. Received: "
+                f"pool_size={pool_size}"
             )
-        if padding == "symmetric" and pool_size % 2 == 0:
-            raise ValueError(
-                f"Symmetric padding needs an odd window. Received: pool_size={pool_size}"
-            )
-        self.pool_size = pool_size
-        self.strides = strides
-        self.padding = padding
+
+    @property
+    def _window(self):
+        return check_pair(self.pool_size, "pool_size")
+
+    @property
+    def _steps(self):
+        return check_pair(self.strides, "strides")
 
     def call(self, x):
-        if self.padding != "symmetric":
-            return ops.max_pool(
-                x, self.pool_size, self.strides, self.padding, data_format="channels_last"
-            )
-        if self.pool_size > 1:
-            x = ops.max_pool(x, self.pool_size, 1, "same", data_format="channels_last")
-        return (
-            x
-            if self.strides == 1
-            else ops.max_pool(x, 1, self.strides, "valid", data_format="channels_last")
-        )
+        window, steps, padding = self._window, self._steps, self.padding
+        if padding == "symmetric":
+            if window != (1, 1):
+                x = ops.max_pool(x, window, 1, "same", data_format="channels_last")
+            window, padding = (1, 1), "valid"
+        if window == steps == (1, 1):
+            return x
+        return ops.max_pool(x, window, steps, padding, data_format="channels_last")
+
+    def compute_output_shape(self, input_shape):
+        lost = [k - 1 if self.padding == "valid" else 0 for k in self._window]
+        sides = [
+            None if n is None else -(-(n - less) // step)
+            for n, less, step in zip(input_shape[1:3], lost, self._steps)
+        ]
+        return (input_shape[0], *sides, input_shape[3])
 
     def get_config(self):
         return {

@@ -1,5 +1,6 @@
 """Necks: layers, dict of levels in, dict of levels out."""
 
+from . import checkpoints as _checkpoints  # noqa: F401 - tells `weights` the names of the references
 from .asff import ASFF
 from .bifpn import BiFPN
 from .csp_panet import CSPPANet

@@ -8,9 +8,11 @@ block.
 import keras
 from keras import ops
 
+from ..checks import check_flag, check_int, level_name, level_number
 from ..layers import Conv2D, ConvNormAct, MaxPool2D, concatenate, upsample_to
-from ..weights import Layout, torch_key
-from .levels import Neck, check_pyramid, level_name, level_size, shapes_of
+from ..layers.block import Block
+from ..layers.normalization import norm_options
+from .base import Neck, check_pyramid, map_size, shapes_of
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
@@ -38,6 +40,7 @@ class ASFF(Neck):
         activation: after each convolution (the authors: `"darknet_leaky_relu"`, mobile `"relu6"`,
             which quantises better).
         upsampling: `"nearest"` (the authors') or `"bilinear"`.
+        **kwargs: as in `FPN`.
 
     Input: dict of `(B, H, W, C)` by level, at least two, each half the size of the finer one,
     rounded up. Any image size works.
@@ -66,42 +69,44 @@ class ASFF(Neck):
         **kwargs,
     ):
         super().__init__(filters, levels, normalization, activation, upsampling, **kwargs)
-        if not isinstance(compress_channels, int) or compress_channels < 1:
-            raise ValueError(
-                f"`compress_channels` must be an int of at least 1. Received: "
-                f"compress_channels={compress_channels!r}"
-            )
-        self.compress_channels = compress_channels
-        self.expand = expand
+        self.compress_channels = check_int(compress_channels, "compress_channels")
+        self.expand = check_flag(expand, "expand")
         self.fusions = {}
 
     def required_levels(self, shapes):
         return list(shapes if self.levels is None else self.levels)
 
-    def build_levels(self, shapes):
+    def make_levels(self, shapes):
         if len(shapes) < 2:
             raise ValueError(
                 f"ASFF {self.name!r} fuses at least two levels. Received: "
                 f"{[level_name(level) for level in shapes]}"
             )
+        options = {
+            "normalization": self.normalization,
+            "activation": self.activation,
+            "kernel_initializer": "he_normal",
+            "dtype": self.dtype_policy,
+            **norm_options(self),
+        }
         for level in self.required_levels(shapes):
-            self.fusions[level] = ASFFLevel(
-                self, level, name=level_name(level), dtype=self.dtype_policy
+            self.fusions[level_name(level)] = ASFFLevel(
+                level,
+                options,
+                self.filters if self.expand else None,
+                self.compress_channels,
+                self.upsampling,
             )
-            self.fusions[level].build(dict(shapes))
 
     def call(self, features, training=None):
         check_pyramid(shapes_of(features), self)
-        return {
-            level_name(level): fusion(features, training=training)
-            for level, fusion in self.fusions.items()
-        }
+        return {name: fusion(features, training=training) for name, fusion in self.fusions.items()}
 
     def compute_output_shape(self, input_shape):
         shapes = check_pyramid(input_shape, self)
         return {
             level_name(level): (
-                *level_size(shapes, level),
+                *map_size(shapes, level),
                 self.filters if self.expand else shapes[level][-1],
             )
             for level in self.required_levels(shapes)
@@ -114,59 +119,40 @@ class ASFF(Neck):
             "expand": self.expand,
         }
 
-    def weight_layouts(self):
-        """The authors' names; they count levels from the coarsest. One level alone may lack its
-        prefix."""
-        layouts = [
-            Layout(
-                "GOATmessi8/ASFF",
-                torch_key(*(rule for each in self.fusions.values() for rule in each.rules(True))),
-            )
-        ]
-        if len(self.fusions) == 1:
-            layouts += [
-                Layout("GOATmessi8/ASFF, one level", torch_key(*fusion.rules(False)))
-                for fusion in self.fusions.values()
-            ]
-        return layouts
 
-
-class ASFFLevel(keras.layers.Layer):
+class ASFFLevel(Block):
     """One output level: all maps brought here, weighted and summed. Not public: it is configured by
-    its `ASFF`."""
+    its `ASFF`.
 
-    def __init__(self, neck, level, **kwargs):
-        super().__init__(**kwargs)
-        self.neck_options = {"normalization": neck.normalization, "activation": neck.activation}
-        self.filters, self.compress_channels, self.upsampling = (
-            neck.filters,
-            neck.compress_channels,
-            neck.upsampling,
-        )
-        self.level, self.expanding = level, neck.expand
+    Args:
+        level: its number.
+        options: of every `ConvNormAct`.
+        filters: of the output convolution; `None` for no such convolution.
+        compress_channels, upsampling: as in `ASFF`.
+    """
+
+    def __init__(self, level, options, filters, compress_channels, upsampling):
+        super().__init__(name=level_name(level), dtype=options["dtype"])
+        self._options = options
+        self.filters, self.compress_channels = filters, compress_channels
+        self.level, self.upsampling = level, upsampling
         self.sources = ()
         self.shrink = MaxPool2D(3, strides=2, name="shrink", dtype=self.dtype_policy)
         self.projections, self.strided, self.squeezes = {}, {}, {}
         self.logits = self.expand = None
 
-    def build(self, input_shape):
-        self.sources = tuple(
-            sorted(input_shape, reverse=True)
-        )  # coarsest first, the authors' order
-        here = input_shape[self.level]
+    def make_parts(self, input_shape):
+        # Coarsest first, the authors' order.
+        self.sources = tuple(sorted(map(level_number, input_shape), reverse=True))
+        width = input_shape[level_name(self.level)][-1]
         for source in self.sources:
-            shape = input_shape[source]
-            if source > self.level and shape[-1] != here[-1]:
-                self.projections[source] = self.unit(f"P{source}_compress", here[-1])
-                self.projections[source].build(shape)
+            name = level_name(source)
+            if source > self.level and input_shape[name][-1] != width:
+                self.projections[name] = self._unit(f"{name}_compress", width)
             if source < self.level:
-                self.strided[source] = self.unit(f"P{source}_stride", here[-1], 3, strides=2)
-                self.strided[source].build((shape[0], None, None, shape[-1]))
-            narrow = (
-                {"normalization": "batch"} if self.neck_options["normalization"] == "group" else {}
-            )
-            self.squeezes[source] = self.unit(f"P{source}_weight", self.compress_channels, **narrow)
-            self.squeezes[source].build(here)
+                self.strided[name] = self._unit(f"{name}_stride", width, 3, strides=2)
+            narrow = {"normalization": "batch"} if self._options["normalization"] == "group" else {}
+            self.squeezes[name] = self._unit(f"{name}_weight", self.compress_channels, **narrow)
         self.logits = Conv2D(
             len(self.sources),
             1,
@@ -174,20 +160,12 @@ class ASFFLevel(keras.layers.Layer):
             name="weights",
             dtype=self.dtype_policy,
         )
-        self.logits.build((*here[:3], self.compress_channels * len(self.sources)))
-        if self.expanding:
-            self.expand = self.unit("expand", self.filters, 3)
-            self.expand.build(here)
+        if self.filters is not None:
+            self.expand = self._unit("expand", self.filters, 3)
 
-    def unit(self, name, filters, kernel_size=1, strides=1, **kwargs):
-        options = {
-            **self.neck_options,
-            "kernel_initializer": "he_normal",
-            "name": name,
-            "dtype": self.dtype_policy,
-            **kwargs,
-        }
-        return ConvNormAct(filters, kernel_size, strides, **options)
+    def _unit(self, name, filters, kernel_size=1, strides=1, **kwargs):
+        options = {**self._options, **kwargs}
+        return ConvNormAct(filters, kernel_size, strides, name=name, **options)
 
     def call(self, features, training=None):
         maps = self.resampled(features, training)
@@ -198,15 +176,16 @@ class ASFFLevel(keras.layers.Layer):
         """Every map at this level's size and width, coarsest first."""
         here, maps = features[level_name(self.level)], []
         for source in self.sources:
-            x = features[level_name(source)]
-            if source in self.projections:
-                x = self.projections[source](x, training=training)
+            name = level_name(source)
+            x = features[name]
+            if name in self.projections:
+                x = self.projections[name](x, training=training)
             if source > self.level:
                 x = upsample_to(x, here, self.upsampling, 2 ** (source - self.level))
             for _ in range(self.level - source - 1):
                 x = self.shrink(x)
-            if source in self.strided:
-                x = self.strided[source](x, training=training)
+            if name in self.strided:
+                x = self.strided[name](x, training=training)
             maps.append(x)
         return maps
 
@@ -214,7 +193,8 @@ class ASFFLevel(keras.layers.Layer):
         """`(B, H, W, number of levels)`, float32, summing to one at every pixel, coarsest level
         first."""
         squeezed = [
-            self.squeezes[source](x, training=training) for source, x in zip(self.sources, maps)
+            self.squeezes[level_name(source)](x, training=training)
+            for source, x in zip(self.sources, maps)
         ]
         return ops.softmax(ops.cast(self.logits(concatenate(squeezed)), "float32"), axis=-1)
 
@@ -222,17 +202,6 @@ class ASFFLevel(keras.layers.Layer):
         weighted = [x * ops.cast(weights[..., i : i + 1], x.dtype) for i, x in enumerate(maps)]
         return sum(weighted[1:], start=weighted[0])
 
-    def rules(self, prefixed):
-        ours = f"^{level_name(self.level)}/"
-        theirs = f"level_{self.sources.index(self.level)}_fusion." if prefixed else ""
-        rules = [(f"{ours}weights/", f"{theirs}weight_levels/")]
-        names = [("expand", "expand")]
-        for i, source in enumerate(self.sources):
-            names += [
-                (f"P{source}_{part}", f"{part}_level_{i}")
-                for part in ("compress", "stride", "weight")
-            ]
-        for name, their_name in names:
-            for part, their_part in (("conv", "conv"), ("norm", "batch_norm")):
-                rules.append((f"{ours}{name}/{part}/", f"{theirs}{their_name}.{their_part}/"))
-        return rules
+    def compute_output_shape(self, input_shape):
+        own = input_shape[level_name(self.level)]
+        return own if self.filters is None else (*own[:3], self.filters)

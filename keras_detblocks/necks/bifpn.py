@@ -7,17 +7,20 @@ projection and a max-pool.
 
 import keras
 
+from ..checks import check_choice, check_flag, check_int, level_name, level_number, look_up
 from ..layers import (
     Conv2D,
+    ConvNormAct,
     MaxPool2D,
     WeightedFusion,
     activation_layer,
     normalization_layer,
     upsample_to,
 )
+from ..layers.block import Block
 from ..layers.fusion import FUSION_METHODS
-from ..weights import Layout, torch_key
-from .levels import Neck, level_name
+from ..layers.normalization import norm_options
+from .base import Neck
 
 EPSILON = 1e-3  # of batch normalisation, in all published EfficientDets
 
@@ -94,6 +97,7 @@ class BiFPN(Neck):
             epsilon of 1e-3.
         activation: before each node's convolution.
         upsampling: `"nearest"` (the paper's) or `"bilinear"`.
+        epsilon: of the normalization; EfficientDet has 1e-3. **kwargs: as in `FPN`.
 
     Input: dict of `(B, H, W, C)` by level, each half the size of the finer one, rounded up. Any
     image size works.
@@ -123,84 +127,72 @@ class BiFPN(Neck):
         normalization="batch",
         activation="silu",
         upsampling="nearest",
+        epsilon=EPSILON,
         **kwargs,
     ):
-        super().__init__(filters, levels, normalization, activation, upsampling, **kwargs)
+        super().__init__(
+            filters, levels, normalization, activation, upsampling, epsilon=epsilon, **kwargs
+        )
         if len(self.levels) < 2:
             raise ValueError(f"A BiFPN fuses at least two levels. Received: levels={levels}")
-        if not isinstance(num_repeats, int) or num_repeats < 1:
-            raise ValueError(
-                f"`num_repeats` must be an int of at least 1. Received: num_repeats={num_repeats!r}"
-            )
-        if fusion not in FUSION_METHODS:
-            raise ValueError(
-                f"`fusion` must be one of {FUSION_METHODS}. Received: fusion={fusion!r}"
-            )
-        if padding not in ("same", "symmetric"):
-            raise ValueError(
-                f"`padding` must be 'same' or 'symmetric'. Received: padding={padding!r}"
-            )
-        self.num_repeats = num_repeats
-        self.fusion = fusion
-        self.separable = separable
-        self.padding = padding
-        self.use_bias = use_bias
+        self.num_repeats = check_int(num_repeats, "num_repeats")
+        self.fusion = check_choice(fusion, "fusion", FUSION_METHODS)
+        self.separable = check_flag(separable, "separable")
+        self.padding = check_choice(padding, "padding", ("same", "symmetric"))
+        self.use_bias = check_flag(use_bias, "use_bias")
         self.extras, self.pools, self.cells = {}, {}, []
 
     @classmethod
     def from_variant(cls, variant, **kwargs):
         """A BiFPN of EfficientDet D0 to D7x ("d0" ... "d7x") or lite0 to lite4; `kwargs` override
         its arguments."""
-        if variant not in VARIANTS:
-            raise ValueError(
-                f"`variant` must be one of {sorted(VARIANTS)}. Received: variant={variant!r}"
-            )
+        look_up(VARIANTS, variant, "variant")
         return cls(**{**VARIANTS[variant], **kwargs})
 
-    def build_levels(self, shapes):
+    def make_levels(self, shapes):
         top = max(level for level in shapes if level <= max(self.levels))
-        widths = {level: shapes[level][-1] for level in self.levels if level <= top}
         for level in [level for level in self.levels if level > top]:
+            name = level_name(level)
             if not self.extras and shapes[top][-1] != self.filters:
-                self.extras[level] = self.projection(f"P{level}_in", shapes[top])
-            below = max(self.pools, default=top)
-            self.pools[level] = _pool(
-                level - below, self.padding, f"P{level}_pool", self.dtype_policy
-            )
-            widths[level] = self.filters
-        for repeat in range(self.num_repeats):
-            cell = BiFPNCell(self, name=str(repeat + 1), dtype=self.dtype_policy)
-            cell.build(
-                {
-                    f"P{level}_in": (*shapes[top][:1], None, None, width)
-                    for level, width in widths.items()
-                }
-            )
-            self.cells.append(cell)
-            widths = dict.fromkeys(widths, self.filters)
+                self.extras[name] = ConvNormAct(name=f"{name}_in", **self._projection())
+            below = max(map(level_number, self.pools), default=top)
+            self.pools[name] = _pool(level - below, self.padding, f"{name}_pool", self.dtype_policy)
+        self.cells = [
+            BiFPNCell(self._node_options(), self.levels, name=str(repeat + 1))
+            for repeat in range(self.num_repeats)
+        ]
+
+    def _projection(self):
+        """The arguments of a 1x1 convolution with normalization and without activation."""
+        return {
+            "filters": self.filters,
+            "normalization": self.normalization,
+            "activation": None,
+            "use_bias": self.use_bias or self.normalization is None,
+            "kernel_initializer": "lecun_uniform",
+            "dtype": self.dtype_policy,
+            **norm_options(self),
+        }
+
+    def _node_options(self):
+        keys = ("filters", "fusion", "separable", "padding", "normalization", "activation")
+        return {
+            **{key: getattr(self, key) for key in keys},
+            "upsampling": self.upsampling,
+            "projection": self._projection(),
+        }
 
     def call(self, features, training=None):
         features = self.inputs(features)
-        maps = {level: features[level] for level in self.levels if level in features}
+        maps = {level_name(level): features[level] for level in self.levels if level in features}
         x = features[max(level for level in features if level <= max(self.levels))]
-        for level, pool in self.pools.items():
-            if level in self.extras:
-                x = self.extras[level](x, training=training)
-            x = maps[level] = pool(x)
+        for name, pool in self.pools.items():
+            if name in self.extras:
+                x = self.extras[name](x, training=training)
+            x = maps[name] = pool(x)
         for cell in self.cells:
             maps = cell(maps, training=training)
-        return {level_name(level): maps[level] for level in self.levels}
-
-    def projection(self, name, input_shape):
-        """A built 1x1 convolution with normalisation and without activation."""
-        options = {
-            "activation": None,
-            "use_bias": self.use_bias or self.normalization is None,
-            "epsilon": EPSILON,
-        }
-        unit = self.unit(name, **options)
-        unit.build(input_shape)
-        return unit
+        return {level_name(level): maps[level_name(level)] for level in self.levels}
 
     def get_config(self):
         return {
@@ -212,94 +204,63 @@ class BiFPN(Neck):
             "use_bias": self.use_bias,
         }
 
-    def weight_layouts(self):
-        """Names of rwightman/efficientdet-pytorch (below `fpn.`); it counts levels from P3 and cell
-        inputs before nodes."""
-        rules = [
-            (f"^P{level}_in/{ours}/", f"resample.{self.levels.index(level)}.conv.{theirs}/")
-            for level in self.extras
-            for ours, theirs in (("conv", "conv"), ("norm", "bn"))
-        ]
-        nodes = wiring(self.levels)
-        order = [f"P{level}_in" for level in self.levels] + [name for name, _, _ in nodes]
-        for cell in range(self.num_repeats):
-            for k, (name, _, inputs) in enumerate(nodes):
-                ours, theirs = f"^{cell + 1}/{name}/", f"cell.{cell}.fnode.{k}."
-                for source, _ in inputs:
-                    offset = order.index(source)
-                    rules.append(
-                        (f"{ours}{source}/conv/", f"{theirs}combine.resample.{offset}.conv.conv/")
-                    )
-                    rules.append(
-                        (f"{ours}{source}/norm/", f"{theirs}combine.resample.{offset}.conv.bn/")
-                    )
-                rules.append((f"{ours}fusion/", f"{theirs}combine/"))
-                rules.append((f"{ours}depthwise/", f"{theirs}after_combine.conv.conv_dw/"))
-                rules.append((f"{ours}pointwise/", f"{theirs}after_combine.conv.conv_pw/"))
-                rules.append((f"{ours}norm/", f"{theirs}after_combine.conv.bn/"))
-        return [Layout("effdet", torch_key(*rules))]
 
+class BiFPNCell(Block):
+    """One cell: maps by level name in and out. Not public: it is configured by its `BiFPN`.
 
-class BiFPNCell(keras.layers.Layer):
-    """One cell: maps by level in and out. Not public: it is configured by its `BiFPN`."""
+    Args:
+        options: of every node. levels: level numbers.
+    """
 
-    def __init__(self, neck, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, options, levels, name):
+        super().__init__(name=name, dtype=options["projection"]["dtype"])
         self.nodes = {
-            name: BiFPNNode(neck, level, inputs, name=name, dtype=self.dtype_policy)
-            for name, level, inputs in wiring(neck.levels)
+            node: BiFPNNode(options, level, sources, name=node)
+            for node, level, sources in wiring(levels)
         }
 
-    def build(self, input_shape):
-        widths = {name: shape[-1] for name, shape in input_shape.items()}
-        batch = next(iter(input_shape.values()))[0]
-        for name, node in self.nodes.items():
-            node.build([(batch, None, None, widths[source]) for source, _ in node.sources])
-            widths[name] = node.filters
-
     def call(self, maps, training=None):
-        known = {f"P{level}_in": x for level, x in maps.items()}
+        known = {f"{name}_in": x for name, x in maps.items()}
         for name, node in self.nodes.items():
             # A node stands at the size of its own level's input, its first source.
             known[name] = node([known[source] for source, _ in node.sources], training=training)
-        return {level: known[f"P{level}_out"] for level in maps}
+        return {name: known[f"{name}_out"] for name in maps}
+
+    def compute_output_shape(self, input_shape):
+        filters = next(iter(self.nodes.values())).filters
+        return {name: (*shape[:3], filters) for name, shape in input_shape.items()}
 
 
-class BiFPNNode(keras.layers.Layer):
-    """Resample every source to this level, fuse, activate, convolve, normalise. Not public: it is
-    configured by its `BiFPN`."""
+class BiFPNNode(Block):
+    """Resample every source to this level, fuse, activate, convolve, normalize. Not public: it is
+    configured by its `BiFPN`.
 
-    def __init__(self, neck, level, sources, **kwargs):
-        super().__init__(**kwargs)
-        self.filters, self.upsampling = neck.filters, neck.upsampling
+    Args:
+        options: of the neck. level: the node's. sources: (name, level) of each input.
+    """
+
+    def __init__(self, options, level, sources, name):
+        dtype = options["projection"]["dtype"]
+        super().__init__(name=name, dtype=dtype)
+        self._projection = options["projection"]
+        self.filters, self.upsampling = options["filters"], options["upsampling"]
         self.level, self.sources = level, sources
-        self.project = neck.projection  # a method: the children it makes belong to this node
         self.projections = {}
         self.pools = {
-            source: _pool(level - other, neck.padding, f"{source}_pool", self.dtype_policy)
+            source: _pool(level - other, options["padding"], f"{source}_pool", dtype)
             for source, other in sources
             if other < level
         }
-        self.fusion = WeightedFusion(neck.fusion, name="fusion", dtype=self.dtype_policy)
-        self.act = activation_layer(
-            neck.activation or "linear", name="act", dtype=self.dtype_policy
-        )
-        bias = neck.use_bias or neck.normalization is None
-        self.convolutions = _convolutions(neck.filters, neck.separable, bias, self.dtype_policy)
-        self.norm = None
-        if neck.normalization is not None:
-            self.norm = normalization_layer(
-                neck.normalization, epsilon=EPSILON, name="norm", dtype=self.dtype_policy
-            )
+        self.fusion = WeightedFusion(options["fusion"], name="fusion", dtype=dtype)
+        self.act = activation_layer(options["activation"] or "linear", name="act", dtype=dtype)
+        bias = self._projection["use_bias"]
+        self.convolutions = _convolutions(self.filters, options["separable"], bias, dtype)
+        self.norm = _normalization(options["normalization"], self._projection)
 
-    def build(self, input_shape):
+    def make_parts(self, input_shape):
         for (source, _), shape in zip(self.sources, input_shape):
             if shape[-1] != self.filters:
-                self.projections[source] = self.project(source, shape)
-        shape = (input_shape[0][0], None, None, self.filters)
-        self.fusion.build([shape] * len(input_shape))
-        for layer in (*self.convolutions, *([] if self.norm is None else [self.norm])):
-            layer.build(shape)
+                self.projections[source] = ConvNormAct(name=source, **self._projection)
 
     def call(self, maps, training=None):
         own, resampled = maps[0], []
@@ -315,6 +276,23 @@ class BiFPNNode(keras.layers.Layer):
         for convolution in self.convolutions:
             x = convolution(x)
         return x if self.norm is None else self.norm(x, training=training)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[0][:3], self.filters)
+
+
+def _normalization(kind, options):
+    """The normalization of a node, like those of its projections, or `None`."""
+    if kind is None:
+        return None
+    return normalization_layer(
+        kind,
+        epsilon=options["epsilon"],
+        momentum=options["momentum"],
+        groups=options["norm_groups"],
+        name="norm",
+        dtype=options["dtype"],
+    )
 
 
 def _pool(steps, padding, name, dtype):

@@ -7,8 +7,10 @@ here are a documented choice.
 
 import keras
 
+from ..checks import check_choice, check_int, level_name
 from ..layers import CrossChannelPooling, MaxPool2D, concatenate, upsample_to
-from .levels import Neck, level_name
+from ..layers.fusion import GROUPINGS
+from .base import Neck
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
@@ -33,6 +35,7 @@ class EFM(Neck):
         normalization: `"batch"`, `"group"` or `None`.
         activation: after each convolution.
         upsampling: `"nearest"` or `"bilinear"`.
+        **kwargs: as in `FPN`.
 
     Input: dict of `(B, H, W, C)` by level, each half the size of the finer one, rounded up. Any
     image size works.
@@ -63,13 +66,13 @@ class EFM(Neck):
         **kwargs,
     ):
         super().__init__(filters, levels, normalization, activation, upsampling, **kwargs)
-        if isinstance(pool_size, int) and pool_size > 0 and filters % pool_size:
+        self.pool_size = check_int(pool_size, "pool_size")
+        self.grouping = check_choice(grouping, "grouping", GROUPINGS)
+        if self.filters % self.pool_size:
             raise ValueError(
                 f"`pool_size` must divide `filters`. Received: filters={filters}, "
                 f"pool_size={pool_size}"
             )
-        self.pool_size = pool_size
-        self.grouping = grouping
         self.pool = CrossChannelPooling(pool_size, grouping, name="pool", dtype=self.dtype_policy)
         self.shrink = MaxPool2D(
             2, strides=2, padding="same", name="shrink", dtype=self.dtype_policy
@@ -82,30 +85,19 @@ class EFM(Neck):
     def path(self):
         return range(min(self.levels), max(self.levels) + 1)
 
-    def build_levels(self, shapes):
+    def make_levels(self, shapes):
         for level in self.required_levels(shapes):
             if shapes[level][-1] % self.pool_size:
                 raise ValueError(
                     f"EFM {self.name!r}: the {shapes[level][-1]} channels of P{level} are not "
-                    f"divisible by "
-                    f"pool_size={self.pool_size}; choose a divisor, or pool_size=1."
+                    f"divisible by pool_size={self.pool_size}; choose a divisor, or pool_size=1."
                 )
         for level in self.path():
-            map_shape = shapes[level][:3]
-            gathered = (
-                shapes[level][-1]
-                + shapes[level - 1][-1]
-                + (self.filters if level < max(self.levels) else 0)
-            )
-            self.fuses[level] = self.unit(f"F{level}", 1)
-            self.fuses[level].build((*map_shape, gathered // self.pool_size))
-            width = self.filters
+            name = level_name(level)
+            self.fuses[name] = self.unit(f"F{level}", 1)
             if level > min(self.levels):
-                self.downs[level] = self.unit(f"P{level}_down", 3, strides=2)
-                self.downs[level].build((*shapes[level - 1][:3], self.filters))
-                width = 2 * self.filters
-            self.outs[level] = self.unit(f"P{level}", 3)
-            self.outs[level].build((*map_shape, width))
+                self.downs[name] = self.unit(f"{name}_down", 3, strides=2)
+            self.outs[name] = self.unit(name, 3)
 
     def inputs(self, features):
         """As the base class, and the level below the lowest."""
@@ -114,21 +106,21 @@ class EFM(Neck):
 
     def call(self, features, training=None):
         features = {level: self.pool(x) for level, x in self.inputs(features).items()}
-        fused = {}
+        fused, outputs = {}, {}
         for level in reversed(self.path()):
             gathered = [features[level], self.shrink(features[level - 1])]
             if level + 1 in fused:
-                gathered.append(
-                    upsample_to(self.pool(fused[level + 1]), features[level], self.upsampling, 2)
-                )
-            fused[level] = self.fuses[level](concatenate(gathered), training=training)
-        outputs = {}
+                above = self.pool(fused[level + 1])
+                gathered.append(upsample_to(above, features[level], self.upsampling, 2))
+            fuse = self.fuses[level_name(level)]
+            fused[level] = fuse(concatenate(gathered), training=training)
         for level in self.path():
-            x = fused[level]
-            if level - 1 in outputs:
-                x = concatenate([x, self.downs[level](outputs[level - 1], training=training)])
-            outputs[level] = self.outs[level](x, training=training)
-        return {level_name(level): outputs[level] for level in self.levels}
+            name, x = level_name(level), fused[level]
+            if name in self.downs:
+                down = self.downs[name](outputs[level_name(level - 1)], training=training)
+                x = concatenate([x, down])
+            outputs[name] = self.outs[name](x, training=training)
+        return {level_name(level): outputs[level_name(level)] for level in self.levels}
 
     def get_config(self):
         return {**super().get_config(), "pool_size": self.pool_size, "grouping": self.grouping}

@@ -7,11 +7,11 @@ also follows the coarsest level, which the paper does not merge with anything.
 
 import keras
 
-from ..layers import MaxPool2D, activation_layer, upsample_to
-from ..weights import Layout, torch_key
-from .levels import Neck, level_name
+from ..checks import check_choice, level_name
+from .base import Neck
+from .parts import ExtraLevels, top_down
 
-EXTRA_LEVELS = ("max_pool", "conv_c5", "conv_p5", "conv_lateral")
+FORMS = ("paper", "retinaface")
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
@@ -30,13 +30,20 @@ class FPN(Neck):
             every second pixel of the last output (Faster R-CNN). `"conv_c5"`: 3x3 stride-2
             convolution of the input (RetinaNet's paper, detectron2, torchvision's RetinaNet v2).
             `"conv_p5"`: of the output (FCOS, torchvision's RetinaNet v1). `"conv_lateral"`: of the
-            lateral map. Further levels are convolutions of the one before.
+            lateral map. `"conv_lateral_p5"`: the sum of one of the lateral map and one of the
+            output (PicoDet). Further levels are convolutions of the one before.
         extra_activation: between two extra convolutions; `None` for mmdetection's default.
         normalization: `None`, `"batch"` or `"group"`, after each convolution (which then has no
             bias).
         activation: after each convolution; none in the paper.
         upsampling: `"nearest"` (the paper's) or `"bilinear"` (keeps the pyramid in one XNNPACK
             partition on phones).
+        form: `"paper"`: an output convolution per level, behind the path. `"retinaface"`: the 3x3
+            convolutions stand inside the top-down path, and the coarsest level has none
+            (https://arxiv.org/abs/1905.00641; `normalization="batch"`, and
+            `activation="darknet_leaky_relu"` up to 64 filters, `"relu"` above).
+        **kwargs: `epsilon`, `momentum` and `norm_groups` of the normalization (1e-5, 0.9, 32), and
+            the arguments of `keras.layers.Layer`.
 
     Input: dict of `(B, H, W, C)` by level, `{"P3": ..., "P4": ..., "P5": ...}`, each half the size
     of the finer one, rounded up. Any image size works; padding images to a multiple of the coarsest
@@ -64,122 +71,57 @@ class FPN(Neck):
         normalization=None,
         activation=None,
         upsampling="nearest",
+        form="paper",
         **kwargs,
     ):
         super().__init__(filters, levels, normalization, activation, upsampling, **kwargs)
-        if extra_levels not in EXTRA_LEVELS:
-            raise ValueError(
-                f"`extra_levels` must be one of {EXTRA_LEVELS}. Received: "
-                f"extra_levels={extra_levels!r}"
-            )
+        self.form = check_choice(form, "form", FORMS)
         self.extra_levels = extra_levels
         self.extra_activation = extra_activation
-        self.extra_act = activation_layer(
-            extra_activation or "linear", name="extra_act", dtype=self.dtype_policy
-        )
+        self._extra = ExtraLevels(extra_levels, extra_activation, self.dtype_policy)
         self.laterals, self.outs, self.extras = {}, {}, {}
 
-    def build_levels(self, shapes):
-        used = {level: shape for level, shape in shapes.items() if level >= min(self.levels)}
-        batch = used[max(used)][0]
-        for level, shape in used.items():
-            self.laterals[level] = self.unit(f"P{level}_lateral")
-            self.laterals[level].build(shape)
-            if self.has_output(level, used):
-                self.outs[level] = self.unit(f"P{level}_out", 3)
-                self.outs[level].build((*shape[:3], self.filters))
-        channels = used[max(used)][-1] if self.extra_levels == "conv_c5" else self.filters
-        for level in range(max(used) + 1, max(self.levels) + 1):
-            if self.extra_levels == "max_pool":
-                self.extras[level] = MaxPool2D(
-                    1, strides=2, name=f"P{level}", dtype=self.dtype_policy
-                )
-            else:
-                self.extras[level] = self.unit(f"P{level}", 3, strides=2)
-                self.extras[level].build((batch, None, None, channels))
-            channels = self.filters
-
-    def has_output(self, level, used):
-        """P5's output is also what conv_p5 and max_pool go on from, whether it is returned or
-        not."""
-        return level in self.levels or (
-            level == max(used) < max(self.levels) and self.extra_levels in ("max_pool", "conv_p5")
+    def make_levels(self, shapes):
+        used = [level for level in shapes if level >= min(self.levels)]
+        for level in used:
+            name = level_name(level)
+            self.laterals[name] = self.unit(f"{name}_lateral")
+            if self._has_convolution(level, max(used)):
+                self.outs[name] = self.unit(f"{name}_out", 3)
+        self.extras.update(
+            self._extra.layers(
+                max(used), max(self.levels), lambda name: self.unit(name, 3, strides=2)
+            )
         )
+
+    def _has_convolution(self, level, top):
+        if self.form == "retinaface":
+            return level < top
+        goes_on = level == top < max(self.levels) and self._extra.go_on_from_output
+        return level in self.levels or goes_on
 
     def call(self, features, training=None):
         features = self.inputs(features)
-        merged = top_down(features, self.laterals, self.upsampling, training)
-        outputs = {
-            level: self.outs[level](x, training=training)
-            for level, x in merged.items()
-            if level in self.outs
-        }
-        return self.with_extra_levels(features, merged, outputs, training)
-
-    def with_extra_levels(self, features, merged, outputs, training=None):
-        """The neck's dict: `outputs`, those above the coarsest input made, those not asked for left
-        out."""
         top = max(features)
-        x = {"conv_c5": features, "conv_lateral": merged}.get(self.extra_levels, outputs).get(top)
-        for level, extra in self.extras.items():
-            if level > top + 1 and self.extra_levels != "max_pool":
-                x = self.extra_act(x)
-            x = outputs[level] = (
-                extra(x) if self.extra_levels == "max_pool" else extra(x, training=training)
-            )
-        return {level_name(level): outputs[level] for level in self.levels}
+        inside = self.outs if self.form == "retinaface" else None
+        merged = top_down(features, self.laterals, self.upsampling, inside, training)
+        outputs = {level_name(level): x for level, x in merged.items()}
+        if inside is None:
+            outputs = {
+                name: out(outputs[name], training=training) for name, out in self.outs.items()
+            }
+        maps = {
+            "input": features[top],
+            "lateral": merged[top],
+            "output": outputs.get(level_name(top)),
+        }
+        outputs.update(self._extra.outputs(self.extras, maps, training))
+        return {level_name(level): outputs[level_name(level)] for level in self.levels}
 
     def get_config(self):
         return {
             **super().get_config(),
             "extra_levels": self.extra_levels,
             "extra_activation": self.extra_activation,
+            "form": self.form,
         }
-
-    def weight_layouts(self):
-        rules = {
-            "torchvision": self._rules(
-                "inner_blocks.{i}.", "layer_blocks.{i}.", "extra_blocks.p{l}", ("0", "1")
-            ),
-            "torchvision before 0.13": self._rules(
-                "inner_blocks.{i}", "layer_blocks.{i}", "extra_blocks.p{l}"
-            ),
-            "detectron2": self._rules(
-                "fpn_lateral{l}", "fpn_output{l}", "top_block.p{l}", ("", ".norm")
-            ),
-            "mmdetection": self._rules(
-                "lateral_convs.{i}.", "fpn_convs.{j}.", None, ("conv", "bn")
-            ),
-            "mmdetection, gn": self._rules(
-                "lateral_convs.{i}.", "fpn_convs.{j}.", None, ("conv", "gn")
-            ),
-        }
-        return [Layout(name, torch_key(*each)) for name, each in rules.items()]
-
-    def _rules(self, lateral, out, extra, parts=("", "")):
-        """Rules for `torch_key`: i counts the levels from the finest input, j the outputs from the
-        finest, l is the level."""
-        rules = []
-        counted = [(f"P{l}_lateral", lateral, l, i) for i, l in enumerate(self.laterals)]
-        counted += [(f"P{l}_out", out, l, i) for i, l in enumerate(self.outs)]
-        counted += [(f"P{l}", extra, l, len(self.outs) + i) for i, l in enumerate(self.extras)]
-        for name, pattern, level, i in counted:
-            for ours, theirs in zip(("conv", "norm"), parts):
-                # Extra levels of torchvision and detectron2 are plain convolutions.
-                part = "" if pattern is extra and extra is not None and ours == "conv" else theirs
-                rules.append(
-                    (f"^{name}/{ours}/", (pattern or out).format(i=i, j=i, l=level) + part + "/")
-                )
-        return rules
-
-
-def top_down(features, laterals, upsampling, training=None):
-    """The merged maps by level, finest first: each lateral map plus the next coarser merged map,
-    upsampled to its size."""
-    merged, above = {}, None
-    for level in sorted(features, reverse=True):
-        x = laterals[level](features[level], training=training)
-        if above is not None:
-            x = x + upsample_to(merged[above], x, upsampling, 2 ** (above - level))
-        merged[level], above = x, level
-    return dict(sorted(merged.items()))

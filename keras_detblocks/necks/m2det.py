@@ -6,43 +6,45 @@ bilinear; in a TUM the 3x3 convolution stands on the skip, and a 1x1 convolution
 output; its last encoder convolution is unpadded with stride 1.
 """
 
-import re
-
 import keras
 from keras import ops
 
+from ..checks import check_choice, check_flag, check_int
 from ..layers import ConvNormAct, SqueezeExcite, resize_to, upsample_to
-from ..weights import Layout, torch_key
+from ..layers.block import Block, with_sides
+from ..layers.normalization import NORMALIZATIONS, check_norm_options, norm_options
+from .base import UPSAMPLINGS
 
-_UNIT_NAMES = {"conv": "conv", "norm": "bn"}
 
+class _Part(Block):
+    """What the parts share: the options of their units. Not public."""
 
-class _Part(keras.layers.Layer):
-    """What the parts share: a convolution unit and PyTorch's names of one. Not public."""
-
-    def __init__(self, normalization, activation, upsampling, **kwargs):
+    def __init__(
+        self,
+        normalization,
+        activation,
+        upsampling,
+        *,
+        epsilon=1e-5,
+        momentum=0.9,
+        norm_groups=32,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        if upsampling not in ("nearest", "bilinear"):
-            raise ValueError(
-                f"`upsampling` must be 'nearest' or 'bilinear'. Received: upsampling={upsampling!r}"
-            )
-        self.normalization = normalization
+        check_norm_options(self, epsilon, momentum, norm_groups)
+        self.normalization = check_choice(normalization, "normalization", NORMALIZATIONS)
         self.activation = activation
-        self.upsampling = upsampling
+        self.upsampling = check_choice(upsampling, "upsampling", UPSAMPLINGS)
 
     def unit(self, filters, kernel_size, strides=1, name=None, **kwargs):
-        if not isinstance(filters, int) or filters < 1:
-            raise ValueError(
-                f"{type(self).__name__}: filters must be ints of at least 1. Received: {filters!r}"
-            )
         options = {
             "normalization": self.normalization,
             "activation": self.activation,
             "kernel_initializer": "he_normal",
+            "dtype": self.dtype_policy,
+            **norm_options(self),
         }
-        return ConvNormAct(
-            filters, kernel_size, strides, name=name, dtype=self.dtype_policy, **options, **kwargs
-        )
+        return ConvNormAct(filters, kernel_size, strides, name=name, **options, **kwargs)
 
     def get_config(self):
         return {
@@ -50,17 +52,8 @@ class _Part(keras.layers.Layer):
             "normalization": self.normalization,
             "activation": self.activation,
             "upsampling": self.upsampling,
+            **norm_options(self),
         }
-
-    def weight_layouts(self):
-        return [Layout("qijiezhao/M2Det", torch_key(*self.rules("^", "")))]
-
-
-def unit_rules(ours, theirs):
-    """Rules for one `ConvNormAct` that M2Det calls `theirs`."""
-    return [
-        (f"{ours}/{part}/", f"{theirs}.{their_part}/") for part, their_part in _UNIT_NAMES.items()
-    ]
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
@@ -92,14 +85,14 @@ class FFMv1(_Part):
         **kwargs,
     ):
         super().__init__(normalization, activation, upsampling, **kwargs)
-        self.shallow_filters = shallow_filters
-        self.deep_filters = deep_filters
+        self.shallow_filters = check_int(shallow_filters, "shallow_filters")
+        self.deep_filters = check_int(deep_filters, "deep_filters")
         # how much coarser the deep map is, for graphs whose sizes are unknown; None means twice
         self.factor = None
         self.shallow = self.unit(shallow_filters, 3, name="shallow")
         self.deep = self.unit(deep_filters, 1, name="deep")
 
-    def build(self, input_shape):
+    def build_parts(self, input_shape):
         shallow, deep = _two_maps(self, input_shape)
         self.shallow.build(shallow)
         self.deep.build(deep)
@@ -120,11 +113,6 @@ class FFMv1(_Part):
             "shallow_filters": self.shallow_filters,
             "deep_filters": self.deep_filters,
         }
-
-    def rules(self, ours, theirs):
-        return unit_rules(f"{ours}shallow", f"{theirs}reduce") + unit_rules(
-            f"{ours}deep", f"{theirs}up_reduce"
-        )
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
@@ -147,10 +135,10 @@ class FFMv2(_Part):
 
     def __init__(self, filters=128, normalization="batch", activation="relu", **kwargs):
         super().__init__(normalization, activation, "nearest", **kwargs)
-        self.filters = filters
+        self.filters = check_int(filters, "filters")
         self.leach = self.unit(filters, 1, name="leach")
 
-    def build(self, input_shape):
+    def build_parts(self, input_shape):
         base, _ = _two_maps(self, input_shape)
         self.leach.build(base)
 
@@ -165,9 +153,6 @@ class FFMv2(_Part):
         del config["upsampling"]  # nothing is resized here
         return config
 
-    def rules(self, ours, theirs):
-        return unit_rules(f"{ours}leach", f"{theirs}leach.0")
-
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class TUM(_Part):
@@ -181,6 +166,7 @@ class TUM(_Part):
         num_scales: number of outputs, at least 2. The map that enters the last (unpadded) encoder
             convolution must be at least 3 x 3: with 6 scales the input must be at least 33 x 33.
         normalization, activation, upsampling: as in `MLFPN`.
+        smooth: whether a 1x1 convolution smooths each output but the smallest.
 
     Input: `(B, H, W, C)`. Output: list of `num_scales` maps, largest first: `(B, H, W, filters)`,
     then halved, rounded up; the last is two rows and columns smaller than the one before.
@@ -199,15 +185,13 @@ class TUM(_Part):
         normalization="batch",
         activation="relu",
         upsampling="nearest",
+        smooth=True,
         **kwargs,
     ):
         super().__init__(normalization, activation, upsampling, **kwargs)
-        if not isinstance(num_scales, int) or num_scales < 2:
-            raise ValueError(
-                f"`num_scales` must be an int of at least 2. Received: num_scales={num_scales!r}"
-            )
-        self.filters = filters
-        self.num_scales = num_scales
+        self.filters = filters = check_int(filters, "filters")
+        self.num_scales = num_scales = check_int(num_scales, "num_scales", least=2)
+        self.smooth = check_flag(smooth, "smooth")
         scales = range(1, num_scales)  # of all maps but the smallest; scale 1 is the input's
         self.encoders = [
             self.unit(filters, 3, strides=2, name=f"encoder_{scale + 1}") for scale in scales[:-1]
@@ -215,17 +199,13 @@ class TUM(_Part):
         self.encoders.append(self.unit(filters, 3, name=f"encoder_{num_scales}", padding="valid"))
         self.top = self.unit(filters, 1, name="top")
         self.laterals = [self.unit(filters, 3, name=f"lateral_{scale}") for scale in scales]
-        self.smooths = [self.unit(filters, 1, name=f"smooth_{scale}") for scale in scales]
+        self.smooths = [
+            self.unit(filters, 1, name=f"smooth_{scale}") for scale in scales if self.smooth
+        ]
 
-    def build(self, input_shape):
+    def build_parts(self, input_shape):
         self.compute_output_shape(input_shape)
-        narrow = (input_shape[0], None, None, self.filters)
-        for i, encoder in enumerate(self.encoders):
-            encoder.build(input_shape if i == 0 else narrow)
-        self.top.build(narrow)
-        for i, (lateral, smooth) in enumerate(zip(self.laterals, self.smooths)):
-            lateral.build(input_shape if i == 0 else narrow)
-            smooth.build(narrow)
+        super().build_parts(with_sides(input_shape, 2**self.num_scales))
 
     def call(self, x, training=None):
         self.compute_output_shape(x.shape)
@@ -234,10 +214,11 @@ class TUM(_Part):
             encoded.append(encoder(encoded[-1], training=training))
         decoded = self.top(encoded.pop(), training=training)
         outputs = [decoded]
-        for lateral, smooth, skip in reversed(list(zip(self.laterals, self.smooths, encoded))):
-            skip = lateral(skip, training=training)
+        for i in reversed(range(len(encoded))):
+            skip = self.laterals[i](encoded[i], training=training)
             decoded = resize_to(decoded, skip, self.upsampling) + skip
-            outputs.insert(0, smooth(decoded, training=training))
+            smoothed = self.smooths[i](decoded, training=training) if self.smooth else decoded
+            outputs.insert(0, smoothed)
         return outputs
 
     def compute_output_shape(self, input_shape):
@@ -251,16 +232,12 @@ class TUM(_Part):
         return [(input_shape[0], *size, self.filters) for size in sizes]
 
     def get_config(self):
-        return {**super().get_config(), "filters": self.filters, "num_scales": self.num_scales}
-
-    def rules(self, ours, theirs):
-        last = self.num_scales - 1
-        rules = unit_rules(f"{ours}top", f"{theirs}toplayer.0")
-        for scale in range(1, self.num_scales):
-            rules += unit_rules(f"{ours}encoder_{scale + 1}", f"{theirs}layers.{scale - 1}")
-            rules += unit_rules(f"{ours}lateral_{scale}", f"{theirs}latlayer.{last - scale}")
-            rules += unit_rules(f"{ours}smooth_{scale}", f"{theirs}smooth.{last - scale}")
-        return rules
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "num_scales": self.num_scales,
+            "smooth": self.smooth,
+        }
 
 
 def scale_sizes(size, num_scales):
@@ -273,7 +250,7 @@ def scale_sizes(size, num_scales):
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
-class SFAM(keras.layers.Layer):
+class SFAM(Block):
     """Scale-wise feature aggregation: squeeze-and-excitation of each scale's concatenated levels.
 
     Paper: https://arxiv.org/abs/1811.04533. The concatenation itself is `MLFPN`'s.
@@ -294,27 +271,21 @@ class SFAM(keras.layers.Layer):
 
     def __init__(self, reduction=16, shared=False, **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(reduction, int) or reduction < 1:
-            raise ValueError(
-                f"`reduction` must be an int of at least 1. Received: reduction={reduction!r}"
-            )
-        self.reduction = reduction
-        self.shared = shared
+        self.reduction = check_int(reduction, "reduction")
+        self.shared = check_flag(shared, "shared")
         self.gates = []
 
-    def build(self, input_shape):
+    def make_parts(self, input_shape):
         widths = [shape[-1] for shape in input_shape]
         if self.shared and len(set(widths)) > 1:
             raise ValueError(
                 f"SFAM {self.name!r}: shared layers need scales of one width. Received: widths "
                 f"{widths}"
             )
-        for i, shape in enumerate(input_shape[:1] if self.shared else input_shape):
-            filters = max(shape[-1] // self.reduction, 1)
-            self.gates.append(
-                SqueezeExcite(filters, name=f"scale_{i + 1}", dtype=self.dtype_policy)
-            )
-            self.gates[-1].build(shape)
+        for i, width in enumerate(widths[:1] if self.shared else widths):
+            filters = max(width // self.reduction, 1)
+            gate = SqueezeExcite(filters, name=f"scale_{i + 1}", dtype=self.dtype_policy)
+            self.gates.append(gate)
 
     def call(self, maps):
         gates = self.gates * len(maps) if self.shared else self.gates
@@ -325,28 +296,6 @@ class SFAM(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "reduction": self.reduction, "shared": self.shared}
-
-    def rules(self, ours, theirs):
-        return [
-            (f"{ours}scale_{i + 1}/{fc}/", f"{theirs}{fc}.{i}/")
-            for i in range(len(self.gates))
-            for fc in ("fc1", "fc2")
-        ]
-
-    def weight_layouts(self):
-        return [
-            Layout(
-                "qijiezhao/M2Det",
-                torch_key(*self.rules("^", "")),
-                copy_of=first_copy if self.shared else None,
-            )
-        ]
-
-
-def first_copy(key):
-    """The key of the shared module that M2Det's files repeat under this one: `leach.3.conv.weight`
-    -> `leach.0.conv.weight`."""
-    return re.sub(r"^(leach|(?:sfam_module\.)?fc[12])\.\d+\.", r"\1.0.", key)
 
 
 def _two_maps(layer, input_shape):

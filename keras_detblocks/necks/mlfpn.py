@@ -3,10 +3,11 @@ TUMs, then SFAM."""
 
 import keras
 
+from ..checks import check_flag, check_int, check_ints, level_name, look_up
 from ..layers import ConvNormAct, concatenate, normalization_layer
-from ..weights import Layout, torch_key
-from .levels import Neck, check_pyramid, level_name
-from .m2det import SFAM, TUM, FFMv1, FFMv2, first_copy, scale_sizes, unit_rules
+from ..layers.normalization import norm_options
+from .base import Neck, check_pyramid
+from .m2det import SFAM, TUM, FFMv1, FFMv2, scale_sizes
 
 _SIX = (3, 4, 5, 6, 7, 8)
 # The published models, all of six scales, and the paper's narrower and shallower ones (table 3).
@@ -44,6 +45,8 @@ class MLFPN(Neck):
             paper.
         normalization, activation: after each convolution; `"group"` needs filters divisible by 64.
         upsampling: `"nearest"` (the code's) or `"bilinear"` (drawn in figure 4).
+        smooth: whether the outputs of the modules are smoothed, as published (`TUM`).
+        **kwargs: as in `FPN`.
 
     Input: dict of `(B, H, W, C)` by level. With S scales, the map of the lowest level has at least
     2 ** (S - 1) + 1 pixels a side: 33 for six, an image of more than 256.
@@ -81,6 +84,7 @@ class MLFPN(Neck):
         normalization="batch",
         activation="relu",
         upsampling="nearest",
+        smooth=True,
         **kwargs,
     ):
         super().__init__(filters, levels, normalization, activation, upsampling, **kwargs)
@@ -89,22 +93,12 @@ class MLFPN(Neck):
                 f"MLFPN has at least two scales and two filters. Received: levels={levels}, "
                 f"filters={filters}"
             )
-        if not isinstance(num_tums, int) or num_tums < 1:
-            raise ValueError(
-                f"`num_tums` must be an int of at least 1. Received: num_tums={num_tums!r}"
-            )
-        if base_levels is not None and not (
-            len(base_levels) == 2 and base_levels[0] < base_levels[1]
-        ):
-            raise ValueError(
-                f"`base_levels` must be two levels, the finer first. Received: "
-                f"base_levels={base_levels!r}"
-            )
-        self.num_tums = num_tums
-        self.base_levels = base_levels if base_levels is None else tuple(base_levels)
-        self.reduction = reduction
-        self.shared = shared
-        self.final_norm = final_norm
+        self.num_tums = check_int(num_tums, "num_tums")
+        self.base_levels = None if base_levels is None else _two_levels(base_levels)
+        self.reduction = check_int(reduction, "reduction", optional=True)
+        self.shared = check_flag(shared, "shared")
+        self.final_norm = check_flag(final_norm, "final_norm")
+        self.smooth = check_flag(smooth, "smooth")
         self.num_scales = max(self.levels) - min(self.levels) + 1
         self._make_parts()
 
@@ -113,11 +107,13 @@ class MLFPN(Neck):
             "normalization": self.normalization,
             "activation": self.activation,
             "dtype": self.dtype_policy,
+            **norm_options(self),
         }
         resize = {"upsampling": self.upsampling}
+        smooth = {"smooth": self.smooth}
         self.ffmv1 = FFMv1(**options, **resize, name="ffmv1")
         self.tums = [
-            TUM(self.filters, self.num_scales, **options, **resize, name=f"tum_{i + 1}")
+            TUM(self.filters, self.num_scales, **options, **resize, **smooth, name=f"tum_{i + 1}")
             for i in range(self.num_tums)
         ]
         # TUM 1 gets the thinned base feature alone, through `leach`; the others through an FFMv2
@@ -133,16 +129,19 @@ class MLFPN(Neck):
         if self.reduction is not None:
             self.sfam = SFAM(self.reduction, self.shared, name="sfam", dtype=self.dtype_policy)
         if self.final_norm:
-            self.norm = normalization_layer("batch", name="final_norm", dtype=self.dtype_policy)
+            self.norm = normalization_layer(
+                "batch",
+                epsilon=self.epsilon,
+                momentum=self.momentum,
+                name="final_norm",
+                dtype=self.dtype_policy,
+            )
 
     @classmethod
     def from_variant(cls, variant, **kwargs):
         """An MLFPN of M2Det ("m2det_320", "m2det_512", "m2det_800") or its ablations; `kwargs`
         override its arguments."""
-        if variant not in VARIANTS:
-            raise ValueError(
-                f"`variant` must be one of {sorted(VARIANTS)}. Received: variant={variant!r}"
-            )
+        look_up(VARIANTS, variant, "variant")
         return cls(**{**VARIANTS[variant], **kwargs})
 
     def required_levels(self, shapes):
@@ -152,23 +151,9 @@ class MLFPN(Neck):
             or (lowest, min([level for level in shapes if level > lowest], default=lowest + 1))
         )
 
-    def build_levels(self, shapes):
+    def make_levels(self, shapes):
         shallow, deep = self.required_levels(shapes)
-        base = [shapes[shallow], shapes[deep]]
         self.ffmv1.factor = 2 ** (deep - shallow)
-        self.ffmv1.build(base)
-        base = self.ffmv1.compute_output_shape(base)
-        self.leach.build(base)
-        thin = (*base[:3], self.filters // 2)
-        for ffm in self.ffmv2s:
-            ffm.build([base, (*base[:3], self.filters)])
-        for i, tum in enumerate(self.tums):
-            tum.build(thin if i == 0 else (*base[:3], self.filters // 2 + self.filters))
-        width = self.filters * self.num_tums
-        if self.sfam is not None:
-            self.sfam.build([(*base[:1], None, None, width)] * self.num_scales)
-        if self.norm is not None:
-            self.norm.build((*base[:3], width))
 
     def call(self, features, training=None):
         shapes = check_pyramid({key: x.shape for key, x in features.items()}, self)
@@ -211,19 +196,14 @@ class MLFPN(Neck):
             "reduction": self.reduction,
             "shared": self.shared,
             "final_norm": self.final_norm,
+            "smooth": self.smooth,
         }
 
-    def weight_layouts(self):
-        rules = self.ffmv1.rules("^ffmv1/", "") + unit_rules("^leach", "leach.0")
-        for i in range(len(self.ffmv2s)):
-            rules += unit_rules(f"^ffmv2_{i + 2}/leach", f"leach.{i + 1}")
-        for i, tum in enumerate(self.tums):
-            rules += tum.rules(f"^tum_{i + 1}/", f"unet{i + 1}.")
-        if self.sfam is not None:
-            rules += self.sfam.rules("^sfam/", "sfam_module.")
-        rules.append(("^final_norm/", "Norm/"))
-        return [
-            Layout(
-                "qijiezhao/M2Det", torch_key(*rules), copy_of=first_copy if self.shared else None
-            )
-        ]
+
+def _two_levels(levels):
+    levels = check_ints(levels, "base_levels", least=0)
+    if len(levels) != 2 or levels[0] >= levels[1]:
+        raise ValueError(
+            f"`base_levels` must be two levels, the finer first. Received: base_levels={levels!r}"
+        )
+    return levels

@@ -5,16 +5,19 @@ They differ in what goes up: the authors pass on each fused map after its 3x3 co
 paper), mmdetection the sum before it.
 """
 
+import operator
+
 import keras
 
-from ..weights import Layout, torch_key
-from .fpn import FPN, top_down
+from ..checks import check_choice, level_name
+from .base import Neck
+from .parts import ExtraLevels, bottom_up, top_down
 
 FORMS = ("authors", "mmdetection")
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
-class PANet(FPN):
+class PANet(Neck):
     """Path aggregation: a top-down FPN, then a bottom-up path N_{l+1} = conv(down(N_l) + P_{l+1}).
 
     Paper: https://arxiv.org/abs/1803.01534. `CSPPANet` is the concatenating form of YOLO-type
@@ -34,6 +37,7 @@ class PANet(FPN):
             without it.
         activation: see `form`; the paper has ReLU.
         upsampling: `"nearest"` (the paper's) or `"bilinear"`.
+        **kwargs: as in `FPN`.
 
     Input, output, errors: as `FPN`.
 
@@ -57,98 +61,65 @@ class PANet(FPN):
         upsampling="nearest",
         **kwargs,
     ):
-        super().__init__(
-            filters,
-            levels,
-            extra_levels,
-            extra_activation,
-            normalization,
-            activation,
-            upsampling,
-            **kwargs,
-        )
-        if form not in FORMS:
-            raise ValueError(f"`form` must be one of {FORMS}. Received: form={form!r}")
-        self.form = form
+        super().__init__(filters, levels, normalization, activation, upsampling, **kwargs)
+        self.form = check_choice(form, "form", FORMS)
+        self.extra_levels = extra_levels
+        self.extra_activation = extra_activation
+        self._extra = ExtraLevels(extra_levels, extra_activation, self.dtype_policy)
+        self.laterals, self.outs, self.extras = {}, {}, {}
         self.downs, self.fuses = {}, {}
 
-    def build_levels(self, shapes):
-        super().build_levels(shapes)
-        path = list(self.outs)
-        # The authors keep the bias before a group normalisation.
-        bias = self.normalization is None or (
-            self.form == "authors" and self.normalization == "group"
-        )
-        for fine, coarse in zip(path, path[1:]):
-            self.downs[coarse] = super().unit(
-                f"N{coarse}_down", 3, strides=2 ** (coarse - fine), use_bias=bias
+    def make_levels(self, shapes):
+        used = [level for level in shapes if level >= min(self.levels)]
+        path = [level for level in used if level <= max(self.levels)]
+        for level in used:
+            name = level_name(level)
+            self.laterals[name] = self._plain(f"{name}_lateral")
+            if level in path:
+                self.outs[name] = self._plain(f"{name}_out", 3)
+        self.extras.update(
+            self._extra.layers(
+                max(used), max(self.levels), lambda name: self._plain(name, 3, strides=2)
             )
-            self.downs[coarse].build((*shapes[fine][:3], self.filters))
-            self.fuses[coarse] = super().unit(f"N{coarse}", 3, use_bias=bias)
-            self.fuses[coarse].build((*shapes[coarse][:3], self.filters))
+        )
+        # The authors keep the bias before a group normalization.
+        authors_group = self.form == "authors" and self.normalization == "group"
+        bias = self.normalization is None or authors_group
+        for fine, coarse in zip(path, path[1:]):
+            strides = 2 ** (coarse - fine)
+            down = self.unit(f"N{coarse}_down", 3, strides=strides, use_bias=bias)
+            self.downs[level_name(coarse)] = down
+            self.fuses[level_name(coarse)] = self.unit(f"N{coarse}", 3, use_bias=bias)
 
-    def unit(self, name, kernel_size=1, strides=1, filters=None, **kwargs):
-        if self.form == "authors":
-            kwargs = {"activation": None, **kwargs}  # the FPN's own convolutions have none
-        return super().unit(name, kernel_size, strides, filters, **kwargs)
-
-    def has_output(self, level, used):
-        return level <= max(self.levels)  # the path goes through every level, returned or not
+    def _plain(self, name, kernel_size=1, strides=1):
+        """A convolution of the top-down path, which the authors do not activate."""
+        activation = None if self.form == "authors" else self.activation
+        return self.unit(name, kernel_size, strides, activation=activation)
 
     def call(self, features, training=None):
         features = self.inputs(features)
-        merged = top_down(features, self.laterals, self.upsampling, training)
-        outputs = {level: self.outs[level](merged[level], training=training) for level in self.outs}
-        below = outputs[min(outputs)]
-        for level, fuse in self.fuses.items():
-            total = outputs[level] + self.downs[level](below, training=training)
-            outputs[level] = fuse(total, training=training)
-            below = outputs[level] if self.form == "authors" else total
-        return self.with_extra_levels(features, merged, outputs, training)
+        top = max(features)
+        merged = top_down(features, self.laterals, self.upsampling, training=training)
+        outs = {
+            level: self.outs[level_name(level)](x, training=training)
+            for level, x in merged.items()
+            if level_name(level) in self.outs
+        }
+        fused_goes_on = self.form == "authors"
+        outputs = bottom_up(outs, self.downs, self.fuses, operator.add, fused_goes_on, training)
+        outputs = {level_name(level): x for level, x in outputs.items()}
+        maps = {
+            "input": features[top],
+            "lateral": merged[top],
+            "output": outputs.get(level_name(top)),
+        }
+        outputs.update(self._extra.outputs(self.extras, maps, training))
+        return {level_name(level): outputs[level_name(level)] for level in self.levels}
 
     def get_config(self):
-        return {**super().get_config(), "form": self.form}
-
-    def weight_layouts(self):
-        mmdetection = ("downsample_convs.{i}.", "pafpn_convs.{i}.")
-        authors = ("panet_buttomup_conv1_modules.{i}", "panet_buttomup_conv2_modules.{i}")
-        layouts = []
-        for norm in ("bn", "gn"):
-            rules = self._rules("lateral_convs.{i}.", "fpn_convs.{j}.", None, ("conv", norm))
-            layouts.append(
-                Layout(
-                    f"mmdetection, {norm}",
-                    torch_key(*rules, *self._path_rules(*mmdetection, ("conv", norm))),
-                )
-            )
-        for parts in (("", ""), (".0", ".1")):
-            rules = self._top_down_rules(parts) + self._path_rules(*authors, parts)
-            layouts.append(Layout("ShuLiu1993/PANet", torch_key(*rules)))
-        return layouts
-
-    def _path_rules(self, down, fuse, parts):
-        """i counts the steps up from the finest level."""
-        return [
-            (f"^{name}/{ours}/", pattern.format(i=i) + theirs + "/")
-            for i, level in enumerate(self.fuses)
-            for name, pattern in ((f"N{level}_down", down), (f"N{level}", fuse))
-            for ours, theirs in zip(("conv", "norm"), parts)
-        ]
-
-    def _top_down_rules(self, parts):
-        """The authors count from the coarsest level down, and name its lateral convolution
-        apart."""
-        names = [
-            (
-                "conv_top" if i == 0 else f"topdown_lateral_modules.{i - 1}.conv_lateral",
-                f"posthoc_modules.{i}",
-                level,
-            )
-            for i, level in enumerate(sorted(self.laterals, reverse=True))
-        ]
-        return [
-            (f"^P{level}_{kind}/{ours}/", name + theirs + "/")
-            for lateral, out, level in names
-            for kind, name in (("lateral", lateral), ("out", out))
-            for ours, theirs in zip(("conv", "norm"), parts)
-        ]
+        return {
+            **super().get_config(),
+            "extra_levels": self.extra_levels,
+            "extra_activation": self.extra_activation,
+            "form": self.form,
+        }

@@ -1,6 +1,14 @@
 """Reads checkpoints and assigns them strictly; knows no architecture."""
 
-from .assign import Layout, checkpoint_of, load, register_model_layout, torch_key
+from .assign import (
+    Layout,
+    checkpoint_of,
+    layer_layouts,
+    layouts_for,
+    load,
+    register_model_layout,
+    torch_key,
+)
 from .hub import is_hub_id
 from .keras_file import load_keras_file
 from .read import Checkpoint, is_keras_file, read
@@ -11,6 +19,8 @@ __all__ = [
     "checkpoint_of",
     "is_hub_id",
     "is_keras_file",
+    "layer_layouts",
+    "layouts_for",
     "load",
     "load_keras_file",
     "read",

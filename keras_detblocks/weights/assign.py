@@ -1,9 +1,9 @@
 """Assigns a checkpoint to the variables of a layer or model: everything, exactly once, or an error
 that names the tensors.
 
-Names: a block says how its variables are called in a reference implementation by `Layout` objects.
-A layer returns them from its method `weight_layouts()`, backbones register theirs with
-`register_model_layout`. The layout with the most keys in the checkpoint is taken.
+Names: how the variables of a class of layers are called in a reference implementation stands in
+`Layout` objects, in `checkpoints.py` beside the classes (`layouts_for`); those of whole nets are
+registered with `register_model_layout`. The layout with the most keys in the checkpoint is taken.
 """
 
 import re
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .folded import unfolded
 from .keras_file import whole
 from .read import Checkpoint, is_keras_file, read
 
@@ -70,12 +71,35 @@ def torch_key(*rules):
 
 
 _MODEL_LAYOUTS = []
+_LAYER_LAYOUTS = {}  # class -> function from a layer to its layouts
 _KERAS = Layout("Keras", key=lambda path: path)
 
 
 def checkpoint_of(model, source, config=None):
     """The weights of a Keras model as a `Checkpoint`, by the variables' paths."""
     return Checkpoint({v.path: np.asarray(v) for v in _stored(model)}, source, config or {}, _KERAS)
+
+
+def layouts_for(*kinds):
+    """Decorates a function from a layer of these classes, or of subclasses, to the list of layouts
+    that `load` tries for it.
+
+    A class of your own can have a method `weight_layouts()` that returns the list instead.
+    """
+
+    def register(function):
+        _LAYER_LAYOUTS.update(dict.fromkeys(kinds, function))
+        return function
+
+    return register
+
+
+def layer_layouts(layer):
+    """The layouts that `load` tries for a layer, or `None` if it has none of its own."""
+    if hasattr(layer, "weight_layouts"):
+        return layer.weight_layouts()
+    known = [kind for kind in type(layer).__mro__ if kind in _LAYER_LAYOUTS]
+    return _LAYER_LAYOUTS[known[0]](layer) if known else None
 
 
 def register_model_layout(layout):
@@ -102,7 +126,9 @@ def load(target, source, prefix="", skip=(), unused=None, adapt=None):
             leave the variable as it is.
 
     Returns:
-        The layout's name.
+        The layout's name, with ", folded" behind it where the file had its batch normalizations
+        folded into the convolutions: those of the target then pass on what they get, with the
+        file's bias.
 
     Raises:
         ValueError: naming every missing, unused or misshapen tensor; nothing is assigned then.
@@ -127,11 +153,12 @@ def load(target, source, prefix="", skip=(), unused=None, adapt=None):
         layouts, key=lambda each: _agreement(each, variables, tensors)
     )
     tensors = _without_copies(tensors, layout)
+    tensors, folded = unfolded(target, variables, layout, tensors)
     allowed = {layout.key(path) for path in skip} | {
         key for key in tensors if unused and re.search(unused, key)
     }
     _assign(variables, layout, tensors, checkpoint.source, allowed, adapt or {})
-    return layout.name
+    return f"{layout.name}, folded" if folded else layout.name
 
 
 def _agreement(layout, variables, tensors):
@@ -165,10 +192,11 @@ def _without_copies(tensors, layout):
 
 def _variables_and_layouts(target):
     """Variables by path relative to the target, and the layouts to try."""
-    if hasattr(target, "weight_layouts"):
-        return {_below(v.path, target.name): v for v in _stored(target)}, target.weight_layouts()
+    layouts = layer_layouts(target)
+    if layouts is not None:
+        return {_below(v.path, target.name): v for v in _stored(target)}, layouts
     owners = [layer for layer in getattr(target, "layers", ()) if layer.weights]
-    if len(owners) == 1 and hasattr(owners[0], "weight_layouts"):
+    if len(owners) == 1 and layer_layouts(owners[0]) is not None:
         return _variables_and_layouts(owners[0])
     return {v.path: v for v in _stored(target)}, _MODEL_LAYOUTS
 

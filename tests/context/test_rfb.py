@@ -217,7 +217,9 @@ def test_mobile_and_asff_names():
     assert kdb.weights.load(layer, params) == "ASFF authors"
     layer = kdb.RFB(32, "rfb_mobile")
     layer.build((None, None, None, 32))
-    keys = {layer.weight_layouts()[0].key(w.path.partition("/")[2]) for w in layer.weights}
+    keys = {
+        kdb.weights.layer_layouts(layer)[0].key(w.path.partition("/")[2]) for w in layer.weights
+    }
     assert {"branch1.0.conv.weight", "branch2.3.bn.running_var", "ConvLinear.conv.weight"} <= keys
 
 

@@ -44,7 +44,7 @@ def test_partial_dense_block_equals_the_reference(file, layers, fusion):
         fusion,
         part_filters=worked // 2,
         pre_activation=True,
-        worked_part="first",
+        processed_part="first",
     )
     stage.build(x.shape)
     params = fixture.params()
@@ -234,7 +234,7 @@ def test_the_input_of_a_built_layer_must_stay_such_a_map():
     [
         (dict(fusion="middle"), "fusion"),
         (dict(part_ratio=1.0), "part_ratio"),
-        (dict(worked_part="left"), "worked_part"),
+        (dict(processed_part="left"), "processed_part"),
     ],
 )
 def test_bad_arguments(arguments, words):

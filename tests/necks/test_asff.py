@@ -24,7 +24,7 @@ def test_golden(name):
     neck = kdb.ASFF(filters, levels=(level,), activation=activation)
     neck.build({key: x.shape for key, x in inputs.items()})
     kdb.weights.load(neck, g.params())
-    fusion = neck.fusions[level]
+    fusion = neck.fusions[f"P{level}"]
     maps = fusion.resampled(inputs)
     weights = fusion.weights_of(maps)
     g.check("out", np.transpose(neck(inputs)[f"P{level}"], (0, 3, 1, 2)))
@@ -66,7 +66,7 @@ def test_any_number_of_levels(levels):
     assert {k: tuple(v.shape) for k, v in neck(x).items()} == {
         k: (*v.shape[:3], 6) for k, v in x.items()
     }
-    fusion = neck.fusions[levels[0]]
+    fusion = neck.fusions[f"P{levels[0]}"]
     np.testing.assert_allclose(
         np.sum(fusion.weights_of(fusion.resampled(x)), axis=-1), 1, rtol=1e-5
     )

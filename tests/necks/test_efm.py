@@ -42,7 +42,7 @@ def test_pooling_divides_the_gathered_maps():
     for pool_size in (1, 2, 4):
         neck = kdb.EFM(64, pool_size=pool_size)
         neck.build(shapes)
-        counts[pool_size] = sum(neck.fuses[l].conv.kernel.shape[2] for l in (3, 4, 5))
+        counts[pool_size] = sum(neck.fuses[f"P{l}"].conv.kernel.shape[2] for l in (3, 4, 5))
     assert counts == {1: 512, 2: 256, 4: 128}  # 4: the paper's 75 % less
 
 

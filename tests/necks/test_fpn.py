@@ -60,8 +60,10 @@ def test_detectron2_and_old_torchvision_names():
         "top_block.p6.bias": rng.normal(size=8),
     }
     assert kdb.weights.load(neck, params) == "detectron2"
-    np.testing.assert_allclose(neck.laterals[4].conv.bias, params["fpn_lateral4.bias"], rtol=1e-6)
-    np.testing.assert_allclose(neck.extras[6].conv.bias, params["top_block.p6.bias"], rtol=1e-6)
+    np.testing.assert_allclose(
+        neck.laterals["P4"].conv.bias, params["fpn_lateral4.bias"], rtol=1e-6
+    )
+    np.testing.assert_allclose(neck.extras["P6"].conv.bias, params["top_block.p6.bias"], rtol=1e-6)
     renamed = {
         key.replace(f"fpn_lateral{l}", f"inner_blocks.{i}").replace(
             f"fpn_output{l}", f"layer_blocks.{i}"

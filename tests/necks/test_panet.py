@@ -83,6 +83,6 @@ def test_csp_unit_parameter_count():
     neck = kdb.CSPPANet(256, levels=(4, 5))
     neck.build({"P4": (None, None, None, 256), "P5": (None, None, None, 512)})
     kernels = 512 * 128 * 2 + 128 * 128 * (1 + 9) + 256 * 256
-    assert sum(np.prod(w.shape) for w in neck.outs[4].trainable_weights) == kernels + 2 * (
+    assert sum(np.prod(w.shape) for w in neck.outs["P4"].trainable_weights) == kernels + 2 * (
         128 * 4 + 256
     )

@@ -1,0 +1,104 @@
+"""What every layer made of layers has in common: parts that are built in one step and keep their
+own `trainable`.
+
+Keras tells the parts of a layer that they are frozen when `trainable` is set, and never again: a
+part that is made afterwards trains, in a copy from the config every part does, and a `.keras` file
+knows of the outer layer alone.
+"""
+
+import keras
+
+
+def trainable_parts(layer):
+    """The parts of a layer whose `trainable` is not that of what they are in, as {path: bool}.
+
+    >>> net = keras.Sequential([keras.layers.Dense(2, name="a"), keras.layers.Dense(2, name="b")])
+    >>> net.layers[1].trainable = False
+    >>> trainable_parts(net)
+    {'b': False}
+    """
+    flags = {}
+    for path, part, owner in _walk(layer):
+        # What is not built yet gets the flag of its owner then, if that is frozen.
+        if part.trainable != owner.trainable and (owner.trainable or layer.built):
+            flags[path] = part.trainable
+    return flags
+
+
+def set_trainable_parts(layer, flags):
+    """Gives the parts of a layer the flags that `trainable_parts` found in another one like it."""
+    for path, part, _ in _walk(layer):  # from the outside in, for a flag reaches all within
+        if path in flags:
+            part.trainable = flags[path]
+
+
+def with_sides(shape, side=64):
+    """The shape of a map with a number for each side that is open: weights depend on neither."""
+    return (shape[0], *(side if each is None else each for each in shape[1:3]), *shape[3:])
+
+
+def _walk(layer, prefix=""):
+    """(path, part, layer that it is in) for all parts, each before its own parts."""
+    seen = {}
+    for part in layer._flatten_layers(include_self=False, recursive=False):
+        count = seen[part.name] = seen.get(part.name, 0) + 1
+        path = f"{prefix}{part.name}{f':{count}' if count > 1 else ''}"
+        yield path, part, layer
+        yield from _walk(part, f"{path}/")
+
+
+class Block(keras.layers.Layer):
+    """A layer made of layers. Not public.
+
+    Subclasses make their parts in the constructor or, where these depend on the input, in
+    `make_parts`. Building is one symbolic call; `trainable`, of the block and of single parts,
+    holds whenever the parts were made, and survives `get_config`, files and copies.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self._pending_flags = ()
+
+    @property
+    def trainable(self):
+        """Whether the block trains; setting it reaches all its parts."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value):
+        self._pending_flags = ()
+        keras.layers.Layer.trainable.fset(self, value)
+
+    def build(self, input_shape):
+        self.make_parts(input_shape)
+        self.build_parts(input_shape)
+        if not self.trainable:
+            for part in self._flatten_layers(include_self=False, recursive=False):
+                part.trainable = False
+        set_trainable_parts(self, dict(self._pending_flags))
+        self._pending_flags = ()
+
+    def make_parts(self, input_shape):
+        """Makes the parts that depend on the shape of the input; there need not be any."""
+
+    def build_parts(self, input_shape):
+        """Gives all parts their weights by a call on symbols, which knows every shape on the way.
+        Blocks that are made by the hundred do it by hand, which is faster."""
+        self.call(
+            keras.tree.map_shape_structure(
+                lambda shape: keras.KerasTensor(with_sides(shape), dtype=self.compute_dtype),
+                input_shape,
+            )
+        )
+
+    def get_config(self):
+        flags = {**trainable_parts(self), **dict(self._pending_flags)}
+        return {**super().get_config(), **({"trainable_parts": flags} if flags else {})}
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        flags = config.pop("trainable_parts", {})
+        block = super().from_config(config)
+        block._pending_flags = tuple(flags.items())
+        return block

@@ -1,0 +1,56 @@
+"""Files whose batch normalizations are folded into the convolutions, for layers that have them.
+
+Deployed nets (ONNX, TFLite, fused PyTorch) hold `conv.weight` and `conv.bias` alone. The weights go
+into the convolution, and the normalization behind it becomes the addition of the bias, so that
+training can go on from there.
+"""
+
+import re
+
+import keras
+import numpy as np
+
+# Of a normalization's path: the convolution before it is called so.
+_CONVOLUTION = (r"\bnorm$", "conv"), (r"_bn$", "_conv")
+_OWN = ("gamma", "beta", "moving_mean", "moving_variance")
+
+
+def unfolded(target, variables, layout, tensors):
+    """The tensors with those of normalizations that the file has folded away, made up.
+
+    Args:
+        target: the layer or model. variables: its variables by path.
+        layout: the names. tensors: of the file, by key.
+
+    Returns:
+        `(tensors, number of normalizations)`.
+    """
+    paths = {id(variable): path for path, variable in variables.items()}
+    tensors, count = dict(tensors), 0
+    for layer in target._flatten_layers():
+        if not isinstance(layer, keras.layers.BatchNormalization):
+            continue
+        own = [paths.get(id(getattr(layer, name))) for name in _OWN]
+        if None in own or any(layout.key(path) in tensors for path in own):
+            continue
+        stem = _convolution(own[0].rpartition("/")[0])
+        bias = stem and tensors.get(layout.key(f"{stem}/bias"))
+        if bias is None:
+            continue
+        if f"{stem}/bias" in variables:  # the convolution takes it
+            bias = np.zeros_like(bias)
+        else:
+            del tensors[layout.key(f"{stem}/bias")]
+        ones, zeros = np.ones_like(bias), np.zeros_like(bias)
+        values = (ones * np.sqrt(1.0 + layer.epsilon), bias, zeros, ones)
+        tensors.update({layout.key(path): value for path, value in zip(own, values)})
+        count += 1
+    return tensors, count
+
+
+def _convolution(path):
+    """The path of the convolution that belongs to a normalization's."""
+    for pattern, replacement in _CONVOLUTION:
+        if re.search(pattern, path):
+            return re.sub(pattern, replacement, path)
+    return None
