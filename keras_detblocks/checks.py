@@ -171,6 +171,20 @@ def level_number(key):
     return int(match[1]) if match else None
 
 
+def finest_first(names):
+    """The names of levels in order.
+
+    Raises:
+        ValueError: if one is no level's.
+    """
+    others = [name for name in names if level_number(name) is None]
+    if others:
+        raise ValueError(
+            f"A level is named P and its number, such as 'P3'. Received: {others[0]!r}"
+        )
+    return sorted(names, key=level_number)
+
+
 def level_size(size, level):
     """Height and width of a level of an image: each divided by the stride and rounded up; an open
     side stays open.

@@ -6,6 +6,7 @@ square.
 """
 
 import importlib.util
+import inspect
 from dataclasses import dataclass
 
 import keras
@@ -47,7 +48,24 @@ class Case:
     random: bool = False
 
     def build(self, **kwargs):
-        return getattr(kdb, self.layer)(**self.made_arguments(), **kwargs)
+        return getattr(kdb, self.layer)(**{**self.made_arguments(), **kwargs})
+
+    def built(self, **kwargs):
+        """The layer with its weights."""
+        layer = self.build(**kwargs)
+        layer.build(self.build_shape())
+        return layer
+
+    def build_shape(self):
+        """What `build` takes: shapes with the batch."""
+        return _map(lambda shape, name=None: (2, *shape), self.shapes())
+
+    def int_arguments(self):
+        """The constructor's arguments that are ints or tuples of ints, as passed or by default."""
+        signature = inspect.signature(getattr(kdb, self.layer).__init__).parameters
+        known = {name: each.default for name, each in signature.items()}
+        known = {**known, **self.arguments}
+        return {name: value for name, value in known.items() if _ints(value)}
 
     def made_arguments(self):
         """The arguments with new layers in the places of configs."""
@@ -84,6 +102,19 @@ class Case:
             self.shapes(),
         )
         return keras.Model(inputs, self.build(**kwargs)(inputs), name=self.name)
+
+
+def _ints(value):
+    if isinstance(value, (tuple, list)):
+        return bool(value) and all(map(_ints, value)) and not isinstance(value[0], (tuple, list))
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def freeze_some(model):
+    """Freezes every third layer with weights of its own, the same ones in every model like it."""
+    layers = [layer for layer in model._flatten_layers() if layer._trainable_variables]
+    for layer in layers[::3]:
+        layer.trainable = False
 
 
 def _made(value):

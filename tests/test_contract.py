@@ -43,6 +43,108 @@ def test_config(case):
     assert stable(loaded.get_config()) == stable(config)
 
 
+INTS = [
+    pytest.param(case, name, id=f"{case.name}-{name}")
+    for case in CASES
+    for name, value in case.int_arguments().items()
+]
+
+
+@pytest.mark.parametrize("case, name", INTS)
+def test_ints(case, name):
+    """NumPy's ints are taken and stored as Python's; other things are refused in one sentence."""
+    value = case.int_arguments()[name]
+    several = isinstance(value, (tuple, list))
+    numpy = tuple(np.int64(v) for v in value) if several else np.int32(value)
+    stored = case.build(**{name: numpy}).get_config()[name]
+    assert stored == value
+    assert {type(v) for v in (stored if several else (stored,))} == {int}
+    for wrong in (True, 1.5, "3", np.float64(2.0), (True,), -7):
+        with pytest.raises(ValueError, match=rf"`{name}` must be .*Received: {name}="):
+            case.build(**{name: wrong})
+
+
+@each_case
+def test_unequal_kernels(case):
+    """No two kernels start with the same values, and a user's initializer is no exception."""
+    layer = case.built()
+    kernels = [np.asarray(w) for w in layer.weights if w.path.endswith("kernel")]
+    for i, one in enumerate(kernels):
+        assert not any(one.shape == other.shape and (one == other).all() for other in kernels[:i])
+
+
+def flags(layer):
+    return [(w.path, w.trainable) for w in layer.weights]
+
+
+@each_case
+def test_frozen_layers_survive(case):
+    """Of the whole layer and of single parts, in copies from the config, whenever they are built."""
+    layer = case.built()
+    parts = [part for part in layer._flatten_layers(include_self=False) if part.weights]
+    for frozen in (layer, *parts[:1], *parts[-1:]):
+        layer.trainable = True
+        frozen.trainable = False
+        again = type(layer).from_config(stable(layer.get_config()))
+        # Before it is built, too.
+        for key in ("trainable", "trainable_parts"):
+            assert again.get_config().get(key) == layer.get_config().get(key)
+        again.build(case.build_shape())
+        assert [flag for _, flag in flags(again)] == [flag for _, flag in flags(layer)]
+    layer.trainable = False
+    for part in parts[:1]:  # one part trains in a layer that else does not
+        part.trainable = True
+    again = type(layer).from_config(stable(layer.get_config()))
+    again.build(case.build_shape())
+    assert [flag for _, flag in flags(again)] == [flag for _, flag in flags(layer)]
+    again.trainable = True
+    assert len(again.trainable_weights) == len(case.built().trainable_weights)
+
+
+@each_case
+def test_frozen_from_the_start(case):
+    """`trainable=False` of the constructor, and of the attribute before the layer is built."""
+    made, told = case.build(trainable=False), case.build()
+    told.trainable = False
+    for layer in (made, told):
+        layer.build(case.build_shape())
+        assert not layer.trainable_weights and not any(flag for _, flag in flags(layer))
+
+
+NORMALIZED = [c for c in CASES if "norm_groups" in c.build().get_config()]
+
+
+@pytest.mark.parametrize("case", NORMALIZED, ids=lambda case: case.name)
+def test_options_of_normalization(case):
+    """Its epsilon, momentum and groups reach every normalization within."""
+    options = {"epsilon": 3e-3, "momentum": 0.7, "norm_groups": 2}
+    layer = case.build(**options)
+    layer.build(case.build_shape())
+    norms = [n for n in layer._flatten_layers() if hasattr(n, "epsilon") and hasattr(n, "gamma")]
+    assert {n.epsilon for n in norms} <= {3e-3}
+    assert {n.momentum for n in norms if hasattr(n, "momentum")} <= {0.7}
+    assert {n.groups for n in norms if hasattr(n, "groups")} <= {2}
+    assert {key: layer.get_config()[key] for key in options} == options
+
+
+@each_case
+def test_channels_first_by_default(case):
+    """The layers are channels-last whatever Keras' default for images is."""
+    reference = case.built()
+    keras.config.set_image_data_format("channels_first")
+    try:
+        layer = case.built()
+        for ours, theirs in zip(layer.weights, reference.weights, strict=True):
+            ours.assign(theirs)
+        outputs = arrays(layer(case.inputs()))
+        file = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(reference))
+        file.build(case.build_shape())
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    for x, y in zip(outputs, arrays(reference(case.inputs()))):
+        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
+
+
 @each_case
 def test_sizes(case):
     """Odd, non-square, dynamic, batch 1: the layer, and a model of it for unknown sizes, give the

@@ -3,7 +3,7 @@
 import pathlib
 from dataclasses import asdict
 
-from ..checks import check_int
+from ..checks import check_int, look_up
 from . import datasets, settings
 from . import options as shared
 from .supervise import supervise, without
@@ -11,6 +11,7 @@ from .supervise import supervise, without
 HELP = "train a detector on a data set"
 # Minutes of training where neither they nor epochs are given.
 DEFAULT_MINUTES = 30.0
+FROZEN = ("backbone", "context", "neck", "head", "batch_norm")
 SYNCHRONIZE = {"auto": None, "yes": True, "no": False}
 
 
@@ -74,6 +75,13 @@ def _add_run(parser):
         help="a trained .keras detector to train on from: its parts and weights; classes of other "
         "names start new. Without it the compact backbone starts from the weights that ship with "
         "the package, and the default neck and head too; 'none' trains from scratch",
+    )
+    parser.add_argument(
+        "--freeze",
+        default=None,
+        metavar="PART,...",
+        help=f"parts that stay as they are: {', '.join(FROZEN)} (every batch normalization); a "
+        "second run with --start trains all of it (default: none)",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
@@ -179,6 +187,7 @@ def run(options):
     model = shared.detector_options(options)
     _check_start(options, model)
     _check_levels(model)
+    _frozen(options)
     if options.minutes is None and options.epochs is None:
         options.minutes = DEFAULT_MINUTES
     check_budget(
@@ -194,6 +203,12 @@ def run(options):
         return supervise(without(options.arguments, "--restarts"), options.out, options.restarts)
     _join(options)
     return _train(options, model)
+
+
+def _frozen(options):
+    """The parts to freeze, by name."""
+    parts = options.freeze.split(",") if options.freeze else []
+    return [look_up({part: part for part in FROZEN}, part.strip(), "part") for part in parts]
 
 
 def _recipe(options):
@@ -232,10 +247,12 @@ def _train(options, model):
 
     def build():
         if _is_file(options.start):
-            return shared.open_model(options.start).with_classes(train_set.class_names)
-        detector = build_detector(train_set.class_names, **asdict(model))
-        if options.start is None:
-            _say_start(start_weights(detector))
+            detector = shared.open_model(options.start).with_classes(train_set.class_names)
+        else:
+            detector = build_detector(train_set.class_names, **asdict(model))
+            if options.start is None:
+                _say_start(start_weights(detector))
+        detector.freeze(*_frozen(options))
         return detector
 
     try:
@@ -264,6 +281,7 @@ def _train(options, model):
             settings={
                 **asdict(model),
                 "augment": options.augment,
+                "freeze": _frozen(options) or None,
                 "start": options.start and str(options.start),
                 "data": str(options.data),
             },

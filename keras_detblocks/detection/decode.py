@@ -3,7 +3,7 @@ suppression)."""
 
 from keras import ops
 
-from ..checks import level_number
+from ..checks import finest_first, level_number
 from .boxes import distances_to_boxes, iou_matrix, level_points
 
 LOGITS, DISTANCES = "logits", "distances"
@@ -13,7 +13,7 @@ def level_names(outputs):
     """The levels of raw outputs, finest first: `["P3", "P4"]` of `{"P3_logits": ...,
     "P3_distances": ..., "P4_logits": ...}`."""
     names = {key.removesuffix(f"_{LOGITS}") for key in outputs if key.endswith(f"_{LOGITS}")}
-    return sorted(names, key=level_number)
+    return finest_first(names)
 
 
 def flatten(outputs, image_size):

@@ -5,7 +5,8 @@ import types
 import keras
 from keras import ops
 
-from ..checks import check_flag, check_int, check_number, is_int, level_number
+from ..checks import check_flag, check_int, check_number, finest_first, is_int, look_up
+from ..layers.block import set_trainable_parts, trainable_parts
 from ..optimizers import clip_after_reduction
 from .decode import candidates, decode, flatten, non_max_suppression
 from .head import AnchorFreeHead
@@ -82,7 +83,10 @@ class Detector(keras.Model):
         features = _with_context(_backbone_features(backbone, image), context)
         for layer in necks:
             features = layer(features)
+        trains = kwargs.pop("trainable", True)
         super().__init__(image, head(features), name=name, **kwargs)
+        if not trains:  # Keras would keep it from the parts, whose statistics then go on moving
+            self.trainable = False
         self.num_classes = num_classes
         self.class_names = class_names
         # In a namespace, which Keras does not track: the parts are in the graph already, and would
@@ -116,6 +120,50 @@ class Detector(keras.Model):
     def head(self):
         """The head."""
         return self._parts.head
+
+    @property
+    def neck(self):
+        """The neck: a layer, a list of layers, or `None`."""
+        return self._parts.neck
+
+    @property
+    def context(self):
+        """The context block: a layer, a dict of layers by level, or `None`."""
+        return self._parts.context
+
+    def freeze(self, *parts):
+        """Freezes these parts and nothing else; afterwards the detector is compiled anew.
+
+        Single layers within can be frozen by their own `trainable`. Either way it is kept by
+        `save`, copies and `with_classes`, and frozen batch normalizations keep their statistics.
+
+        Args:
+            *parts: of `"backbone"`, `"context"`, `"neck"`, `"head"` and `"batch_norm"` (every batch
+                normalization); none of them lets everything train.
+
+        Raises:
+            ValueError: on another name.
+
+        >>> backbone = RegNetY("200mf", include_top=False, levels=(4, 5), input_shape=(64, 64, 3))
+        >>> detector = Detector(backbone, FPN(16, levels=(4, 5)), num_classes=2)
+        >>> detector.freeze("backbone")
+        >>> len(detector.trainable_weights) < len(detector.weights) - len(backbone.weights) + 1
+        True
+        """
+        frozen = [layer for part in parts for layer in self._layers_of(part)]
+        self.trainable = True
+        for layer in frozen:
+            layer.trainable = False
+
+    def _layers_of(self, part):
+        norms = [
+            each
+            for each in self._flatten_layers()
+            if isinstance(each, keras.layers.BatchNormalization)
+        ]
+        layers = {key: keras.tree.flatten(value) for key, value in vars(self._parts).items()}
+        found = look_up({**layers, "batch_norm": norms}, part, "part of a detector")
+        return [layer for layer in found if layer is not None]
 
     @property
     def run_record(self):
@@ -171,8 +219,11 @@ class Detector(keras.Model):
 
     def get_config(self):
         parts = {key: _serialize(part) for key, part in vars(self._parts).items()}
+        flags = trainable_parts(self)
         return {
             **parts,
+            **({"trainable_parts": flags} if flags else {}),
+            "trainable": self.trainable,
             "num_classes": self.num_classes,
             "class_names": list(self.class_names),
             "score_threshold": self.score_threshold,
@@ -188,9 +239,12 @@ class Detector(keras.Model):
         config = dict(config)
         for key in ("backbone", "neck", "context", "head"):
             config[key] = _deserialize(config[key], custom_objects)
-        config.pop("trainable", None)
+        trains, flags = config.pop("trainable", True), config.pop("trainable_parts", {})
         record = config.pop("run_record", None)
         detector = cls(**config)
+        if not trains:
+            detector.trainable = False
+        set_trainable_parts(detector, flags)
         detector.run_record = record
         return detector
 
@@ -287,7 +341,7 @@ class Detector(keras.Model):
             )
         if getattr(optimizer, "weight_decay", None) and not optimizer.built:
             optimizer.exclude_from_weight_decay(
-                var_list=[v for v in self.trainable_variables if len(v.shape) <= 1]
+                var_list=[v for v in self.weights if len(v.shape) <= 1]
             )
 
     def get_compile_config(self):
@@ -295,14 +349,29 @@ class Detector(keras.Model):
             return None
         return {
             "optimizer": keras.saving.serialize_keras_object(self.optimizer),
+            "optimized": self._optimized(),
             **self._loss_settings,
         }
+
+    def _optimized(self):
+        """Which of the variables the optimizer has states for, where these are not the ones that
+        train: the detector was frozen or released after it was compiled."""
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        known = getattr(optimizer, "_trainable_variables", []) if optimizer.built else []
+        if not known or list(map(id, known)) == list(map(id, self.trainable_variables)):
+            return None
+        places = {id(variable): i for i, variable in enumerate(self.variables)}
+        return [places[id(variable)] for variable in known]
 
     def compile_from_config(self, config):
         config = dict(config)
         config["optimizer"] = keras.saving.deserialize_keras_object(config["optimizer"])
+        optimized = config.pop("optimized", None)
         self.compile(**config)
-        self.optimizer.build(self.trainable_variables)
+        if optimized is None:
+            self.optimizer.build(self.trainable_variables)
+        else:
+            self.optimizer.build([self.variables[i] for i in optimized])
 
     @property
     def metrics(self):
@@ -434,7 +503,7 @@ def _with_context(features, context):
     if context is None:
         return features
     if not isinstance(context, dict):
-        context = {max(features, key=level_number): context}
+        context = {finest_first(features)[-1]: context}
     unknown = set(context) - set(features)
     if unknown:
         raise ValueError(

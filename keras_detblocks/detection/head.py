@@ -6,7 +6,7 @@ import math
 import keras
 from keras import ops
 
-from ..checks import check_choice, check_int, check_number, level_number
+from ..checks import check_choice, check_int, check_number, finest_first
 from ..layers import Conv2D, activation_layer, normalization_layer
 from ..layers.block import Block
 from ..layers.normalization import NORMALIZATIONS
@@ -80,7 +80,7 @@ class AnchorFreeHead(Block):
             )
         width = widths.pop()
         filters = self.filters or width
-        levels = sorted(input_shape, key=level_number)
+        levels = finest_first(input_shape)
         for branch in (LOGITS, DISTANCES):
             for i in range(self.num_convs):
                 conv = self.convs[f"{branch}_{i}"] = self._conv(branch, i, filters)
@@ -128,7 +128,7 @@ class AnchorFreeHead(Block):
 
     def call(self, features, training=None):
         outputs = {}
-        for level in sorted(features, key=level_number):
+        for level in finest_first(features):
             for branch in (LOGITS, DISTANCES):
                 x = features[level]
                 for i in range(self.num_convs):

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_detblocks.detection.decode import candidates, decode, non_max_suppression
+from keras_detblocks.detection.decode import candidates, decode, level_names, non_max_suppression
 
 
 def _greedy(boxes, scores, labels, iou_threshold, agnostic):
@@ -69,3 +69,9 @@ def test_decode_clips_to_the_image_and_orders_levels():
     np.testing.assert_allclose(keras.ops.convert_to_numpy(boxes)[0, 0], [2, 2, 6, 6])
     np.testing.assert_allclose(keras.ops.convert_to_numpy(boxes)[0, -1], [0, 0, 16, 16])
     np.testing.assert_allclose(keras.ops.convert_to_numpy(scores)[0, :, 0], [1, 1, 1, 1, 0.5])
+
+
+def test_other_names_than_those_of_levels_are_refused():
+    assert level_names({"P12_logits": 0, "P4_logits": 0, "P4_distances": 0}) == ["P4", "P12"]
+    with pytest.raises(ValueError, match="'P3'.*Received: 'C5'"):
+        level_names({"C5_logits": 0})

@@ -1,0 +1,133 @@
+"""What is frozen stays frozen: in files, copies and runs, part by part, with the optimizer's state."""
+
+import copy
+
+import keras
+import numpy as np
+import pytest
+from toy import toy_backbone, toy_batch, toy_detector
+
+import keras_detblocks as kdb
+from keras_detblocks.export.graph import as_float32
+
+
+def _single_layers(detector):
+    """One convolution deep in the neck, one normalization of the head, half of the backbone."""
+    detector.neck.laterals["P3"].conv.trainable = False
+    detector.head.norms["logits_P3_0"].trainable = False
+    for layer in detector.backbone.layers[:5]:
+        layer.trainable = False
+
+
+def _one_trains(detector):
+    detector.neck.trainable = False
+    detector.neck.outs["P4"].trainable = True
+
+
+WAYS = {
+    "nothing": lambda detector: None,
+    "backbone and neck": lambda detector: detector.freeze("backbone", "neck"),
+    "head": lambda detector: setattr(detector.head, "trainable", False),
+    "batch normalizations": lambda detector: detector.freeze("batch_norm"),
+    "single layers": _single_layers,
+    "all of the neck but one": _one_trains,
+    "everything": lambda detector: setattr(detector, "trainable", False),
+}
+
+
+def paths(detector):
+    return [variable.path for variable in detector.trainable_variables]
+
+
+def detector_of(**options):
+    neck = kdb.FPN(16, levels=(3, 4), normalization="batch")
+    context = kdb.SPPF(16, name="sppf")
+    return kdb.Detector(
+        toy_backbone(), neck, context=context, class_names=["circle", "square", "star"], **options
+    )
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_frozen_layers_survive(way, tmp_path):
+    detector = detector_of()
+    count = len(detector.trainable_variables)
+    WAYS[way](detector)
+    frozen = paths(detector)
+    assert (len(frozen) == count) == (way == "nothing")
+    detector.save(tmp_path / "detector.keras")
+    others = {
+        "file": keras.models.load_model(tmp_path / "detector.keras"),
+        "copy": copy.deepcopy(detector),
+        "config": kdb.Detector.from_config(detector.get_config()),
+        "classes": detector.with_classes(["star", "cube"]),
+    }
+    for name, other in others.items():
+        assert paths(other) == frozen, name
+
+
+def test_a_copy_in_float32_is_as_frozen():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        detector = detector_of()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    _single_layers(detector)
+    assert paths(kdb.Detector.from_config(detector.get_config())) == paths(detector)
+    assert len(as_float32(detector).trainable_variables) == len(detector.trainable_variables)
+
+
+def test_parts_by_name_and_constructor():
+    detector = detector_of(trainable=False)
+    assert not detector.trainable_variables and not detector.neck.laterals["P3"].conv.trainable
+    detector.freeze("context")
+    assert not any("sppf" in path for path in paths(detector))
+    assert any("fpn" in path for path in paths(detector))
+    detector.freeze()
+    assert len(paths(detector)) == len(paths(detector_of()))
+    with pytest.raises(ValueError, match="Unknown part of a detector 'bone'. Did you mean 'backb"):
+        detector.freeze("bone")
+    detector = kdb.Detector(toy_backbone(), None, num_classes=2)
+    detector.freeze("neck")  # has none
+    assert len(paths(detector)) == len(detector.trainable_weights)
+
+
+def test_two_stages_of_a_fit_and_the_optimizer_in_between(tmp_path):
+    """Frozen parts stand still, statistics included; the file in between goes on with the state of
+    the optimizer; then all of it trains."""
+    keras.utils.set_random_seed(0)
+    detector = toy_detector()
+    detector.freeze("backbone")
+    detector.compile(keras.optimizers.Adam(1e-2))
+    images, truth = toy_batch(8)
+    before = [np.array(weight) for weight in detector.backbone.weights]
+    detector.fit(images, truth, batch_size=4, epochs=1, verbose=0)
+    for old, new in zip(before, detector.backbone.weights):
+        np.testing.assert_array_equal(old, new, err_msg=new.path)
+
+    detector.save(tmp_path / "stage1.keras")
+    loaded = keras.models.load_model(tmp_path / "stage1.keras")
+    for ours, theirs in zip(detector.optimizer.variables, loaded.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs, err_msg=ours.path)
+    loaded.fit(images, truth, batch_size=4, epochs=1, verbose=0)
+    for old, new in zip(before, loaded.backbone.weights):
+        np.testing.assert_array_equal(old, new, err_msg=new.path)
+
+    loaded.freeze()
+    loaded.compile(keras.optimizers.Adam(1e-2))
+    loaded.fit(images, truth, batch_size=4, epochs=1, verbose=0)
+    for old, new in zip(before, loaded.backbone.weights):
+        assert not np.array_equal(old, new), new.path
+
+
+def test_frozen_after_it_was_compiled(tmp_path):
+    """The optimizer keeps a state for all that it was compiled with."""
+    detector = toy_detector()
+    detector.compile(keras.optimizers.Adam(1e-2))
+    images, truth = toy_batch(4)
+    detector.fit(images, truth, batch_size=4, epochs=1, verbose=0)
+    detector.backbone.trainable = False
+    detector.save(tmp_path / "detector.keras")
+    loaded = keras.models.load_model(tmp_path / "detector.keras")
+    assert paths(loaded) == paths(detector)
+    for ours, theirs in zip(detector.optimizer.variables, loaded.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs, err_msg=ours.path)
