@@ -135,13 +135,13 @@ class TwoWayDenseBlock(Block):
         self, num_layers, growth_rate=32, filters=16, activation="relu", dilation_rate=1, **kwargs
     ):
         super().__init__(**kwargs)
+        self.num_layers = check_int(num_layers, "num_layers")
+        self.growth_rate = check_int(growth_rate, "growth_rate")
         if growth_rate % 2:
             raise ValueError(
                 f"`growth_rate` must be even: each of two branches adds half. Received: "
                 f"growth_rate={growth_rate}"
             )
-        self.num_layers = check_int(num_layers, "num_layers")
-        self.growth_rate = check_int(growth_rate, "growth_rate")
         self.filters = check_int(filters, "filters")
         self.activation = activation
         self.dilation_rate = check_int(dilation_rate, "dilation_rate")

@@ -30,15 +30,15 @@ class ASPP(ContextBlock):
         rates: dilation of the 3x3 convolutions; `None` for DeepLabv3's at `output_stride`; `()` for
             no such convolution, only the 1x1 and the image pooling, as DeepLab on mobile backbones.
             On the small maps of a detector's coarsest level scale them down, (3, 6, 9) for 20 x 20:
-            a rate beyond the map sees its centre only. DeepLabv2: (6, 12, 18, 24), its small form
+            a rate beyond the map sees its center only. DeepLabv2: (6, 12, 18, 24), its small form
             (2, 4, 8, 12).
         merge: `"concat"`: DeepLabv3: a 1x1 convolution, the rates and the image pooling,
-            concatenated and projected, each with batch normalisation and activation. `"sum"`:
+            concatenated and projected, each with batch normalization and activation. `"sum"`:
             DeepLabv2: the rates alone, with bias and nothing else, added up; `separable` and
             `output_stride` are refused, and the other arguments below do not apply.
         image_pooling: whether the global average, after a 1x1 convolution, is concatenated too.
         separable: whether the dilated convolutions are depthwise and pointwise, both with
-            normalisation and activation. A dilated depthwise convolution is exported as a grouped
+            normalization and activation. A dilated depthwise convolution is exported as a grouped
             CONV_2D: as fast as DEPTHWISE_CONV_2D in TFLite with XNNPACK, but 12 to 18 times slower
             with TFLite's builtin kernels (20 x 20 x 256).
         dropout: rate, after the projection (torchvision: 0.5).

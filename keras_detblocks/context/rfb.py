@@ -3,7 +3,7 @@ in a dilated one.
 
 Numbers agree with the authors' code, ruinmessi/RFBNet, which differs from the paper's Fig. 4: its
 dilations are v, v + 1 and 2v + 1 for the setting `visual` v (2 in RFBNet: 2, 3, 5), and RFB-s
-factorises a further branch. The branches are data.
+factorizes a further branch. The branches are data.
 """
 
 from dataclasses import replace
@@ -32,7 +32,7 @@ class RFB(ContextBlock):
             convolutions, each the values of `context.rfb.Unit`. Presets: `"rfb"` and `"rfb_s"`
             (RFBNet), `"rfb_paper"` (the paper's figure), `"rfb_e"`, `"rfb_e_light"`, `"rfb_e_s"`
             (RFBNet-E), `"rfb_mobile"`, `"rfb_s_mobile"` (RFBNet mobile, depthwise), `"rfb_light"`
-            (3x3 branches, made for grouping), `"asff"` (ASFF's block: no normalisation, no
+            (3x3 branches, made for grouping), `"asff"` (ASFF's block: no normalization, no
             projection, no shortcut). The mobile ones' dilated depthwise convolutions are exported
             as grouped CONV_2Ds: as fast as DEPTHWISE_CONV_2D in TFLite with XNNPACK, but 12 to 18
             times slower with TFLite's builtin kernels (20 x 20 x 256).

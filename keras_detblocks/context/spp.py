@@ -75,7 +75,7 @@ class SPP(_PooledConcat):
         largest_first: the order of the concatenation is the map, then the pools as given; in
             Darknet it is the reverse, and so are the blocks of the following kernel's rows.
         activation, hidden_activation: of the convolution after and before the pools.
-        epsilon: of their batch normalisation. The YOLO models set 1e-3.
+        epsilon: of their batch normalization. The YOLO models set 1e-3.
 
     Input shape `(B, H, W, C)`. Output shape `(B, H, W, (1 + len(pool_sizes)) * C)`, or `(B, H, W,
     filters)`.
@@ -137,7 +137,7 @@ class SPPF(_PooledConcat):
         hidden_filters: half the input channels by default.
         activation, hidden_activation: of the convolution after and before the pools; YOLO26 has
             `hidden_activation=None`.
-        epsilon: of their batch normalisation. The YOLO models set 1e-3.
+        epsilon: of their batch normalization. The YOLO models set 1e-3.
         largest_first: as in `SPP`: the order of the concatenation in Darknet.
 
     Input shape `(B, H, W, C)`. Output shape `(B, H, W, (1 + num_pools) * C)`, or `(B, H, W,
@@ -202,7 +202,7 @@ class SPPCSP(ContextBlock):
         filters: output width. hidden_filters: of both paths; `filters` by default, as published.
         pool_size, num_pools: as in `SPPF`.
         activation: of every convolution.
-        epsilon: of the batch normalisation. The YOLO models set 1e-3.
+        epsilon: of the batch normalization. The YOLO models set 1e-3.
         largest_first: as in `SPP`: the order of the concatenation in Darknet's configurations of
             this block.
 

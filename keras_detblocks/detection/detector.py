@@ -151,9 +151,12 @@ class Detector(keras.Model):
         True
         """
         frozen = [layer for part in parts for layer in self._layers_of(part)]
-        self.trainable = True
+        # One by one: on TensorFlow, Keras passes a flag on only where it changes.
+        for layer in self._flatten_layers():
+            layer.trainable = True
         for layer in frozen:
-            layer.trainable = False
+            for part in layer._flatten_layers():
+                part.trainable = False
 
     def _layers_of(self, part):
         norms = [

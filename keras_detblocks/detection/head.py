@@ -18,7 +18,7 @@ class AnchorFreeHead(Block):
     """Predicts, at every cell of every level, class logits and the distances to the four sides of
     the box around it.
 
-    The convolutions are shared by the levels; each level has batch normalisations of its own, which
+    The convolutions are shared by the levels; each level has batch normalizations of its own, which
     keep its statistics and fold away in an exported file, and a learned scale of its distances.
 
     Args:
@@ -29,7 +29,7 @@ class AnchorFreeHead(Block):
         activation: name of an activation.
         prior: the probability that every class starts with (https://arxiv.org/abs/1708.02002,
             section 4.1).
-        momentum: of the batch normalisations.
+        momentum: of the batch normalizations.
         output_kernel_size: of the last convolutions. FCOS has 3; with 1 a step moves the outputs
             less, so that higher learning rates pay.
 

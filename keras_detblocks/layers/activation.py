@@ -13,7 +13,7 @@ def activation_layer(activation, name=None, dtype=None):
     Args:
         activation: `"leaky_relu"` (slope 0.01), `"darknet_leaky_relu"` (slope 0.1) or a name of
             `keras.activations` (`"relu"`, `"relu6"`, `"silu"`, `"hard_silu"`, ...; relu6 and
-            hard_silu quantise well).
+            hard_silu quantize well).
         name, dtype: of the layer.
 
     Raises:

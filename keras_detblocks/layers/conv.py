@@ -214,7 +214,7 @@ def native_convolutions(unfused=False):
 
     For exports: TFLite and ONNX runtimes execute grouped and dilated convolutions themselves. With
     `unfused` (SavedModel), a grouped convolution is kept apart from the operator behind it:
-    TensorFlow's graph optimiser fuses the bias into it, and where oneDNN is off the fused kernel
+    TensorFlow's graph optimizer fuses the bias into it, and where oneDNN is off the fused kernel
     refuses groups ("Fused conv implementation does not support grouped convolutions").
     """
     token = _TRACE.set("unfused" if unfused else "native")

@@ -34,7 +34,7 @@ class CrossStage(Block):
             less saving).
         part_filters: channels of T1; `None` keeps those that enter the block.
         activation: of the transitions.
-        pre_activation: whether a transition is normalisation, activation, convolution, as in
+        pre_activation: whether a transition is normalization, activation, convolution, as in
             DenseNet.
         processed_part: `"last"` or `"first"`: which end of the channels goes through the block.
 
@@ -208,7 +208,7 @@ def _takes_training(layer):
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class Transition(Block):
-    """1x1 convolution, normalisation, activation; or normalisation, activation, convolution
+    """1x1 convolution, normalization, activation; or normalization, activation, convolution
     (`pre_activation`).
 
     Args:

@@ -38,10 +38,10 @@ class WeightedFusion(keras.layers.Layer):
     Args:
         method: `"fast"`: relu(w_i) / (sum of relu(w_j) + epsilon). `"softmax"`: softmax of the
             weights. `"sum"`: no weights. All three cost the same once exported, where the weights
-            are constants; `"sum"` quantises best.
+            are constants; `"sum"` quantizes best.
         epsilon: keeps the fast form finite when no weight is positive.
 
-    Input: list of `(B, H, W, C)`. Output: `(B, H, W, C)`. The weights start at 1 and are normalised
+    Input: list of `(B, H, W, C)`. Output: `(B, H, W, C)`. The weights start at 1 and are normalized
     in float32.
 
     Raises:

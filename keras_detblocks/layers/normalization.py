@@ -1,4 +1,4 @@
-"""Normalisation of images (in the graph, so that every exported file takes raw pixels) and of
+"""Normalization of images (in the graph, so that every exported file takes raw pixels) and of
 features."""
 
 import keras
@@ -92,7 +92,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     Arguments, variables and inference are the base class's. In training the moving variance takes
     the unbiased batch variance, as PyTorch and cuDNN do, over all replicas where statistics are
-    synchronised. Masks, other precisions and other backends go the base class's way.
+    synchronized. Masks, other precisions and other backends go the base class's way.
 
     >>> tuple(BatchNormalization()(keras.ops.ones((2, 4, 4, 3)), training=True).shape)
     (2, 4, 4, 3)
@@ -157,14 +157,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
 def normalization_layer(
     normalization, *, epsilon=1e-5, momentum=0.9, groups=32, name=None, dtype=None
 ):
-    """Returns the Keras layer for a kind of feature normalisation.
+    """Returns the Keras layer for a kind of feature normalization.
 
     Args:
         normalization: `"batch"` or `"group"`.
         epsilon: added to the variance. PyTorch's default here, not Keras' 1e-3: pretrained weights
             depend on it.
-        momentum: of batch normalisation, in Keras' sense (0.9 is 0.1 in PyTorch).
-        groups: of group normalisation.
+        momentum: of batch normalization, in Keras' sense (0.9 is 0.1 in PyTorch).
+        groups: of group normalization.
         name, dtype: of the layer.
 
     Raises:

@@ -13,7 +13,7 @@ def upsample_to(x, like, method="nearest", factor=None):
 
     Nearest x2 and crop equals PyTorch's size-based nearest interpolation for the ceil-halved maps
     of a pyramid, odd sizes included; Keras' own resize to the target size does not. `method` is
-    `"nearest"` or `"bilinear"` (half-pixel centres).
+    `"nearest"` or `"bilinear"` (half-pixel centers).
 
     Args:
         x: `(B, h, w, C)`.
@@ -46,7 +46,7 @@ def resize_to(x, like, method="nearest"):
     """Resizes `x` to the height and width of `like`, whatever their ratio.
 
     `"nearest"` takes source index floor(i * a / b), as PyTorch's size-based nearest interpolation;
-    `"bilinear"` has half-pixel centres and repeated edges. For exact powers of two `upsample_to` is
+    `"bilinear"` has half-pixel centers and repeated edges. For exact powers of two `upsample_to` is
     the shorter graph.
 
     Args:
@@ -81,7 +81,7 @@ def resize_to(x, like, method="nearest"):
 
 
 def _linear(x, factor, axis):
-    """Linear interpolation along one axis of unknown length, half-pixel centres, edges repeated:
+    """Linear interpolation along one axis of unknown length, half-pixel centers, edges repeated:
     one phase per offset."""
     first, last = (
         (slice(None),) * axis + (slice(None, 1),),

@@ -35,10 +35,10 @@ class ASFF(Neck):
             RFB).
         expand: whether each level has its output convolution; without it a level keeps its own
             width.
-        normalization: `"batch"`, `"group"` or `None`. Group normalisation does not fit the narrow
-            weight maps, which then have batch normalisation.
+        normalization: `"batch"`, `"group"` or `None`. Group normalization does not fit the narrow
+            weight maps, which then have batch normalization.
         activation: after each convolution (the authors: `"darknet_leaky_relu"`, mobile `"relu6"`,
-            which quantises better).
+            which quantizes better).
         upsampling: `"nearest"` (the authors') or `"bilinear"`.
         **kwargs: as in `FPN`.
 

@@ -22,7 +22,7 @@ from ..layers.fusion import FUSION_METHODS
 from ..layers.normalization import norm_options
 from .base import Neck
 
-EPSILON = 1e-3  # of batch normalisation, in all published EfficientDets
+EPSILON = 1e-3  # of batch normalization, in all published EfficientDets
 
 # google/automl, hparams_config.py: width, cells, levels, fusion, activation.
 _FULL = (3, 4, 5, 6, 7)
@@ -91,9 +91,9 @@ class BiFPN(Neck):
         separable: whether nodes convolve depthwise-separably, as published, or plainly.
         padding: of the max-pools: `"same"` (google/automl and effdet's `tf_` models) or
             `"symmetric"` (effdet's others).
-        use_bias: whether convolutions before a normalisation have a bias (as google/automl's and
+        use_bias: whether convolutions before a normalization have a bias (as google/automl's and
             effdet's `tf_` models).
-        normalization: `"batch"`, `"group"` or `None`. Batch normalisation has EfficientDet's
+        normalization: `"batch"`, `"group"` or `None`. Batch normalization has EfficientDet's
             epsilon of 1e-3.
         activation: before each node's convolution.
         upsampling: `"nearest"` (the paper's) or `"bilinear"`.

@@ -45,8 +45,8 @@ class CSPPANet(Neck):
         out_filters: width of a last 1x1 convolution at each level (mmdetection's YOLOX), or `None`.
         **kwargs: as in `FPN`.
 
-    int8: on calibrated random features the normalised RMS error is 0.04 at initial statistics, and
-    0.06 once the batch statistics fit the features: batch normalisation over random weights
+    int8: on calibrated random features the normalized RMS error is 0.04 at initial statistics, and
+    0.06 once the batch statistics fit the features: batch normalization over random weights
     magnifies any difference, rounding included, by about 1.2 per layer
     (https://arxiv.org/abs/1902.08129). The other convolutional necks, `PANet` above all, have
     shorter paths and stay below 0.05.

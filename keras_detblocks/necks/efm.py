@@ -15,7 +15,7 @@ from .base import Neck
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class EFM(Neck):
-    """Exact Fusion Model: each level gathers exactly its own scale and both neighbours, through
+    """Exact Fusion Model: each level gathers exactly its own scale and both neighbors, through
     cross-channel pooling.
 
     Paper: https://arxiv.org/abs/1911.11929

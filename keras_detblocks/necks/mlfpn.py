@@ -41,7 +41,7 @@ class MLFPN(Neck):
         reduction: of SFAM; `None` leaves SFAM out, as in the released models.
         shared: one thinning convolution for all FFMv2 and one pair of SFAM layers for all scales,
             as in the authors' code; the paper has them separate.
-        final_norm: batch normalisation of the largest output, in the authors' code and not in the
+        final_norm: batch normalization of the largest output, in the authors' code and not in the
             paper.
         normalization, activation: after each convolution; `"group"` needs filters divisible by 64.
         upsampling: `"nearest"` (the code's) or `"bilinear"` (drawn in figure 4).
@@ -53,11 +53,11 @@ class MLFPN(Neck):
 
     Output: dict of `(B, H, W, filters * num_tums)` by level.
 
-    int8: with two TUMs of 16 filters on calibrated random features the normalised RMS error is 0.02
+    int8: with two TUMs of 16 filters on calibrated random features the normalized RMS error is 0.02
     to 0.04 at initial statistics, and 0.06 to 0.09 (other seeds: up to 0.2 at the last scale) once
-    the batch statistics fit the features: over random weights batch normalisation magnifies any
+    the batch statistics fit the features: over random weights batch normalization magnifies any
     difference, rounding included, by about 1.2 per layer (https://arxiv.org/abs/1902.08129), and
-    the U-shaped modules have the longest paths of all necks. relu6 changes nothing. To quantise
+    the U-shaped modules have the longest paths of all necks. relu6 changes nothing. To quantize
     well, take few TUMs and scales, or `FPN` or `ASFF` (0.02 to 0.03).
 
     Raises:

@@ -30,9 +30,9 @@ class PANet(Neck):
             coarsest N.
         form: `"authors"`: the fused map goes on, and only the bottom-up convolutions are activated;
             with `normalization="group"` this is the published code, with
-            `normalization=activation=None` its form without normalisation. `"mmdetection"`: the sum
+            `normalization=activation=None` its form without normalization. `"mmdetection"`: the sum
             before the fusing convolution goes on, and every convolution is activated alike
-            (mmdetection's own default is no normalisation and no activation).
+            (mmdetection's own default is no normalization and no activation).
         normalization: `"batch"` (the paper's), `"group"` or `None`. Little is gained from the path
             without it.
         activation: see `form`; the paper has ReLU.

@@ -22,7 +22,7 @@ class Checkpoint:
     config: for hub files (and a `config.json` beside a local file) the keys `architecture`, `mean`,
     `std` (for pixels of 0 to 1),
         `crop_pct`, `interpolation`, `input_size`, `tag`, `num_classes`, as far as given.
-    layout: how the tensors are named and stored, where that is known; else it is recognised by the
+    layout: how the tensors are named and stored, where that is known; else it is recognized by the
     names.
     """
 

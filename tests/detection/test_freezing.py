@@ -131,3 +131,19 @@ def test_frozen_after_it_was_compiled(tmp_path):
     assert paths(loaded) == paths(detector)
     for ours, theirs in zip(detector.optimizer.variables, loaded.optimizer.variables, strict=True):
         np.testing.assert_array_equal(ours, theirs, err_msg=ours.path)
+
+
+def test_a_loaded_detector_where_channels_come_first_by_default(tmp_path):
+    detector = detector_of()
+    detector.save(tmp_path / "detector.keras")
+    images = toy_batch(2)[0]
+    expected = detector(images)
+    keras.config.set_image_data_format("channels_first")
+    try:
+        loaded = keras.models.load_model(tmp_path / "detector.keras")
+        outputs, found = loaded(images), loaded.predict(images, verbose=0)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    for key, x in expected.items():
+        np.testing.assert_allclose(outputs[key], x, atol=1e-4)
+    assert found["boxes"].shape == (2, 100, 4)

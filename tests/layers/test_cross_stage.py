@@ -245,3 +245,10 @@ def test_bad_arguments(arguments, words):
 def test_one_channel_cannot_be_split():
     with pytest.raises(ValueError, match="one part empty"):
         kdb.CrossStage(keras.layers.ReLU()).build((1, 4, 4, 1))
+
+
+def test_a_config_with_the_arguments_name_of_before():
+    layer = kdb.CrossStage(keras.layers.Conv2D(4, 3, padding="same"), processed_part="first")
+    config = layer.get_config()
+    config["worked_part"] = config.pop("processed_part")
+    assert kdb.CrossStage.from_config(config).processed_part == "first"

@@ -43,3 +43,15 @@ def test_config_and_dtype():
     assert (
         keras.backend.standardize_dtype(initializer((1, 1, 4, 4), "bfloat16").dtype) == "bfloat16"
     )
+
+
+def test_an_initializer_of_the_user_is_cloned_per_layer():
+    """Unseeded, one instance gives every convolution values of its own; seeded, the same ones, as
+    in Keras' own layers."""
+    for seed, equal in ((None, False), (3, True)):
+        shared = keras.initializers.HeNormal(seed=seed)
+        layers = [kdb.ConvNormAct(4, 3, kernel_initializer=shared) for _ in range(2)]
+        for layer in layers:
+            layer.build((1, 8, 8, 4))
+        first, second = (np.asarray(layer.conv.kernel) for layer in layers)
+        assert np.array_equal(first, second) == equal
