@@ -8,8 +8,10 @@ path aggregation with 5x5 depthwise convolutions and a sixth level made of two b
 https://arxiv.org/abs/2111.00902. Prints, after a few seconds:
 
     loaded as PaddleDetection, CSPPAN
-    P3: largest difference 0.00000 of a deviation
-    ...
+    P3: largest difference 0.00003 of a deviation
+    P4: largest difference 0.00003 of a deviation
+    P5: largest difference 0.00001 of a deviation
+    P6: largest difference 0.00001 of a deviation
 """
 
 import argparse
@@ -57,7 +59,12 @@ def convolutions():
 
 def neck_tensors(model):
     """The neck's weights under PaddleDetection's names."""
-    stored = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
+    # paddle2onnx writes the weights as constants of the graph.
+    stored = {
+        node.output[0]: numpy_helper.to_array(node.attribute[0].t)
+        for node in model.graph.node
+        if node.op_type == "Constant"
+    }
     tensors = {}
     for i, (conv, norm) in enumerate(convolutions()):
         tensors[f"{conv}.weight"] = stored[f"conv2d_{FIRST_CONV + i}.w_0"]
