@@ -79,7 +79,7 @@ def flags(layer):
 
 @each_case
 def test_frozen_layers_survive(case):
-    """Of the whole layer and of single parts, in copies from the config, whenever they are built."""
+    """Of the whole layer and of single parts, in copies from the config, whenever built."""
     layer = case.built()
     parts = [part for part in layer._flatten_layers(include_self=False) if part.weights]
     for part in (*parts[:1], *parts[-1:]):

@@ -1,4 +1,5 @@
-"""What is frozen stays frozen: in files, copies and runs, part by part, with the optimizer's state."""
+"""What is frozen stays frozen: in files, copies and runs, part by part, with the optimizer's
+state."""
 
 import copy
 

@@ -42,7 +42,7 @@ def every_layer_loads_and_gives_the_same():
     """Every row of `cases.py` from its `.keras` file."""
     import keras
     import numpy as np
-    from cases import CASES
+    from cases import CASES, freeze_some
 
     import keras_detblocks  # noqa: F401
 
@@ -53,6 +53,9 @@ def every_layer_loads_and_gives_the_same():
         with np.load(FOLDER / "cases" / f"{case.name}.npz") as data:
             expected = [data[name] for name in data.files]
         assert len(outputs) == len(expected), case.name
+        frozen = [weight.path for weight in model.weights if not weight.trainable]
+        freeze_some(model)
+        assert frozen == [w.path for w in model.weights if not w.trainable], case.name
         worst[case.name] = max(
             float(np.abs(keras.ops.convert_to_numpy(x) - y).max() / (y.std() + 1e-3))
             for x, y in zip(outputs, expected)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 from backbone_families import every_family
-from cases import CASES, NEEDS_TORCH, randomize
+from cases import CASES, NEEDS_TORCH, freeze_some, randomize
 from export_models import grouped_model, pictures
 from safetensors.numpy import save_file
 from toy import toy_detector
@@ -81,6 +81,7 @@ def _save_cases(folder):
     folder.mkdir()
     for case in CASES:
         model = randomize(case.model(dynamic=False))
+        freeze_some(model)
         model.save(folder / f"{case.name}.keras")
         outputs = keras.tree.flatten(model(case.inputs()))
         arrays = [np.asarray(keras.ops.cast(x, "float32")) for x in outputs]
