@@ -79,6 +79,7 @@ def add_detector(parser, defaults):
         "levels": "levels that the head predicts from, such as 3-5",
         "filters": "width of neck and head",
         "image_size": "HEIGHTxWIDTH of the network's input",
+        "resize": "letterbox (keeps the proportions of pictures) or stretch (as MediaPipe does)",
     }
     for field, value in vars(defaults).items():
         shown = TEXTS[field](value) if field in TEXTS and value is not None else value

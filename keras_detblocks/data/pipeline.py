@@ -28,6 +28,7 @@ def pipeline(
     skip=0,
     memory_budget=MEMORY_BUDGET,
     shard=(0, 1),
+    resize="letterbox",
 ):
     """Batches for a detector's `fit`, `evaluate` or `predict`.
 
@@ -47,6 +48,8 @@ def pipeline(
             this many bytes (twice as much is taken for a moment while they are read).
         shard: `(index, count)` of processes that train together: each batch is this process' equal
             part of the batch of `batch_size` images that one process would make.
+        resize: `"letterbox"` keeps the proportions of pictures, `"stretch"` fills the canvas; a
+            detector's is `detector.resize`.
 
     Returns:
         A `tf.data.Dataset` of `(images float32 (B, H, W, 3) 0..255, {"boxes": float32 (B, M, 4)
@@ -71,18 +74,18 @@ def pipeline(
     )
     records = dataset.records
     if len(records) * size[0] * size[1] * 3 <= memory_budget:
-        canvases, readable = _decoded(dataset, size)
+        canvases, readable = _decoded(dataset, size, resize)
         _report_unreadable(dataset, readable, training)
         chosen = np.nonzero(readable)[0] if training else np.arange(len(records))
         images_of = _from_memory(canvases, readable)
     else:
-        chosen, images_of = np.arange(len(records)), _read_from(dataset, size)
+        chosen, images_of = np.arange(len(records)), _read_from(dataset, size, resize)
     if len(chosen) == 0:
         raise ImageError(
             f"pipeline: expected readable images in {dataset.source}; none of {len(records)} could "
             f"be decoded."
         )
-    objects_of = _objects(records, size)
+    objects_of = _objects(records, size, resize)
 
     def batch(indices, seeds):
         mine = _part(indices, *shard)
@@ -118,7 +121,7 @@ def _index_batches(chosen, batch_size, training, seed):
     return tf.data.Dataset.zip(batches, seeds)
 
 
-def _objects(records, size):
+def _objects(records, size, resize):
     """A function `(indices (B,), readable (B,), among) -> boxes (B, M, 4), labels (B, M)` in
     TensorFlow; `among` are the indices whose largest number of objects decides on M: processes that
     train together need the same.
@@ -135,7 +138,7 @@ def _objects(records, size):
         np.zeros(max(starts[-1], 1), "int32"),
     )
     for r, start, end in zip(records, starts, starts[1:]):
-        fitted = Letterbox.fit((r.height, r.width), size)
+        fitted = Letterbox.fit((r.height, r.width), size, resize)
         boxes[start:end] = fitted.to_letterboxed(r.boxes[~r.crowd])
         labels[start:end] = r.labels[~r.crowd]
     widths = _widths(int(counts.max(initial=1)))
@@ -168,23 +171,23 @@ def _widths(most):
     return np.minimum(widths, max(most, 1)).astype("int32")
 
 
-def _decode(record, size, dataset):
+def _decode(record, size, dataset, resize):
     """The letterboxed image (H, W, 3) uint8, or None where it cannot be read."""
     try:
-        return read_letterboxed(record.path, size, dataset.levels)[0]
+        return read_letterboxed(record.path, size, dataset.levels, resize=resize)[0]
     except ImageError as error:
         dataset.unread[record.path] = str(error)
         return None
 
 
-def _decode_all(dataset, size):
+def _decode_all(dataset, size, resize):
     """All images (N, H, W, 3) uint8, grey where unreadable, and readable (N,) bool."""
     records = dataset.records
     canvases = np.full((len(records), *size, 3), FILL, "uint8")
     readable = np.ones(len(records), bool)
 
     def fill(i):
-        canvas = _decode(records[i], size, dataset)
+        canvas = _decode(records[i], size, dataset, resize)
         readable[i] = canvas is not None
         if canvas is not None:
             canvases[i] = canvas
@@ -205,17 +208,17 @@ def _report_unreadable(dataset, readable, training):
         )
 
 
-def _decoded(dataset, size):
+def _decoded(dataset, size, resize):
     """`(images (N, H, W, 3) uint8 tensor, readable (N,) bool)`, kept with the data set for the next
     pipeline of the same size."""
     import tensorflow as tf
 
-    if size not in dataset.decoded:
-        canvases, readable = _decode_all(dataset, size)
+    if (size, resize) not in dataset.decoded:
+        canvases, readable = _decode_all(dataset, size, resize)
         dataset.decoded.clear()
         with tf.device("CPU:0"):
-            dataset.decoded[size] = tf.constant(canvases), readable
-    return dataset.decoded[size]
+            dataset.decoded[size, resize] = tf.constant(canvases), readable
+    return dataset.decoded[size, resize]
 
 
 def _from_memory(canvases, readable):
@@ -227,7 +230,7 @@ def _from_memory(canvases, readable):
     return lambda indices: (tf.gather(canvases, indices), tf.gather(readable, indices))
 
 
-def _read_from(dataset, size):
+def _read_from(dataset, size, resize):
     """As `_from_memory`, reading the files of a batch anew; the threads of `map` share the work."""
     import tensorflow as tf
 
@@ -235,7 +238,7 @@ def _read_from(dataset, size):
 
     def read(index):
         record = dataset.records[index]
-        canvas = _decode(record, size, dataset)
+        canvas = _decode(record, size, dataset, resize)
         if canvas is None:
             what = "could not be decoded and is taken as grey, without objects"
             warnings.warn(f"{record.path} {what}", stacklevel=2)

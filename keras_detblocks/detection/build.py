@@ -7,7 +7,10 @@ from functools import partial
 from .. import context as context_blocks
 from .. import necks
 from ..backbones import AnyNet, AnyNetSpec, catalogue
-from ..checks import check_int, check_levels, check_pair, look_up
+from ..checks import check_choice, check_int, check_levels, check_pair, look_up
+from ..images.letterbox import RESIZES
+from ..layers import ImageNormalization
+from ..layers.normalization import PLAIN_MEAN, PLAIN_STD
 from .detector import Detector, checked_classes
 from .head import AnchorFreeHead
 
@@ -123,6 +126,7 @@ class ModelOptions:
         context: one of `list_contexts()`, for the deepest level of the backbone, or `None`.
         levels: the levels that the head predicts from.
         filters: width of neck and head.
+        resize: `"letterbox"` or `"stretch"`, as in `Detector`.
 
     Names are taken in any case.
 
@@ -137,9 +141,11 @@ class ModelOptions:
     context: str | None = None
     levels: tuple = (3, 4, 5)
     filters: int = 64
+    resize: str = "letterbox"
 
     def __post_init__(self):
         checked = {
+            "resize": check_choice(self.resize, "resize", RESIZES),
             "image_size": check_pair(self.image_size, "image_size"),
             "levels": check_levels(self.levels),
             "filters": check_int(self.filters, "filters"),
@@ -172,9 +178,9 @@ def build_detector(class_names, image_size=(320, 320), *, neck_options=None, **o
         class_names: one name per class, or the number of classes.
         image_size: `(height, width)` of the input, or one int for a square.
         neck_options: dict of more arguments of the neck.
-        **options: `backbone`, `weights`, `neck`, `context`, `levels` and `filters`, the fields of
-            `ModelOptions`, where they are described; others are arguments of `Detector`, of which
-            `head` may be one of `list_heads()`.
+        **options: `backbone`, `weights`, `neck`, `context`, `levels`, `filters` and `resize`, the
+            fields of `ModelOptions`, where they are described; others are arguments of `Detector`,
+            of which `head` may be one of `list_heads()`.
 
     Raises:
         ValueError: for an unknown name, with the nearest known ones.
@@ -197,7 +203,9 @@ def build_detector(class_names, image_size=(320, 320), *, neck_options=None, **o
         layers = NECKS[parts.neck](parts.filters, parts.levels, **(neck_options or {}))
     if parts.context is not None:
         block = CONTEXTS[parts.context](trunk.output[f"P{deepest}"].shape[-1])
-    return Detector(trunk, layers, class_names=class_names, context=block, **options)
+    return Detector(
+        trunk, layers, class_names=class_names, context=block, resize=parts.resize, **options
+    )
 
 
 def build_backbone(name, image_size, levels, weights=None):
@@ -215,8 +223,18 @@ def build_backbone(name, image_size, levels, weights=None):
                 f"Received: weights={weights!r}"
             )
         return _compact(image_size, levels)
-    build = catalogue.constructor(name)
-    return build(include_top=False, weights=weights, input_shape=(*image_size, 3), levels=levels)
+    return catalogue.constructor(name)(
+        include_top=False,
+        weights=weights,
+        input_shape=(*image_size, 3),
+        levels=levels,
+        include_preprocessing=_plain_normalization() if weights is None else True,
+    )
+
+
+def _plain_normalization():
+    """Of what is trained from scratch."""
+    return ImageNormalization(PLAIN_MEAN, PLAIN_STD, name="normalization")
 
 
 def _compact(image_size, levels):
@@ -231,5 +249,10 @@ def _compact(image_size, levels):
         stem_width=16,
     )
     return AnyNet(
-        spec, include_top=False, input_shape=(*image_size, 3), levels=levels, name="compact"
+        spec,
+        include_top=False,
+        input_shape=(*image_size, 3),
+        levels=levels,
+        name="compact",
+        include_preprocessing=_plain_normalization(),
     )

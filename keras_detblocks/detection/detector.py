@@ -5,7 +5,16 @@ import types
 import keras
 from keras import ops
 
-from ..checks import check_flag, check_int, check_number, finest_first, is_int, look_up
+from ..checks import (
+    check_choice,
+    check_flag,
+    check_int,
+    check_number,
+    finest_first,
+    is_int,
+    look_up,
+)
+from ..images.letterbox import RESIZES
 from ..layers.block import set_trainable_parts, trainable_parts
 from ..optimizers import clip_after_reduction
 from .decode import candidates, decode, flatten, non_max_suppression
@@ -41,6 +50,9 @@ class Detector(keras.Model):
         score_threshold, iou_threshold, max_detections, class_agnostic: of the non-maximum
             suppression in `predict`, `detect` and exports. Attributes of the same names; they can
             be changed at any time.
+        resize: how pictures are brought to the input's size in training (`training.train`),
+            evaluation, `detect` and exports: `"letterbox"` keeps their proportions and fills the
+            rest with grey, `"stretch"` fills the input, as MediaPipe does. An attribute too.
 
     Raises:
         ValueError: if the parts do not fit together.
@@ -66,6 +78,7 @@ class Detector(keras.Model):
         iou_threshold=0.6,
         max_detections=100,
         class_agnostic=False,
+        resize="letterbox",
         name="detector",
         **kwargs,
     ):
@@ -99,6 +112,7 @@ class Detector(keras.Model):
         self.max_detections = max_detections
         self.class_agnostic = class_agnostic
         self._about = types.SimpleNamespace(run_record=None)
+        self.resize = resize
         self._loss_settings = {}
         self._per_image = PerImageLoss()
         self._loss_means = {
@@ -178,6 +192,15 @@ class Detector(keras.Model):
     def run_record(self, value):
         self._about.run_record = value
 
+    @property
+    def resize(self):
+        """`"letterbox"` or `"stretch"`: how pictures are brought to the input's size."""
+        return self._resize
+
+    @resize.setter
+    def resize(self, value):
+        self._resize = check_choice(value, "resize", RESIZES)
+
     # The four settings of the suppression are part of the compiled `predict`.
 
     @property
@@ -233,6 +256,7 @@ class Detector(keras.Model):
             "iou_threshold": self.iou_threshold,
             "max_detections": self.max_detections,
             "class_agnostic": self.class_agnostic,
+            "resize": self.resize,
             "name": self.name,
             **({"run_record": self.run_record} if self.run_record else {}),
         }

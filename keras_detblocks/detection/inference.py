@@ -48,7 +48,7 @@ def _detect(pictures, detector, batch_size):
 
     results = [None] * len(pictures)
     boxed = [
-        letterbox(picture, detector.image_size or _fitting(detector, picture))
+        letterbox(picture, detector.image_size or _fitting(detector, picture), detector.resize)
         for picture in pictures
     ]
     for batch in _batches([image.shape for image, _ in boxed], batch_size):
@@ -71,7 +71,7 @@ def _over(found, score_threshold, class_names):
 
 
 def _found(detector, images):
-    if detector.image_size is not None:
+    if detector.image_size is not None or not hasattr(detector, "postprocess"):
         return detector.predict(images, verbose=0)
     # Eagerly: a graph that has met two sizes is traced for unknown ones, and the points of a map
     # need its size.
@@ -81,7 +81,8 @@ def _found(detector, images):
 
 def _fitting(detector, picture):
     """The picture's own size, rounded up to the coarsest stride, for a detector of dynamic size."""
-    stride = 2 ** max(map(level_number, level_names(detector.output)))
+    stride = getattr(detector, "stride", None)  # of an exported file
+    stride = stride or 2 ** max(map(level_number, level_names(detector.output)))
     return tuple(-(-side // stride) * stride for side in picture.shape[:2])
 
 

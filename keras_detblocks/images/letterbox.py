@@ -1,11 +1,14 @@
-"""Fits an image of any size into a fixed canvas, keeping its proportions, and takes boxes there and
-back."""
+"""Fits an image of any size into a fixed canvas, keeping its proportions or stretching it, and
+takes boxes there and back."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
+from ..checks import check_choice
+
+RESIZES = ("letterbox", "stretch")
 FILL = 114  # the canvas beside the image: a middle grey, near the mean of natural images
 
 
@@ -19,9 +22,11 @@ class Letterbox:
     size: tuple
 
     @classmethod
-    def fit(cls, original, size):
+    def fit(cls, original, size, resize="letterbox"):
         """The letterbox of an image of `original` (height, width) in a canvas of `size` (height,
-        width)."""
+        width). `"stretch"` fills the canvas, whatever becomes of the proportions."""
+        if check_choice(resize, "resize", RESIZES) == "stretch":
+            return cls(*(tuple(int(o) for o in each) for each in (original, size, size)))
         scale = min(size[0] / original[0], size[1] / original[1])
         resized = tuple(max(1, min(s, round(o * scale))) for o, s in zip(original, size))
         return cls(tuple(int(o) for o in original), resized, tuple(int(s) for s in size))
@@ -48,12 +53,14 @@ class Letterbox:
         )
 
 
-def letterbox(image, size):
+def letterbox(image, size, resize="letterbox"):
     """Fits an image into a canvas.
 
     Args:
         image: uint8 array (h, w, 3), as from `read_image`.
         size: (height, width) of the canvas, or one number for a square.
+        resize: `"letterbox"` keeps the proportions and fills the rest with grey, `"stretch"` fills
+            the canvas.
 
     Returns:
         `(canvas, fitted)`: uint8 (height, width, 3) and its `Letterbox`.
@@ -66,7 +73,7 @@ def letterbox(image, size):
     [[0.0, 0.0, 200.0, 100.0]]
     """
     size = (size, size) if np.ndim(size) == 0 else tuple(size)
-    fitted = Letterbox.fit(image.shape[:2], size)
+    fitted = Letterbox.fit(image.shape[:2], size, resize)
     return place(image, fitted), fitted
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from .files import MAX_PIXELS, ImageError, opened
-from .header import orientation_of, stored_size
+from .header import orientation_of
 from .letterbox import Letterbox, place
 from .levels import joined, levels_of, to_bytes
 
@@ -40,7 +40,7 @@ def read_image(image, levels=None, max_pixels=MAX_PIXELS):
     return _array_to_rgb(np.asarray(image), levels)
 
 
-def read_letterboxed(path, size, levels=None, max_pixels=MAX_PIXELS):
+def read_letterboxed(path, size, levels=None, max_pixels=MAX_PIXELS, resize="letterbox"):
     """A picture file fitted into a canvas; a large JPEG is decoded reduced, at a fraction of the
     time and memory.
 
@@ -48,6 +48,7 @@ def read_letterboxed(path, size, levels=None, max_pixels=MAX_PIXELS):
         path: of the file.
         size: (height, width) of the canvas.
         levels, max_pixels: as in `read_image`.
+        resize: as in `letterbox`.
 
     Returns:
         `(canvas, fitted)`: uint8 (height, width, 3) and its `Letterbox`, of the whole picture.
@@ -56,10 +57,9 @@ def read_letterboxed(path, size, levels=None, max_pixels=MAX_PIXELS):
         ImageError: as `read_image`.
     """
     with opened(path) as picture:
-        turned = orientation_of(picture) >= 5
-        width, height = stored_size(picture)
-        original = (width, height) if turned else (height, width)
-        fitted = Letterbox.fit(original, size)
+        turned = picture.format != "TIFF" and orientation_of(picture) >= 5
+        original = picture.size if turned else picture.size[::-1]
+        fitted = Letterbox.fit(original, size, resize)
         if picture.format in _JPEG:
             wanted = fitted.resized if turned else fitted.resized[::-1]
             picture.draft(None, wanted)

@@ -96,11 +96,12 @@ def predict_dataset(detector, dataset, batch_size=16, image_size=None):
     from ..data import Letterbox
 
     size = _size(detector, image_size)
-    found = detector.predict(pipeline(dataset, size, batch_size), verbose=0)
+    resize = detector.resize
+    found = detector.predict(pipeline(dataset, size, batch_size, resize=resize), verbose=0)
     results = []
     for i, record in enumerate(dataset.records):
         keep = slice(0, int(found["count"][i]))
-        box = Letterbox.fit((record.height, record.width), size)
+        box = Letterbox.fit((record.height, record.width), size, resize)
         results.append(
             {
                 "boxes": box.to_original(found["boxes"][i][keep]),

@@ -23,7 +23,7 @@ def predict_examples(detector, source, batch_size, image_size):
     records, detections, canvases, boxes = [], [], [], []
     for image, truth in _one_by_one(source):
         pixels = read_image(np.asarray(image))
-        fitted = Letterbox.fit(pixels.shape[:2], image_size)
+        fitted = Letterbox.fit(pixels.shape[:2], image_size, detector.resize)
         records.append(_record(pixels.shape, truth, len(records), detector.num_classes))
         canvases.append(place(pixels, fitted))
         boxes.append(fitted)

@@ -222,6 +222,7 @@ def _batches(run, augment):
             seed=settings["seed"],
             skip=run.budget.step,
             shard=shard,
+            resize=run.model.resize,
         )
 
     batches = run.devices.batches(part, settings["batch_size"])

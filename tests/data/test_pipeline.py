@@ -103,10 +103,10 @@ def test_decoded_once_for_each_size(dataset):
     for record in dataset.records:
         os.remove(record.path)
     np.testing.assert_array_equal(next(iter(data.pipeline(dataset, (32, 32), 7)))[0], first)
-    assert list(dataset.decoded) == [(32, 32)] and dataset.take(2).decoded == {}
+    assert list(dataset.decoded) == [((32, 32), "letterbox")] and dataset.take(2).decoded == {}
     with pytest.warns(UserWarning, match="7 of 7"):
         data.pipeline(dataset, 48, 7)
-    assert list(dataset.decoded) == [(48, 48)]
+    assert list(dataset.decoded) == [((48, 48), "letterbox")]
 
 
 def test_set_smaller_than_a_batch_fills_it(dataset):
