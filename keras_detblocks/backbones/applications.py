@@ -58,7 +58,7 @@ class Arguments:
     classifier_activation: Any = "softmax"
     name: str | None = None
     _: KW_ONLY
-    include_preprocessing: bool = True
+    include_preprocessing: object = True
     levels: tuple | None = None
 
     def __post_init__(self):
@@ -77,7 +77,9 @@ def application(trunk, arguments):
     image = _image(trunk, arguments)
     checkpoint = pretrained.checkpoint_for(trunk, arguments)
     x = image
-    if arguments.include_preprocessing:
+    if isinstance(arguments.include_preprocessing, keras.layers.Layer):
+        x = arguments.include_preprocessing(x)
+    elif arguments.include_preprocessing:
         x = pretrained.normalization(checkpoint, x.shape[-1])(x)
     deepest = max(arguments.levels or trunk.levels)
     maps = trunk.body(x, deepest)

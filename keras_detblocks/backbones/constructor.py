@@ -25,7 +25,7 @@ _ARGUMENTS = """\
     classifier_activation: of the classifier; `None` for logits.
     name: of the model.
     include_preprocessing: whether the model normalizes its images itself: RGB pixels of 0 to 255
-        in.
+        in, ImageNet's means and deviations or the checkpoint's; or a layer that does it.
     levels: without the top: levels to return as a dict `{{"P3": ...}}`, {levels}
         (level l has stride 2 ** l); stages beyond the deepest are not built.
     output_stride: 8 or 16: beyond it stages dilate instead of striding; 32: every stage strides.

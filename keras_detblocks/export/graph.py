@@ -11,6 +11,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from ..checks import level_number, level_size
 from ..layers.conv import native_convolutions
+from .fold import without_normalization
 
 # Names that Keras makes up; a file for other people gets better ones.
 _AUTOMATIC = re.compile(r"(keras_tensor|input_layer|input)(_?\d+)*")
@@ -145,7 +146,8 @@ def _of_level(name, size):
 
 
 def freeze(signature, unfused=False):
-    """The signature as a concrete TensorFlow function whose variables are constants.
+    """The signature as a concrete TensorFlow function whose variables are constants, and whose
+    normalization of images is part of its first convolution (`fold`).
 
     Returns:
         `(function, graph_def)`: a `tf.function` with the signature's input names that returns a
@@ -162,11 +164,20 @@ def freeze(signature, unfused=False):
     with native_convolutions(unfused):
         concrete = tf.function(as_list, autograph=False).get_concrete_function(*specs)
     frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
+    graph_def = frozen.graph.as_graph_def()
+    inputs, outputs = ([t.name for t in each] for each in (frozen.inputs, frozen.outputs))
+    folded = without_normalization(graph_def, [name.split(":")[0] for name in inputs])
 
     def run(*values):
-        return dict(zip(signature.outputs, frozen(*values)))
+        found = frozen(*values)
+        return dict(zip(signature.outputs, found))
 
-    return tf.function(run, input_signature=specs, autograph=False), frozen.graph.as_graph_def()
+    def run_folded(*values):
+        found = tf.graph_util.import_graph_def(folded, dict(zip(inputs, values)), outputs, name="")
+        return dict(zip(signature.outputs, found))
+
+    call = run if folded is None else run_folded
+    return tf.function(call, input_signature=specs, autograph=False), folded or graph_def
 
 
 def nodes_of(graph_def, operators):

@@ -12,8 +12,9 @@ def activation_layer(activation, name=None, dtype=None):
 
     Args:
         activation: `"leaky_relu"` (slope 0.01), `"darknet_leaky_relu"` (slope 0.1) or a name of
-            `keras.activations` (`"relu"`, `"relu6"`, `"silu"`, `"hard_silu"`, ...; relu6 and
-            hard_silu quantize well).
+            `keras.activations` (`"relu"`, `"relu6"`, `"silu"`, `"hard_silu"`, ...). For int8 files:
+            relu and silu were measured at 0.35 to 0.40 of float32's time (RegNetY-800MF, AVX-512
+            with VNNI); hard_silu at 1.35, since TFLite's CPU delegate has no int8 kernel for it.
         name, dtype: of the layer.
 
     Raises:
