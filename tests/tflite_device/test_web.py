@@ -1,0 +1,143 @@
+"""`tflite/web/` in headless Chromium: the page's boxes are Python's."""
+
+import http.server
+import json
+import pathlib
+import queue
+import shutil
+import subprocess
+import threading
+
+import numpy as np
+import pytest
+from export_models import pictures, small_detector
+from PIL import Image
+
+from keras_detblocks import export
+
+WEB = pathlib.Path(__file__).parents[2] / "tflite" / "web"
+# Behind the page's own script: sends what it found to this process.
+REPORT = """<script type="module">
+const result = (await window.result) ?? null;
+const status = document.getElementById('status').textContent;
+const wide = document.documentElement.scrollWidth > innerWidth;
+await fetch('/result', {method: 'POST', body: JSON.stringify({result, status, wide})});
+</script>"""
+NO_WEBASSEMBLY = "<script>window.WebAssembly = undefined;</script>"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """A copy of the page with its packages; skips where it cannot run."""
+    for program in ("node", "npm", "chromium"):
+        if shutil.which(program) is None:
+            pytest.skip(f"the page's test needs {program}")
+    folder = tmp_path_factory.mktemp("web") / "web"
+    shutil.copytree(WEB, folder, ignore=shutil.ignore_patterns("node_modules"))
+    command = ["npm", "ci", "--no-audit", "--no-fund"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"npm could not install the page's packages: {done.stderr[-200:]}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def files(page):
+    detector = small_detector((64, 96))
+    folder = page / "files"
+    folder.mkdir()
+    for name, options in (
+        ("m", {}),
+        ("pixels", {"outputs": "pixels"}),
+        ("raw", {"postprocess": False}),
+    ):
+        export.to_tflite(detector, folder / f"{name}.tflite", **options)
+    for name, size in (("small", (64, 96)), ("large", (240, 200))):
+        Image.fromarray(pictures(1, size)[0].astype("uint8")).save(folder / f"{name}.png")
+    return folder
+
+
+def visit(page, query, before=""):
+    """Opens the page in Chromium and returns what it reports."""
+    answers = queue.Queue()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(page))
+
+        def do_GET(self):
+            if not self.path.startswith("/?"):
+                return super().do_GET()
+            text = (page / "index.html").read_text().replace("<head>", f"<head>{before}", 1)
+            content = text.replace("</body>", f"{REPORT}</body>").encode()
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def do_POST(self):
+            answers.put(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        command = [
+            *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
+            # No other host is reached, and a phone's screen.
+            *("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--window-size=390,800"),
+            f"--user-data-dir={page.parent / 'profile'}",
+            "--remote-debugging-port=0",
+            f"http://127.0.0.1:{server.server_port}/?{query}",
+        ]
+        browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            return answers.get(timeout=120)
+        finally:
+            browser.terminate()
+            browser.wait()
+            server.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "model, picture", [("m", "small"), ("m", "large"), ("pixels", "large"), ("raw", "small")]
+)
+def test_its_boxes_are_those_of_python(page, files, model, picture):
+    path = files / f"{model}.tflite"
+    answer = visit(page, f"model=files/{path.name}&picture=files/{picture}.png")
+    assert answer["result"] is not None, answer["status"]
+    with export.open_exported(path) as exported:
+        want = exported.detect(str(files / f"{picture}.png"), 0.4)
+    found = answer["result"]["found"]
+    assert len(found) == len(want["scores"]) > 0 and not answer["wide"]
+    assert answer["status"].startswith(f"{len(found)} object")
+    assert [each["name"] for each in found] == want["class_names"]
+    np.testing.assert_allclose([each["score"] for each in found], want["scores"], atol=0.01)
+    np.testing.assert_allclose([each["box"] for each in found], want["boxes"], atol=0.5)
+
+
+@pytest.mark.slow
+def test_what_it_cannot_do_is_one_sentence(page, files):
+    answer = visit(page, "model=files/small.png")
+    assert answer["result"] is None and "not a detector" in answer["status"]
+    answer = visit(page, "model=files/none.tflite")
+    assert "files/none.tflite could not be loaded (404)" in answer["status"]
+    answer = visit(page, "model=files/m.tflite&picture=files/m.tflite")
+    assert "not a picture" in answer["status"]
+    answer = visit(page, "model=files/m.tflite", NO_WEBASSEMBLY)
+    assert "no WebAssembly" in answer["status"]
+
+
+def test_versions_are_pinned_and_nothing_comes_from_elsewhere():
+    wanted = json.loads((WEB / "package.json").read_text())["dependencies"]
+    locked = json.loads((WEB / "package-lock.json").read_text())["packages"]
+    for name, version in wanted.items():
+        assert locked[f"node_modules/{name}"]["version"] == version
+    for path in WEB.glob("*"):
+        if path.suffix in (".html", ".js"):
+            assert "https://" not in path.read_text()
