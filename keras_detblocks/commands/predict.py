@@ -1,12 +1,13 @@
 """The verb `detblocks predict`."""
 
+import contextlib
 import pathlib
 import sys
 
 from . import datasets, predictions
 from . import options as shared
 
-HELP = "draw the detections of a model onto pictures"
+HELP = "draw the detections of a model onto pictures and videos"
 
 
 def add_options(parser):
@@ -14,14 +15,21 @@ def add_options(parser):
         "model", type=pathlib.Path, help=".keras, .onnx or .tflite file, or SavedModel folder"
     )
     parser.add_argument(
-        "pictures", nargs="*", type=pathlib.Path, help="pictures, or folders of them"
+        "pictures",
+        nargs="*",
+        type=_source,
+        help="pictures, folders of them, videos, numbers of cameras or URLs of streams",
     )
     parser.add_argument(
         "--out",
         type=pathlib.Path,
-        required=True,
-        help="folder for the pictures and detections.json",
+        default=None,
+        help="folder for the pictures, the videos and detections.json",
     )
+    parser.add_argument(
+        "--json", choices=("-",), default=None, help="-: one JSON object a line, as they are found"
+    )
+    parser.add_argument("--frames", type=int, default=None, help="of a video, at most")
     parser.add_argument(
         "--score", type=float, default=0.4, help="least score (default: %(default)s)"
     )
@@ -56,24 +64,56 @@ def _add_data(parser):
 
 
 def run(options):
-    from ..images.read import read_image
     from ..training.state import prepare_folder
 
     if (options.data is None) == (not options.pictures):
         raise ValueError("Give pictures or folders of them, or --data DATA.")
+    if options.out is None and options.json is None:
+        raise ValueError("Where to? Give --out FOLDER, or --json - for lines on standard output.")
     detector = shared.open_model(options.model)
     shared.set_max_detections(detector, options.max_detections)
     dataset = None if options.data is None else datasets.for_evaluation(options)
     wanted, levels = _wanted(options, dataset)
-    out = prepare_folder(options.out)
-    drawn = None if options.no_pictures else _Drawn(out, wanted, detector.class_names)
+    out = options.out and prepare_folder(options.out)
+    drawn = _Drawn(out, wanted, detector.class_names)
+    for source in (each for each in options.pictures if isinstance(each, str)):
+        _video(options, detector, source, drawn)
+    if wanted:
+        _run_pictures(options, detector, dataset, wanted, levels, drawn)
+
+
+def _video(options, detector, source, drawn):
+    from .video import predict_video
+
+    name = pathlib.Path(source).stem if "://" not in source else "stream"
+    name = f"camera{source}" if source.isdigit() else name
+    target = None
+    if drawn.out is not None and not options.no_pictures:
+        target = predictions.free_name(drawn.out / f"{name}.mp4", drawn.taken)
+    emit = None
+    if options.json:
+
+        def emit(frame, found):
+            predictions.print_line(source, found, frame=frame)
+
+    predict_video(detector, source, target, options.score, options.frames, emit)
+
+
+def _run_pictures(options, detector, dataset, wanted, levels, drawn):
+    from ..images.read import read_image
+
+    where = sys.stderr if options.json else sys.stdout
     entries, brackets = predictions.by_picture, "{}"
     if options.format == "coco":
         entries, brackets = predictions.CocoResults(detector.class_names, dataset), "[]"
     limit = {} if options.tile is None else {"max_pixels": datasets.LARGEST_TILED}
     tiles = {"tile": options.tile, "overlap": options.overlap}
     unread = 0
-    with predictions.json_stream(out / "detections.json", brackets) as append:
+    with contextlib.ExitStack() as stack:
+        append = None
+        if drawn.out is not None:
+            path = drawn.out / "detections.json"
+            append = stack.enter_context(predictions.json_stream(path, brackets))
         for path, record in wanted.items():
             try:
                 picture = read_image(path, levels, **limit)
@@ -82,10 +122,14 @@ def run(options):
                 unread += 1
                 continue
             found = detector.detect(picture, options.score, **tiles)
+            if options.json:
+                predictions.print_line(path, found)
+            if append is None:
+                continue
             for text in entries(path, found, record):
                 append(text)
-            target = f" -> {drawn(path, picture, found)}" if drawn else ""
-            print(f"{path}: {len(found['boxes'])} objects{target}")
+            target = "" if options.no_pictures else f" -> {drawn(path, picture, found)}"
+            print(f"{path}: {len(found['boxes'])} objects{target}", file=where)
     if unread:
         raise ValueError(
             f"{unread} of {len(wanted)} pictures could not be read; the others are done."
@@ -101,7 +145,8 @@ def _wanted(options, dataset):
     if dataset is not None:
         print(dataset.describe())
         return {pathlib.Path(r.path): r for r in dataset.records}, dataset.levels
-    files = [file for path in options.pictures for file in predictions.pictures_in(path)]
+    paths = [each for each in options.pictures if not isinstance(each, str)]
+    files = [file for path in paths for file in predictions.pictures_in(path)]
     deep = []
     for path in files:
         try:
@@ -109,6 +154,14 @@ def _wanted(options, dataset):
         except ImageError:
             continue  # told when the picture itself is read
     return dict.fromkeys(files), levels_of_files(deep)
+
+
+def _source(text):
+    """A path, or text that names a video, a camera or a stream."""
+    from ..images.video import is_video
+
+    path = pathlib.Path(text)
+    return text if is_video(text) and not path.is_dir() else path
 
 
 class _Drawn:

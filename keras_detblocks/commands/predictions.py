@@ -28,11 +28,19 @@ def json_stream(path, brackets):
 def by_picture(path, found, record):
     """The entry of one picture in the plain form: its path, and class, score and box (x_min, y_min,
     x_max, y_max in pixels) of each object."""
-    rows = [
+    return [f"{json.dumps(str(path))}: {json.dumps(_objects(found))}"]
+
+
+def print_line(source, found, **more):
+    """One picture or frame as a line of JSON on standard output."""
+    print(json.dumps({"source": str(source), **more, "objects": _objects(found)}), flush=True)
+
+
+def _objects(found):
+    return [
         {"class": name, "score": round(float(score), 4), "box": [round(float(v), 2) for v in box]}
         for name, score, box in zip(found["class_names"], found["scores"], found["boxes"])
     ]
-    return [f"{json.dumps(str(path))}: {json.dumps(rows)}"]
 
 
 class CocoResults:

@@ -1,0 +1,50 @@
+"""Detections in videos, for `detblocks predict`."""
+
+import contextlib
+import sys
+import time
+
+
+def predict_video(detector, source, target, score, most=None, emit=None):
+    """Writes a video with boxes and says how fast it went.
+
+    Args:
+        detector: a `Detector` or an opened export.
+        source: file, number of a camera, or URL. target: path of the .mp4 file, or `None`.
+        score: least score. most: frames at most. emit: called with `(frame number, detections)`.
+
+    Returns:
+        The number of frames. An interrupt ends a camera or a stream, and what is written stays.
+    """
+    from ..images.draw import draw_boxes
+    from ..images.video import Video, video_writer
+
+    count, busy, start = 0, 0.0, time.perf_counter()
+    with contextlib.ExitStack() as stack:
+        video = stack.enter_context(Video(source))
+        write = target and stack.enter_context(video_writer(target, video.rate))
+        try:
+            for frame in video:
+                if count == most:
+                    break
+                begin = time.perf_counter()
+                found = detector.detect(frame, score)
+                busy += time.perf_counter() - begin
+                if emit is not None:
+                    emit(count, found)
+                if write:
+                    boxes, labels, scores = (found[key] for key in ("boxes", "labels", "scores"))
+                    write(draw_boxes(frame, boxes, labels, scores, detector.class_names))
+                count += 1
+        except KeyboardInterrupt:
+            if not video.is_live:
+                raise
+    if not count:
+        raise ValueError(f"{source}: the video has no frame that can be read.")
+    whole = time.perf_counter() - start
+    print(
+        f"{source}: {count} frames, {count / whole:.1f} per second (detection alone "
+        f"{count / busy:.1f}){f' -> {target}' if target else ''}",
+        file=sys.stderr if emit is not None else sys.stdout,
+    )
+    return count
