@@ -2,6 +2,7 @@
 """Finds objects in pictures with a .tflite file exported by keras_detblocks, and draws them.
 
     python detect.py picture.jpg --model detector.tflite --out found
+    python detect.py 0 --model detector.tflite --out found          # the first camera
 
 Needs NumPy, Pillow and ai-edge-litert alone (pip install numpy pillow ai-edge-litert). Class names,
 input size and the way in which pictures are fitted into it are read from the model file.
@@ -23,6 +24,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 # No EPS, which starts another program.
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "PPM")
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 COLOURS = (
     "#e6194b",
     "#3cb44b",
@@ -48,11 +50,16 @@ def main(arguments=None):
         out = folder(options.out)
     except Mistake as mistake:
         return complain(mistake)
-    images = [
-        file for path in options.images for file in (pictures_in(path) if path.is_dir() else [path])
-    ]
+    videos = [each for each in options.images if is_video(each)]
+    paths = [pathlib.Path(each) for each in options.images if not is_video(each)]
+    images = [file for path in paths for file in (pictures_in(path) if path.is_dir() else [path])]
     code, taken = 0, {path.resolve() for path in images}
     levels = levels_of_files([path for path in images if path.is_file()])
+    for source in videos:
+        try:
+            report_video(source, detector, options.score, out, options.frames)
+        except Mistake as mistake:
+            code = complain(mistake)
     for path in images:
         try:
             report(path, detector, options.score, out, taken, levels)
@@ -73,7 +80,10 @@ def complain(mistake):
 def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "images", nargs="+", type=pathlib.Path, metavar="IMAGE", help="pictures, or folders of them"
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="pictures, folders of them, videos, numbers of cameras or URLs of streams",
     )
     parser.add_argument(
         "--model", type=pathlib.Path, required=True, help=".tflite file written by keras_detblocks"
@@ -87,6 +97,7 @@ def parse(arguments):
         default=0.4,
         help="least score of what is drawn (default: %(default)s)",
     )
+    parser.add_argument("--frames", type=int, default=None, help="of a video, at most")
     parser.add_argument("--threads", type=int, default=None, help="threads of the interpreter")
     return parser.parse_args(arguments)
 
@@ -99,16 +110,19 @@ class Detector:
         self.size = tuple(about["image_size"])  # height, width
         self.names = about["class_names"]
         self.fill = about["letterbox"]["fill"]
+        self.stretch = about.get("resize") == "stretch"
+        self.raw = about if about.get("outputs", {}).get("form") == "raw" else None
         self.interpreter, self.run = open_model(path, threads)
         self.dtype = next(iter(self.run.get_input_details().values()))["dtype"]
 
     def detect(self, picture, least_score):
         """Boxes in the picture's own pixels, scores and class names of an RGB picture; and the
         milliseconds they took."""
-        canvas, factors = letterbox(picture, self.size, self.fill)
+        canvas, factors = letterbox(picture, self.size, self.fill, self.stretch)
         start = time.perf_counter()
         found = self.run(image=canvas[None].astype(self.dtype))
         milliseconds = 1000 * (time.perf_counter() - start)
+        found = in_pixels(found, self.size) if self.raw is None else suppressed(found, self.raw)
         keep = (found["scores"][0] >= least_score) & (found["labels"][0] >= 0)
         limits = np.array([picture.width, picture.height] * 2, "float32")
         boxes = np.clip(found["boxes"][0][keep] / factors, 0, limits)
@@ -116,6 +130,66 @@ class Detector:
         return list(
             zip(names, found["labels"][0][keep], found["scores"][0][keep], boxes)
         ), milliseconds
+
+
+def in_pixels(found, size):
+    """Boxes as x_min, y_min, x_max, y_max in pixels of the input, whatever the file returns: it has
+    `boxes, scores, labels, count`, or MediaPipe's `locations, classes, scores, number`."""
+    if "locations" not in found:
+        return found
+    sides = np.array([size[1], size[0]] * 2, "float32")
+    labels = np.rint(found["classes"]).astype(int)
+    labels[:, int(found["number"][0]) :] = -1
+    boxes = found["locations"][..., [1, 0, 3, 2]] * sides
+    return {"boxes": boxes, "scores": found["scores"], "labels": labels}
+
+
+def suppressed(outputs, about):
+    """Detections from the raw outputs of a file that was exported with `postprocess=False`."""
+    boxes, scores = decoded(outputs, about)
+    rows, labels = np.nonzero(scores > about["score_threshold"])
+    best = np.argsort(-scores[rows, labels], kind="stable")
+    best = best[: max(512, 5 * about["max_detections"])]
+    rows, labels = rows[best], labels[best]
+    boxes, scores, kept = boxes[rows], scores[rows, labels], []
+    for i in range(len(boxes)):
+        rivals = [k for k in kept if about["class_agnostic"] or labels[k] == labels[i]]
+        if (overlaps(boxes[i], boxes[rivals]) <= about["iou_threshold"]).all():
+            kept.append(i)
+        if len(kept) == about["max_detections"]:
+            break
+    return {"boxes": boxes[kept][None], "scores": scores[kept][None], "labels": labels[kept][None]}
+
+
+def decoded(outputs, about):
+    """Boxes (N, 4) in pixels of the input and scores (N, classes) of all points, finest level
+    first: a point is the middle of a cell, and its distances are counted in strides."""
+    boxes, scores = [], []
+    size = about["image_size"]
+    for level in about["levels"]:
+        logits, distances = outputs[level["logits"]][0], outputs[level["distances"]][0]
+        centers, strides = [], []
+        for cells, side in zip(logits.shape, size):
+            stride = 2 ** level["level"]
+            if cells != -(-side // stride):
+                stride = side / cells
+            centers.append((np.arange(cells) + 0.5) * stride)
+            strides.append(stride)
+        y, x = np.meshgrid(*centers, indexing="ij")
+        points = np.stack([x, y], axis=-1)
+        distances = np.maximum(distances, 0) * np.array([*strides[::-1]] * 2)
+        corners = np.concatenate([points - distances[..., :2], points + distances[..., 2:]], -1)
+        boxes.append(np.clip(corners, 0, np.array([size[1], size[0]] * 2)).reshape(-1, 4))
+        scores.append((1 / (1 + np.exp(-logits))).reshape(-1, logits.shape[-1]))
+    return np.concatenate(boxes).astype("float32"), np.concatenate(scores)
+
+
+def overlaps(box, boxes):
+    """Intersection over union of a box with others."""
+    sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
+    both = np.prod(np.maximum(sides, 0), axis=-1)
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=-1) + np.prod(box[2:] - box[:2])
+    return both / np.maximum(areas - both, 1e-9)
 
 
 def read_about(path):
@@ -223,12 +297,13 @@ def read_picture(path, levels=None):
     return image.convert("RGB")
 
 
-def letterbox(picture, size, fill):
-    """The picture scaled into the upper left corner of a canvas of `size`, and the factors of x, y,
-    x, y that took it there."""
-    scale = min(size[0] / picture.height, size[1] / picture.width)
-    width = max(1, min(size[1], round(picture.width * scale)))
-    height = max(1, min(size[0], round(picture.height * scale)))
+def letterbox(picture, size, fill, stretch=False):
+    """The picture scaled into the upper left corner of a canvas of `size`, or stretched to it, and
+    the factors of x, y, x, y that took it there."""
+    scales = size[0] / picture.height, size[1] / picture.width
+    down, across = scales if stretch else (min(scales),) * 2
+    width = max(1, min(size[1], round(picture.width * across)))
+    height = max(1, min(size[0], round(picture.height * down)))
     factors = np.array([width / picture.width, height / picture.height] * 2, "float32")
     if (width, height) != picture.size:
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)
@@ -264,6 +339,49 @@ def report(path, detector, least_score, out, taken, levels=None):
     print(f"{path}: {len(found)} objects in {milliseconds:.1f} ms -> {target}")
     for name, _, score, box in found:
         print(f"  {name} {score:.3f} [{', '.join(f'{side:.1f}' for side in box)}]")
+
+
+def is_video(text):
+    """Whether it names a camera by its number, a stream by its URL, or a video by its suffix."""
+    return text.isdigit() or "://" in text or text.lower().endswith(VIDEOS)
+
+
+def report_video(source, detector, least_score, out, most=None):
+    """Writes a video with boxes; an interrupt ends a camera's."""
+    try:
+        import cv2
+    except ImportError:
+        raise Mistake("videos need OpenCV: pip install opencv-python-headless") from None
+    with quiet():
+        video = cv2.VideoCapture(int(source) if source.isdigit() else source)
+    if not video.isOpened():
+        raise Mistake(f"there is no camera, video or stream {source} that OpenCV can open")
+    rate = video.get(cv2.CAP_PROP_FPS)
+    rate = rate if 0 < rate <= 1000 else 25.0
+    name = "stream" if "://" in source else pathlib.Path(source).stem
+    target, writer, count, start = out / f"{name}-boxes.mp4", None, 0, time.perf_counter()
+    try:
+        while count != most:
+            there, frame = video.read()
+            if not there:
+                break
+            picture = Image.fromarray(np.ascontiguousarray(frame[..., ::-1]))
+            drawn = np.asarray(draw(picture, detector.detect(picture, least_score)[0]))
+            if writer is None:
+                code = cv2.VideoWriter_fourcc(*"mp4v")
+                writer = cv2.VideoWriter(str(target), code, rate, picture.size)
+            writer.write(np.ascontiguousarray(drawn[..., ::-1]))
+            count += 1
+    except KeyboardInterrupt:
+        pass
+    finally:
+        video.release()
+        if writer is not None:
+            writer.release()
+    if not count:
+        raise Mistake(f"{source} has no frame that can be read")
+    print(f"{source}: {count} frames, {count / (time.perf_counter() - start):.1f} per second")
+    print(f"  -> {target}")
 
 
 def draw(picture, found):

@@ -4,19 +4,98 @@ import pathlib
 
 from . import options as shared
 
-HELP = "milliseconds per image of models and exported files, one after the other on one thread"
+HELP = "milliseconds per image of models and exported files, taking turns, and their AP"
 
 
 def add_options(parser):
     parser.add_argument("models", nargs="+", type=pathlib.Path)
-    parser.add_argument("--images", type=int, default=50)
+    parser.add_argument("--images", type=int, default=50, help="turns (default: %(default)s)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        nargs="+",
+        default=[1, 2],
+        help="numbers of threads (default: 1 2)",
+    )
+    parser.add_argument(
+        "--size", type=shared.size, default=None, help="input size, for files of any size"
+    )
+    parser.add_argument(
+        "--profile", action="store_true", help="the slowest operators of .tflite files"
+    )
+    parser.add_argument(
+        "--data", type=pathlib.Path, default=None, help="data set for the AP of each"
+    )
+    parser.add_argument(
+        "--split", default=None, help="of the data set (default: the one called test, else val)"
+    )
 
 
 def run(options):
-    from ..export import benchmark
+    from ..export import compare_latency, cpu_features
 
-    for path in options.models:
-        print(
-            f"{path}: {benchmark(shared.open_model(path), images=options.images):.2f} ms per "
-            f"image, one thread"
-        )
+    paths = [_file(path) for path in options.models]
+    print(cpu_features())
+    rows = compare_latency(
+        paths, options.images, options.threads, options.size, profile=options.profile
+    )
+    aps = _aps(paths, options)
+    _print_table(rows, aps)
+    for row in rows:
+        if row.slowest and row.threads == options.threads[0]:
+            print(f"\n{row.path}: its slowest operators, each alone")
+            for name, count, milliseconds in row.slowest[:12]:
+                print(f"  {milliseconds:8.3f} ms  {count:3d} x  {name}")
+
+
+def _file(path):
+    """The detector in the folder of a run, else the path."""
+    inside = path / "detector.keras"
+    return inside if inside.is_file() else path
+
+
+def _aps(paths, options):
+    if options.data is None:
+        return {}
+    from .. import data
+    from ..training import evaluate_ap
+
+    names = data.splits(options.data)
+    split = options.split or shared.first(("test", *shared.VALIDATION), names)
+    dataset, found = data.load(options.data, split), {}
+    for path in paths:
+        model = shared.open_model(path)
+        found[str(path)] = evaluate_ap(model, dataset).ap
+        if hasattr(model, "close"):
+            model.close()
+    return found
+
+
+def _print_table(rows, aps):
+    from rich.console import Console
+    from rich.table import Table
+
+    parts = any(row.shares for row in rows)
+    table = Table("file", "threads", "ms (quartiles)", "CPU ms", "partitions", "MB")
+    if parts:
+        table.add_column("network / decoding / suppression")
+    if aps:
+        table.add_column("AP")
+    for row in rows:
+        cells = [
+            row.path,
+            str(row.threads),
+            f"{row.median:.2f} ({row.low:.2f} to {row.high:.2f})",
+            f"{row.cpu:.2f}",
+            "" if row.partitions is None else str(row.partitions),
+            "" if row.memory is None else f"{row.memory:.0f}",
+        ]
+        if parts:
+            total = sum(row.shares.values())
+            cells.append(" / ".join(f"{v / total:.0%}" for v in row.shares.values()))
+        if aps:
+            cells.append(f"{aps[row.path]:.4f}")
+        table.add_row(*cells)
+    console = Console()
+    # In a file or a pipe the table is as wide as it needs to be.
+    (console if console.is_terminal else Console(width=200)).print(table)

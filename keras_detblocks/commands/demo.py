@@ -183,7 +183,9 @@ def _exported(folder, detector, train_set):
             detector,
             folder,
             wanted,
-            calibration=pipeline(train_set.take(100), detector.image_size, 1),
+            calibration=pipeline(
+                train_set.take(100), detector.image_size, 1, resize=detector.resize
+            ),
         )
     return {each: exported_path(folder, each) for each in FORMATS}
 
@@ -197,18 +199,20 @@ def compare_formats(run, files, dataset):
             the Keras model.
         files: paths of exported files by format. dataset: what the exported files are evaluated on.
     """
-    from ..export import benchmark, open_exported
+    from ..export import compare_latency, open_exported
     from ..training import evaluate_ap
 
     trained = json.loads((run / "history.json").read_text())["ap"][-1]
-    rows = [_row("keras", trained, run / "detector.keras", benchmark(run / "detector.keras"))]
+    paths = {"keras": run / "detector.keras", **files}
+    taken = {row.path: row.median for row in compare_latency(paths.values(), images=30)}
+    rows = [_row("keras", trained, paths["keras"], taken)]
     for name, path in files.items():
         with open_exported(path) as model:
-            rows.append(_row(name, evaluate_ap(model, dataset).numbers, path, benchmark(model)))
+            rows.append(_row(name, evaluate_ap(model, dataset).numbers, path, taken))
     return rows
 
 
-def _row(name, numbers, path, milliseconds):
+def _row(name, numbers, path, taken):
     from ..export import file_size
 
     return {
@@ -216,7 +220,7 @@ def _row(name, numbers, path, milliseconds):
         "AP": round(float(numbers["AP"]), 4),
         "AP50": round(float(numbers["AP50"]), 4),
         "kB": round(file_size(path) / 1024),
-        "ms": round(milliseconds, 2),
+        "ms": round(taken[str(path)], 2),
     }
 
 

@@ -4,6 +4,14 @@ import pathlib
 
 from . import options as shared
 
+# What MediaPipe makes of a detector, by its way of fitting pictures.
+MEDIAPIPE = {
+    "letterbox": "MediaPipe opens the .tflite files, but stretches each picture to the input, and "
+    "this detector was trained on letterboxed ones: pictures of other proportions than the input's "
+    "lose accuracy there. Letterbox them first, or train with --resize stretch.",
+    "stretch": "MediaPipe opens the .tflite files and fits pictures as in training: it stretches "
+    "them.",
+}
 HELP = "write SavedModel, ONNX and TFLite files of a detector, each opened and compared"
 # Attributes of a detector that an export freezes.
 THRESHOLDS = {"score_threshold": float, "iou_threshold": float, "max_detections": int}
@@ -15,7 +23,7 @@ def add_options(parser):
     parser.add_argument(
         "--formats",
         default="saved_model,onnx,tflite,tflite-fp16",
-        help="and tflite-int8 (default: %(default)s)",
+        help="and tflite-int8, onnx-fp16, onnx-int8 (default: %(default)s)",
     )
     parser.add_argument(
         "--calibration",
@@ -25,6 +33,22 @@ def add_options(parser):
     )
     parser.add_argument(
         "--size", type=shared.size, default=None, help="input size, for a model of dynamic size"
+    )
+    parser.add_argument(
+        "--outputs",
+        choices=("mediapipe", "pixels"),
+        default="mediapipe",
+        help="of .tflite files: MediaPipe's and EfficientDet-Lite's four tensors, or ours with "
+        "boxes in pixels (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--raw", action="store_true", help="without decoding and suppression, for other devices"
+    )
+    parser.add_argument(
+        "--any-batch", action="store_true", help="ONNX files that take any number of pictures"
+    )
+    parser.add_argument(
+        "--version-folder", type=int, default=None, help="number that TensorFlow Serving wants"
     )
     for name, kind in THRESHOLDS.items():
         parser.add_argument(
@@ -61,9 +85,15 @@ def run(options):
         tuple(options.formats.split(",")),
         calibration=_calibration(options, detector),
         image_size=options.size,
+        batch_size=None if options.any_batch else 1,
+        outputs=options.outputs,
+        postprocess=not options.raw,
+        version=options.version_folder,
     )
     for report in reports:
         print(report)
+    if "tflite" in options.formats and options.outputs == "mediapipe" and not options.raw:
+        print(MEDIAPIPE[detector.resize])
 
 
 def _calibration(options, detector):
@@ -78,4 +108,6 @@ def _calibration(options, detector):
     from .datasets import TRAINING, first_name
 
     dataset = data.load(options.calibration, first_name(TRAINING, data.splits(options.calibration)))
-    return data.pipeline(dataset.take(100), detector.image_size or options.size, 1)
+    return data.pipeline(
+        dataset.take(100), detector.image_size or options.size, 1, resize=detector.resize
+    )

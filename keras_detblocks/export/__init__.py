@@ -5,6 +5,7 @@ from .check.outputs import ExportError, ExportReport
 from .formats.onnx import to_onnx
 from .formats.saved_model import to_saved_model
 from .formats.tflite import to_tflite
+from .runtime.benchmark import Latency, compare_latency, cpu_features
 from .runtime.device import device_program
 from .runtime.exported import (
     ExportedDetector,
@@ -20,9 +21,12 @@ __all__ = [
     "ExportError",
     "ExportReport",
     "ExportedDetector",
+    "Latency",
     "Session",
     "SessionError",
     "benchmark",
+    "compare_latency",
+    "cpu_features",
     "device_program",
     "export_all",
     "exported_path",

@@ -6,15 +6,15 @@ import pathlib
 
 import tensorflow as tf
 
+from ..checks import level_number
 from ..detection import Detector
-from ..detection.decode import LOGITS, candidates, decode, non_max_suppression
-from ..detection.detector import candidate_count
+from ..detection.decode import DISTANCES, LOGITS, level_names
 from ..images.letterbox import FILL
 from .check.outputs import METADATA_FILE, keras_outputs
 from .graph import Signature, as_float32, sample_inputs, signature_of
+from .runtime.forms import FORMS
 from .runtime.seal import BLANK
-
-DETECTIONS = ("boxes", "scores", "labels", "count")
+from .suppression import any_batch, decode_any, one_image
 
 
 def is_detector(model):
@@ -22,32 +22,55 @@ def is_detector(model):
 
 
 def size_for(detector, image_size):
+    """`(height, width)` of a file; sides are `None` where `image_size` leaves them open."""
     size = detector.image_size or image_size
-    if size is None or None in size:
+    if size is None:
         raise ValueError(
             "The detector takes images of any size, and an exported file of one: give "
-            "`image_size=(height, width)`."
+            "`image_size=(height, width)`; ONNX and SavedModel files also take (None, None)."
         )
-    return tuple(int(s) for s in size)
+    return tuple(s if s is None else int(s) for s in size)
 
 
-def metadata(detector, image_size):
-    """What a program needs beside the numbers, as a dict for JSON."""
-    height, width = size_for(detector, image_size)
-    return {
+_BOXES = {
+    "mediapipe": "y_min, x_min, y_max, x_max as shares of the input's height and width",
+    "pixels": "x_min, y_min, x_max, y_max in pixels of the input",
+    "raw": "left, top, right, bottom of each point, in strides",
+}
+
+
+def metadata(detector, image_size, form="pixels", raw=None):
+    """What a program needs beside the numbers, as a dict for JSON; `raw` is the signature of a file
+    without decoding."""
+    size = size_for(detector, image_size)
+    about = {
         "format": "keras_detblocks.detector",
         "version": 1,
-        "image_size": [height, width],
+        "image_size": None if None in size else list(size),
+        "stride": 2 ** max(map(level_number, level_names(detector.output))),
         "class_names": list(detector.class_names),
+        "resize": detector.resize,
         "letterbox": {"position": "top_left", "fill": FILL, "resize": "bilinear"},
         "input": {"name": "image", "channels": "RGB", "range": [0, 255]},
-        "boxes": "x_min, y_min, x_max, y_max in pixels of the input",
+        "outputs": {"form": form, "names": list(FORMS[form] if raw is None else raw.outputs)},
+        "boxes": _BOXES[form],
         "score_threshold": detector.score_threshold,
         "iou_threshold": detector.iou_threshold,
         "max_detections": detector.max_detections,
+        "class_agnostic": detector.class_agnostic,
         "sha256": BLANK,
         **({"run": detector.run_record} if detector.run_record else {}),
     }
+    return about if raw is None else about | {"levels": _levels(detector, raw)}
+
+
+def _levels(detector, raw):
+    """What decoding asks for: each level's outputs, and its number, from which its stride
+    follows."""
+    return [
+        {"logits": f"{name}_{LOGITS}", "distances": f"{name}_{DISTANCES}", "level": number}
+        for name, number in ((n, level_number(n)) for n in level_names(raw.outputs))
+    ]
 
 
 def raw_signature(detector, image_size=None, batch_size=1):
@@ -57,34 +80,73 @@ def raw_signature(detector, image_size=None, batch_size=1):
     return Signature({"image": next(iter(raw.inputs.values()))}, raw.outputs, raw.call)
 
 
-def with_detections(raw, detector, one_image, **trial):
-    """A raw signature followed by decoding and suppression, as `detections` does them."""
-    size = next(iter(raw.inputs.values()))[0][1:3]
-    return Signature(
-        raw.inputs,
-        DETECTIONS,
-        lambda *values: detections(raw.call(*values), detector, size, one_image, **trial),
-    )
+def with_detections(raw, detector, suppress, form="pixels", **trial):
+    """A raw signature followed by decoding and suppression, as `detections` does them, in one of
+    `FORMS`."""
+    size = image_size_of(raw)
+
+    def call(image):
+        sides = tf.shape(image)[1:3] if None in size else size
+        found = detections(raw.call(image), detector, sides, suppress, **trial)
+        return _in_form(found, form, sides)
+
+    return Signature(raw.inputs, FORMS[form], call)
 
 
-def tail(raw, detector, **trial):
+def with_threshold(raw, detector, shift=0.0):
+    """As `with_detections`, with the score threshold as a second input."""
+    size = image_size_of(raw)
+
+    def call(image, threshold):
+        sides = tf.shape(image)[1:3] if None in size else size
+        return detections(raw.call(image), detector, sides, any_batch, shift, threshold)
+
+    inputs = {**raw.inputs, "score_threshold": ((), "float32")}
+    return Signature(inputs, FORMS["pixels"], call)
+
+
+def tail(raw, detector, form="pixels", **trial):
     """Decoding and suppression alone: from the raw outputs of one image to detections."""
-    size = next(iter(raw.inputs.values()))[0][1:3]
+    size = image_size_of(raw)
     spec = keras_outputs(raw, sample_inputs(raw))
     inputs = {name: (spec[name].shape, "float32") for name in raw.outputs}
-    return Signature(
-        inputs,
-        DETECTIONS,
-        lambda *values: detections(dict(zip(inputs, values)), detector, size, True, **trial),
-    )
+
+    def call(*values):
+        found = detections(dict(zip(inputs, values)), detector, size, one_image, **trial)
+        return _in_form(found, form, size)
+
+    return Signature(inputs, FORMS[form], call)
 
 
-def detections(outputs, detector, size, one_image, shift=0.0, score_threshold=None):
+def image_size_of(raw):
+    """`(height, width)` of a signature's one input, `None` where they are open."""
+    return next(iter(raw.inputs.values()))[0][1:3]
+
+
+def _in_form(found, form, size):
+    """Detections in pixels in another of `FORMS`; `as_pixels` is the way back."""
+    if form == "pixels":
+        return found
+    height, width = size
+    x_min, y_min, x_max, y_max = tf.unstack(found["boxes"], axis=-1)
+    return {
+        "locations": tf.stack([y_min / height, x_min / width, y_max / height, x_max / width], -1),
+        "classes": tf.cast(tf.maximum(found["labels"], 0), "float32"),
+        "scores": found["scores"],
+        "number": tf.cast(found["count"], "float32"),
+    }
+
+
+def detections(outputs, detector, size, suppress, shift=0.0, score_threshold=None):
     """Decoding and suppression of raw outputs.
 
-    With `one_image` the suppression is TensorFlow's operator, one builtin in TFLite and one node in
-    ONNX, for batch 1; without, that of `Detector.predict`, for any batch. `shift` is added to the
-    logits, and `score_threshold` stands for the detector's: for trials (`matching`).
+    Args:
+        outputs: raw outputs by name.
+        detector: the `Detector`, for its settings.
+        size: `(height, width)` of the image, a tensor where it is not known.
+        suppress: a function of `suppression`.
+        shift: added to the logits. score_threshold: instead of the detector's. For trials
+            (`check.detections`).
     """
     threshold = detector.score_threshold if score_threshold is None else score_threshold
     if shift:
@@ -92,50 +154,7 @@ def detections(outputs, detector, size, one_image, shift=0.0, score_threshold=No
             name: value + shift if name.endswith(LOGITS) else value
             for name, value in outputs.items()
         }
-    boxes, scores = decode(outputs, size)
-    if one_image:
-        return _one_image(boxes, scores, detector, size, threshold)
-    found = candidates(
-        boxes,
-        scores,
-        candidate_count(detector.max_detections),
-        size,
-        detector.class_agnostic,
-        threshold,
-    )
-    return non_max_suppression(found, detector.iou_threshold, detector.max_detections)
-
-
-def _one_image(boxes, scores, detector, size, score_threshold):
-    classes, most = scores.shape[-1], detector.max_detections
-    top, index = tf.math.top_k(
-        tf.reshape(scores, (-1,)), min(candidate_count(most), boxes.shape[1] * classes)
-    )
-    labels = index % classes if classes > 1 else tf.zeros_like(index)
-    picked = tf.gather(boxes[0], index // classes if classes > 1 else index)
-    # Classes are moved apart, so that one suppression serves them all.
-    offset = (
-        0.0
-        if detector.class_agnostic
-        else tf.cast(labels, "float32")[:, None] * float(max(size) + 1)
-    )
-    keep, _, count = tf.raw_ops.NonMaxSuppressionV5(
-        boxes=picked + offset,
-        scores=top,
-        max_output_size=most,
-        iou_threshold=float(detector.iou_threshold),
-        score_threshold=float(score_threshold),
-        soft_nms_sigma=0.0,
-        pad_to_max_output_size=True,
-    )
-    keep = tf.ensure_shape(keep, (most,))
-    found = tf.range(most) < count
-    return {
-        "boxes": (tf.gather(picked, keep) * tf.cast(found, "float32")[:, None])[None],
-        "scores": (tf.gather(top, keep) * tf.cast(found, "float32"))[None],
-        "labels": tf.where(found, tf.gather(labels, keep), -1)[None],
-        "count": tf.reshape(count, (1,)),
-    }
+    return suppress(*decode_any(outputs, size), detector, size, threshold)
 
 
 def write_beside(folder, about):

@@ -148,8 +148,10 @@ def _png(head):
 
 def _by_pillow(path):
     with opened(path) as image:
-        width, height = stored_size(image)
+        width, height = image.size
         orientation = orientation_of(image)
+        if image.format == "TIFF" and orientation >= 5:  # Pillow gives the upright size already
+            width, height = (int(image.tag_v2[tag]) for tag in (256, 257))
         deep = image.mode.startswith("I") or image.mode == "F"
         if image.format in ("JPEG", "PNG", "MPO"):
             _check_end(path, image)
@@ -172,13 +174,6 @@ def _check_end(path, image):
         if mark in _end(file, size, mark):
             return
     image.load()
-
-
-def stored_size(image):
-    """(width, height) of the stored pixels; of a TIFF file Pillow gives the upright size."""
-    if image.format == "TIFF":
-        return tuple(int(image.tag_v2[tag]) for tag in (256, 257))
-    return image.size
 
 
 def orientation_of(image):

@@ -1,5 +1,7 @@
 import json
 import pathlib
+import subprocess
+import sys
 import zipfile
 
 import keras
@@ -11,7 +13,7 @@ from export_models import pictures, small_detector
 from keras_detblocks import data, export
 from keras_detblocks.export.check.detections import match
 from keras_detblocks.export.detections import metadata
-from keras_detblocks.export.formats import onnx, saved_model, tflite
+from keras_detblocks.export.formats import onnx, server, tflite
 from keras_detblocks.export.graph import Signature
 from keras_detblocks.export.runtime.metadata import read_metadata
 from keras_detblocks.export.runtime.seal import BLANK, check_seal, seal
@@ -60,6 +62,58 @@ def test_the_file_finds_what_keras_finds(files, detector, images, format):
         np.testing.assert_allclose(got["boxes"][sure], want["boxes"][sure], atol=1e-2)
 
 
+# MediaPipe in a process of its own, as an app has it; it prints a JSON list per file.
+MEDIAPIPE = """
+import json, sys, numpy as np, mediapipe as mp
+from mediapipe.tasks.python import BaseOptions, vision
+pictures = [mp.Image(mp.ImageFormat.SRGB, x) for x in np.load(sys.argv[1])]
+for path in sys.argv[2:]:
+    options = vision.ObjectDetectorOptions(
+        BaseOptions(path), max_results=-1, score_threshold=0.3
+    )
+    with vision.ObjectDetector.create_from_options(options) as detector:
+        found = [detector.detect(picture).detections for picture in pictures]
+    boxes = [[d.bounding_box for d in each] for each in found]
+    print(json.dumps([
+        [(c.category_name, c.score, [b.origin_x, b.origin_y, b.width, b.height])
+         for d, b in zip(*pair) for c in d.categories]
+        for pair in zip(found, boxes)
+    ]))
+"""
+
+
+def corner_and_sides(boxes):
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+
+@pytest.mark.slow
+def test_mediapipe_finds_the_same(files, tmp_path):
+    pytest.importorskip("mediapipe")
+    images = pictures(20, SIZE, seed=11).astype("uint8")
+    np.save(tmp_path / "pictures.npy", images)
+    paths = [files[each].path for each in ("tflite", "tflite-int8")]
+    command = [sys.executable, "-c", MEDIAPIPE, str(tmp_path / "pictures.npy"), *paths]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for path, line in zip(paths, done.stdout.strip().splitlines()[-2:]):
+        with export.open_exported(path) as exported:
+            ours = exported.detect(list(images), 0.3)
+        for mine, theirs in zip(ours, json.loads(line)):
+            theirs.sort(key=lambda found: -found[1])
+            assert len(theirs) == len(mine["scores"]) > 0
+            np.testing.assert_allclose([found[1] for found in theirs], mine["scores"], atol=1e-6)
+            rows = zip(mine["class_names"], mine["scores"], corner_and_sides(mine["boxes"]))
+            found = [
+                any(
+                    name == other and abs(score - s) < 1e-6 and np.abs(b - sides).max() <= 1
+                    for other, s, b in theirs
+                )
+                for name, score, sides in rows
+            ]
+            # In eight bits neighbors have equal scores, and which survives may differ.
+            assert np.mean(found) >= (1.0 if path == paths[0] else 0.8)
+
+
 @pytest.mark.slow
 def test_int8_keeps_decoding_and_suppression_in_float(files):
     """Scores of one scale with boxes would collapse to a few values."""
@@ -75,13 +129,15 @@ def test_what_a_device_must_know_is_in_the_tflite_file(files):
     with zipfile.ZipFile(files["tflite"].path) as archive:
         assert archive.read("labels.txt").decode().split() == ["cat", "dog", "bird"]
         about = json.loads(archive.read("keras_detblocks.json"))
+    assert about["outputs"]["names"] == ["locations", "classes", "scores", "number"]
     assert about["image_size"] == list(SIZE) and about["letterbox"]["fill"] == 114
     canvas, _ = data.letterbox(np.zeros((10, 96, 3), "uint8"), SIZE)
     assert (canvas[-1, -1] == about["letterbox"]["fill"]).all() and (
         canvas[0, 0] == 0
     ).all()  # top left
     other = read_metadata(files["onnx"].path)
-    assert other.pop("sha256") != about.pop("sha256") and other == about
+    assert other.pop("boxes").startswith("x_min") and other.pop("outputs")["form"] == "pixels"
+    assert other.pop("sha256") != about["sha256"] and about | other == about
 
 
 @pytest.mark.slow
@@ -144,16 +200,18 @@ def untrained():
 
 
 def wrong_in(name, outputs):
-    """Detections with one thing wrong."""
+    """Detections with one thing wrong, in either form of a file's outputs."""
     found = outputs["scores"] > 0
+    boxes, labels = ("boxes", "labels") if "boxes" in outputs else ("locations", "classes")
     if name == "boxes":
-        return {**outputs, "boxes": outputs["boxes"] * 0.3 + 7.0}
+        return {**outputs, boxes: outputs[boxes] * 0.3 + outputs[boxes][:, :1] * 0.1}
     if name == "labels":
-        return {**outputs, "labels": tf.where(found, (outputs["labels"] + 1) % 3, -1)}
+        none = tf.constant(-1, outputs[labels].dtype)
+        return {**outputs, labels: tf.where(found, (outputs[labels] + 1) % 3, none)}
     if name == "order":  # boxes of other scores
         return {
             **outputs,
-            "boxes": tf.where(found[..., None], tf.roll(outputs["boxes"], 1, axis=1), 0.0),
+            boxes: tf.where(found[..., None], tf.roll(outputs[boxes], 1, axis=1), 0.0),
         }
     return {key: tf.zeros_like(value) for key, value in outputs.items()}
 
@@ -161,7 +219,7 @@ def wrong_in(name, outputs):
 WRITERS = {
     "onnx": (onnx, "write_onnx", export.to_onnx),
     "tflite": (tflite, "convert", export.to_tflite),
-    "saved_model": (saved_model, "write_saved_model", export.to_saved_model),
+    "saved_model": (server, "freeze", export.to_saved_model),
 }
 
 
@@ -243,11 +301,14 @@ def test_class_agnostic_and_thresholds_travel(images, tmp_path):
         max_detections=7,
         name="agnostic",
     )
-    export.to_tflite(detector, tmp_path / "m.tflite", representative_data=[images])
+    export.to_tflite(
+        detector, tmp_path / "m.tflite", representative_data=[images], outputs="pixels"
+    )
     want = detector.predict(images, verbose=0)
     with export.open_exported(tmp_path / "m.tflite") as exported:
         got = exported.predict(images)
         assert exported.max_detections == 7
+        assert set(exported.session.outputs) == {"boxes", "scores", "labels", "count"}
     for key in ("count", "labels"):
         np.testing.assert_array_equal(got[key], want[key])
     assert (got["labels"][got["scores"] == 0] == -1).all()

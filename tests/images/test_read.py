@@ -252,13 +252,3 @@ def test_bad_files(tmp_path, reader):
     for name in ("text.jpg", "empty.png", "missing.png"):
         with pytest.raises(data.ImageError, match=f"expected .*|{name}"):
             reader(tmp_path / name)
-
-
-@pytest.mark.parametrize("suffix", ["tif", "jpg", "png"])
-def test_turned_pictures_are_letterboxed_upright(tmp_path, suffix):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    path = _saved(tmp_path, Image.new("RGB", (60, 100)), f"a.{suffix}", exif=exif)
-    canvas, fitted = read_letterboxed(path, (64, 64))
-    assert fitted.original == (60, 100) and fitted.resized == (38, 64)
-    assert (canvas[38:] == 114).all() and not canvas[:38].any()

@@ -136,3 +136,26 @@ def test_pictures_are_read_as_in_training(script, tmp_path, mode):
     path = tmp_path / ("picture.tif" if mode == "CMYK" else "picture.png")
     image.save(path)
     np.testing.assert_array_equal(np.asarray(script.read_picture(path)), data.read_image(path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{"postprocess": False}, {"outputs": "pixels"}], ids=str)
+def test_other_forms_of_a_file_are_read(script, files, tmp_path, options):
+    folder, detector = files
+    export.to_tflite(detector, tmp_path / "m.tflite", **options)
+    with Image.open(folder / "turned.jpg") as picture:
+        want = detector.detect(picture, 0.3)
+        found, _ = script.Detector(tmp_path / "m.tflite").detect(
+            script.read_picture(folder / "turned.jpg"), 0.3
+        )
+    assert [name for name, *_ in found] == want["class_names"] and found
+    np.testing.assert_allclose([each[2] for each in found], want["scores"], atol=1e-4)
+    np.testing.assert_allclose([each[3] for each in found], want["boxes"], atol=0.01)
+
+
+def test_stretched_pictures_fill_the_input(script):
+    image = np.random.default_rng(0).integers(0, 256, (33, 70, 3), "uint8")
+    canvas, factors = script.letterbox(Image.fromarray(image), (64, 96), 114, stretch=True)
+    expected, fitted = data.letterbox(image, (64, 96), "stretch")
+    np.testing.assert_array_equal(canvas, expected)
+    np.testing.assert_allclose(factors, fitted.scale, rtol=1e-6)

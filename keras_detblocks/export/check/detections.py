@@ -7,9 +7,11 @@ import numpy as np
 
 from ...detection.decode import LOGITS, decode
 from ...detection.detector import candidate_count
-from ..detections import DETECTIONS, detections
+from ..detections import detections
 from ..graph import sample_inputs
+from ..runtime.forms import PIXELS, as_pixels
 from ..runtime.session import Session, SessionError
+from ..suppression import as_keras
 from .outputs import ExportError, cast_inputs, keras_outputs
 
 # Detections of Keras from this score on must be found in the file. Below it, ties and the cut at
@@ -84,20 +86,20 @@ def compare_detections(path, raw, detector, write, precision=None, samples=None,
     """
     samples = samples or [sample_inputs(raw, seed) for seed in range(2)]
     got, samples, partitions = _run(path, raw, samples)
-    size = next(iter(raw.inputs.values()))[0][1:3]
+    sizes = [_size(arrays) for arrays in samples]
     outputs = [keras_outputs(raw, arrays) for arrays in samples]
     if not all(np.isfinite(value).all() for each in outputs for value in each.values()):
         raise ExportError(
             "Keras itself returns NaN or infinity: train or repair the detector first."
         )
-    wanted = [_reference(each, detector, size) for each in outputs]
+    wanted = [_reference(*each, detector) for each in zip(outputs, sizes)]
     errors, found = _match_sure(wanted, got, precision, detector.score_threshold)
     if found[1] >= _ENOUGH:
         return errors, found, partitions
     rules = _RULES[precision]
     if network is not None:
         outputs = _run(network, raw, samples)[0]
-        wanted = [_reference(each, detector, size) for each in outputs]
+        wanted = [_reference(*each, detector) for each in zip(outputs, sizes)]
     errors, found, clear = agreement(wanted, got, detector, rules, detector.score_threshold)
     if clear < _ENOUGH:
         best = max(
@@ -106,7 +108,7 @@ def compare_detections(path, raw, detector, write, precision=None, samples=None,
         trial = {"shift": -best, "score_threshold": 0.0}
         beside = path.with_name(f"trial{path.suffix}")
         write(beside, **trial)
-        wanted = [_reference(each, detector, size, **trial) for each in outputs]
+        wanted = [_reference(*each, detector, **trial) for each in zip(outputs, sizes)]
         errors, found, _ = agreement(wanted, _run(beside, raw, samples)[0], detector, rules, 0.0)
     if not found[1]:
         raise ExportError(
@@ -125,8 +127,9 @@ def _run(path, raw, samples):
                 samples = [
                     {name: np.rint(value) for name, value in arrays.items()} for arrays in samples
                 ]
+            got = [session(**cast_inputs(arrays, session.inputs)) for arrays in samples]
             return (
-                [session(**cast_inputs(arrays, session.inputs)) for arrays in samples],
+                [as_pixels(each, _size(arrays)) for each, arrays in zip(got, samples)],
                 samples,
                 session.partitions,
             )
@@ -134,7 +137,12 @@ def _run(path, raw, samples):
         raise ExportError(f"The exported file is unusable and was removed: {error}") from error
 
 
-def _reference(outputs, detector, size, shift=0.0, score_threshold=None):
+def _size(arrays):
+    """Height and width of the images of a sample."""
+    return next(iter(arrays.values())).shape[1:3]
+
+
+def _reference(outputs, size, detector, shift=0.0, score_threshold=None):
     """What Keras finds in raw outputs, with all boxes and scores that it chose from."""
     from keras import ops
 
@@ -142,7 +150,7 @@ def _reference(outputs, detector, size, shift=0.0, score_threshold=None):
         name: ops.convert_to_tensor(value) + (shift if name.endswith(LOGITS) else 0.0)
         for name, value in outputs.items()
     }
-    found = detections(outputs, detector, size, one_image=False, score_threshold=score_threshold)
+    found = detections(outputs, detector, size, as_keras, score_threshold=score_threshold)
     boxes, scores = decode(outputs, size)
     spread = np.std(
         np.concatenate(
@@ -165,7 +173,7 @@ def _rows(wanted, got):
 
 
 def _check_shapes(want, have):
-    for name in DETECTIONS:
+    for name in PIXELS:
         if (
             name not in have
             or have[name].shape != want[name].shape

@@ -29,8 +29,8 @@ _FREE_READERS = (
 
 def parse(content):
     """The flatbuffer as a tree of objects (`ModelT`)."""
-    schema = _schema()
-    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content), 0))
+    tables = schema()
+    return tables.ModelT.InitFromObj(tables.Model.GetRootAs(bytearray(content), 0))
 
 
 def serialise(model):
@@ -42,7 +42,8 @@ def serialise(model):
     return bytes(builder.Output())
 
 
-def _schema():
+def schema():
+    """The module of TFLite's flatbuffer classes."""
     from ai_edge_litert import schema_py_generated
 
     return schema_py_generated
@@ -50,7 +51,7 @@ def _schema():
 
 @functools.cache
 def _operator_names():
-    operators = _schema().BuiltinOperator
+    operators = schema().BuiltinOperator
     return {value: name for name, value in vars(operators).items() if isinstance(value, int)}
 
 

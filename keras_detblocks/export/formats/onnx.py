@@ -17,27 +17,43 @@ from ..check.outputs import (
     size_of,
     staged,
 )
-from ..check.samples import comparison_samples
+from ..check.samples import COMPARED, calibration_samples
 from ..detections import is_detector, metadata, raw_signature, with_detections
-from ..graph import as_float32, freeze, nodes_of, signature_of
+from ..graph import as_float32, freeze, is_dynamic, nodes_of, signature_of
 from ..runtime.seal import seal
+from ..suppression import any_batch, one_image
+from .onnx_small import halve, quantize
 
 OPSET = 18
+QUANTIZATIONS = (None, "fp16", "int8")
 
 
-def to_onnx(model, path, image_size=None, batch_size=1, opset=OPSET, representative_data=None):
+def to_onnx(
+    model,
+    path,
+    image_size=None,
+    batch_size=1,
+    opset=OPSET,
+    representative_data=None,
+    quantization=None,
+    postprocess=True,
+):
     """Exports a model as an ONNX file.
 
     Args:
         model: a functional or Sequential Keras model; images stay channels-last.
         path: of the file.
         image_size: `(height, width)`, needed where the model's are dynamic; `(None, None)` keeps
-            them dynamic in the file, except for a detector, and it is then compared at two sizes.
-        batch_size: of the file; 1 by default.
+            them dynamic in the file, and it is then compared at two sizes.
+        batch_size: of the file; 1 by default, `None` for any.
         opset: ONNX operator set.
         representative_data: inputs to compare on, as in `to_tflite`; random ones by default.
+            int8 finds its ranges on them.
+        quantization: `None` (float32), `"fp16"` (weights in half the size) or `"int8"` (QDQ, by
+            onnxruntime's tool: the network in eight bits, decoding in float).
+        postprocess: `False` exports a detector's raw outputs, without decoding and suppression.
 
-    A `Detector` (batch 1) gets decoding and suppression inside: `image` in; `boxes, scores, labels,
+    A `Detector` gets decoding and suppression inside: `image` in; `boxes, scores, labels,
     count` out; image size, class names and letterboxing are in the file's metadata under
     `keras_detblocks`.
 
@@ -50,40 +66,81 @@ def to_onnx(model, path, image_size=None, batch_size=1, opset=OPSET, representat
             outputs differ.
         ImportError: without the extra `keras_detblocks[export]`.
     """
-    if is_detector(model):
-        return _detector(model, path, image_size, batch_size, opset, representative_data)
-    signature = signature_of(as_float32(model), image_size, batch_size)
-    with staged(path) as target:
-        operators = write_onnx(signature, target, opset)
-        errors, _ = compare_outputs(
-            target, signature, samples=comparison_samples(signature, representative_data)
+    if quantization not in QUANTIZATIONS:
+        raise ValueError(
+            f"`quantization` must be one of {QUANTIZATIONS}. Received: {quantization!r}"
         )
+    if quantization == "int8" and representative_data is None:
+        raise ValueError(
+            "int8 needs `representative_data`: batches of inputs such as the model will meet, to "
+            "find its ranges."
+        )
+    if is_detector(model):
+        make = _detector if postprocess else _raw_detector
+        return make(model, path, image_size, batch_size, opset, representative_data, quantization)
+    signature = signature_of(as_float32(model), image_size, batch_size)
+    return _network(signature, path, opset, representative_data, quantization)
+
+
+def _network(signature, path, opset, representative_data, quantization, about=None):
+    samples = _samples(signature, quantization, representative_data)
+    with staged(path) as target:
+        operators = _write_small(signature, target, opset, about, quantization, samples)
+        errors, _ = compare_outputs(target, signature, quantization, samples and samples[:COMPARED])
+        if about is not None:
+            seal(target)
         size = size_of(target)
     return ExportReport(str(path), size, errors, operators)
 
 
-def _detector(detector, path, image_size, batch_size, opset, representative_data):
-    if batch_size != 1:
-        raise ValueError(
-            f"A detector's ONNX file takes one image, for its suppression does. Received: "
-            f"batch_size={batch_size}"
-        )
-    raw = raw_signature(detector, image_size)
+def _raw_detector(detector, path, image_size, batch_size, opset, data, quantization):
+    raw = raw_signature(detector, image_size, batch_size)
+    about = {METADATA_KEY: json.dumps(metadata(detector, image_size, "raw", raw))}
+    return _network(raw, path, opset, data, quantization, about)
+
+
+def _detector(detector, path, image_size, batch_size, opset, data, quantization):
+    raw = raw_signature(detector, image_size, batch_size)
     about = {METADATA_KEY: json.dumps(metadata(detector, image_size))}
+    suppress = one_image if batch_size == 1 and not is_dynamic(raw) else any_batch
+    samples = _samples(raw, quantization, data)
+    compared = samples and samples[:COMPARED]
 
     def write(where, **trial):
-        return write_onnx(
-            with_detections(raw, detector, one_image=True, **trial), where, opset, about
-        )
+        whole = with_detections(raw, detector, suppress, **trial)
+        return _write_small(whole, where, opset, about, quantization, samples)
 
     with staged(path) as target:
+        network = None
+        if quantization == "int8":
+            network = target.with_name("network.onnx")
+            _write_small(raw, network, opset, None, quantization, samples)
+            compare_outputs(network, raw, quantization, compared)
         operators = write(target)
         errors, found, _ = compare_detections(
-            target, raw, detector, write, samples=comparison_samples(raw, representative_data)
+            target, raw, detector, write, quantization, compared, network
         )
         seal(target)
         size = size_of(target)
     return ExportReport(str(path), size, errors, operators, detections=found)
+
+
+def _samples(signature, quantization, data):
+    """All representative inputs for int8, a few to compare on otherwise, `None` without any."""
+    if data is None:
+        return None
+    return calibration_samples(signature, data, None if quantization == "int8" else COMPARED)
+
+
+def _write_small(signature, path, opset, about, quantization, samples):
+    """Writes a signature in a precision; returns how often each operator occurs."""
+    operators = write_onnx(signature, path, opset, about)
+    if quantization == "fp16":
+        halve(path)
+    if quantization == "int8":
+        with _quiet():
+            operators = quantize(path, samples)
+    return operators
 
 
 def write_onnx(signature, path, opset=OPSET, metadata=None):

@@ -1,34 +1,50 @@
-"""SavedModel export: TensorFlow Serving, TF.js and whatever else reads TensorFlow's own format."""
+"""SavedModel export: TensorFlow Serving and whatever else reads TensorFlow's own format."""
 
 import logging
+import pathlib
 
 import tensorflow as tf
 
 from ..check.detections import compare_detections
 from ..check.outputs import ExportReport, compare_outputs, size_of, staged
 from ..check.samples import comparison_samples
-from ..detections import is_detector, metadata, raw_signature, with_detections, write_beside
+from ..detections import is_detector, metadata, raw_signature, write_beside
 from ..graph import as_float32, freeze, signature_of
 from ..runtime.seal import seal
+from .server import server_functions
 
 
-def to_saved_model(model, path, image_size=None, batch_size=None, representative_data=None):
-    """Exports a model as a SavedModel folder with one signature, `serving_default`.
+def to_saved_model(
+    model,
+    path,
+    image_size=None,
+    batch_size=None,
+    representative_data=None,
+    postprocess=True,
+    version=None,
+):
+    """Exports a model as a SavedModel folder.
 
-    Variables are constants in it (batch normalisation folds into convolutions when it is loaded),
+    Variables are constants in it (batch normalization folds into convolutions when it is loaded),
     it computes in float32 whatever the model's dtype policy, and it runs with oneDNN on and off.
 
     Args:
         model: a functional or Sequential Keras model.
         path: of the folder. One that already holds a SavedModel is replaced.
         image_size: `(height, width)`, needed where the model's are dynamic; `(None, None)` keeps
-            them dynamic in the file, except for a detector, and it is then compared at two sizes.
+            them dynamic in the file, and it is then compared at two sizes.
         batch_size: `None` for any.
         representative_data: inputs to compare on, as in `to_tflite`; random ones by default.
+        postprocess: `False` exports a detector's raw outputs, without decoding and suppression.
+        version: a number: the SavedModel comes to lie in the folder of that name within `path`, as
+            TensorFlow Serving wants it.
 
-    A `Detector` gets decoding and suppression inside: `image` in; `boxes, scores, labels, count`
-    out, as `Detector.predict` returns them; class names and letterboxing lie beside, in
-    `keras_detblocks.json`.
+    A `Detector` gets decoding and suppression inside. Its signature `serving_default` takes `image`
+    and returns `boxes, scores, labels, count` as `Detector.predict` does. Its signature `encoded`
+    takes `image_bytes` `(B,)`, JPEG, PNG, BMP or GIF files of any size (an EXIF orientation is not
+    applied), and returns boxes in the pixels of each picture, and `names`; `encoded_above` takes a
+    `score_threshold` `()` as well.
+    Class names and letterboxing lie beside, in `keras_detblocks.json`.
 
     Returns:
         An `ExportReport`, after the folder was loaded in another process and its outputs compared
@@ -37,14 +53,24 @@ def to_saved_model(model, path, image_size=None, batch_size=None, representative
     Raises:
         ExportError: if it does not load or differs; no folder is left then.
     """
-    if is_detector(model):
+    path = pathlib.Path(path) if version is None else pathlib.Path(path) / str(int(version))
+    if is_detector(model) and postprocess:
         return _detector(model, path, image_size, batch_size, representative_data)
-    signature = signature_of(as_float32(model), image_size, batch_size)
+    detector = model if is_detector(model) else None
+    signature = (
+        signature_of(as_float32(model), image_size, batch_size)
+        if detector is None
+        else raw_signature(model, image_size, batch_size)
+    )
     with staged(path) as target:
         write_saved_model(signature, target)
+        if detector is not None:
+            write_beside(target, metadata(detector, image_size, "raw", signature))
         errors, _ = compare_outputs(
             target, signature, samples=comparison_samples(signature, representative_data)
         )
+        if detector is not None:
+            seal(target)
         size = size_of(target)
     return ExportReport(str(path), size, errors)
 
@@ -53,7 +79,7 @@ def _detector(detector, path, image_size, batch_size, representative_data):
     raw = raw_signature(detector, image_size, batch_size)
 
     def write(where, **trial):
-        write_saved_model(with_detections(raw, detector, one_image=False, **trial), where)
+        _save(where, server_functions(raw, detector, **trial))
 
     with staged(path) as target:
         write(target)
@@ -70,18 +96,23 @@ def write_saved_model(signature, path, unfused=True):
     """Writes a signature as a SavedModel; `unfused` as in `native_convolutions`. Returns its
     graph."""
     function, graph_def = freeze(signature, unfused)
+    _save(path, {"serving_default": function})
+    return graph_def
+
+
+def _save(path, functions):
     module = tf.Module()
-    module.serve = function
+    module.functions = functions
     logger = logging.getLogger("tensorflow")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        options = tf.saved_model.SaveOptions(
-            experimental_custom_gradients=False
-        )  # SiLU has one, of variables now constant
         tf.saved_model.save(
-            module, str(path), signatures=function.get_concrete_function(), options=options
+            module,
+            str(path),
+            signatures={name: each.get_concrete_function() for name, each in functions.items()},
+            # SiLU has a gradient of its own, of variables that are constants here.
+            options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
         )
     finally:
         logger.setLevel(level)
-    return graph_def

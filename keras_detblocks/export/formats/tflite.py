@@ -13,11 +13,16 @@ from ..check.samples import COMPARED, calibration_samples
 from ..detections import is_detector, metadata, raw_signature, tail, with_detections
 from ..graph import as_float32, is_dynamic, nodes_of, signature_of
 from ..runtime.device import leave_program
+from ..runtime.forms import FORMS
 from ..runtime.metadata import packed, with_files
 from ..runtime.seal import seal
+from ..suppression import one_image
 from .flatbuffer import custom_operators, join, mend_dead_tensors, operators
+from .mediapipe import as_mediapipe
 from .saved_model import write_saved_model
 
+# Parts in which an int8 network still pays; a neck's resizes make three or five.
+MOST_PARTITIONS = 5
 QUANTIZATIONS = (None, "fp16", "int8")
 
 
@@ -29,6 +34,8 @@ def to_tflite(
     image_size=None,
     input_dtype="float32",
     tolerance=None,
+    outputs="mediapipe",
+    postprocess=True,
 ):
     """Exports a model as a TFLite file of batch 1.
 
@@ -43,12 +50,19 @@ def to_tflite(
             is compared on a few of them, by default on random ones.
         image_size: `(height, width)`, needed where the model's are dynamic.
         input_dtype: `"float32"`, or `"uint8"` for inputs that take a camera's bytes.
-        tolerance: of the comparison with Keras (`verify.TOLERANCES`).
+        tolerance: of the comparison with Keras (`check.outputs.TOLERANCES`).
+        outputs: of a detector. `"mediapipe"`: the ecosystem's four tensors, in this order:
+            `locations` `(1, M, 4)` as y_min, x_min, y_max, x_max in shares of the input's sides,
+            `classes`, `scores`, `number`, floats all, with TFLite metadata, so that MediaPipe's
+            ObjectDetector and programs for EfficientDet-Lite take the file. `"pixels"`: `boxes,
+            scores, labels, count`, as `Detector.predict` returns them.
+        postprocess: `False` exports a detector's raw outputs, for those who decode on the device
+            (`tflite/README.md` writes the decoding out).
 
-    A `Detector` gets decoding and suppression inside: `image` in; `boxes, scores, labels, count`
-    out. With int8 these two stay in float. Image size, class names and letterboxing are packed into
-    the file, as `labels.txt` and `keras_detblocks.json`. `detect.py`, which runs it without Keras
-    and this package, is left beside it.
+    A `Detector` gets decoding and suppression inside. With int8 these two stay in float. Image
+    size, class names and letterboxing are packed into the file, as `labels.txt` and
+    `keras_detblocks.json`. MediaPipe does not letterbox: it stretches every picture to the input.
+    `detect.py`, which runs the file without Keras and this package, is left beside it.
 
     Returns:
         An `ExportReport`, after the file was opened in another process and its outputs compared
@@ -60,26 +74,67 @@ def to_tflite(
         ImportError: without the extra `keras_detblocks[export]`.
         ValueError: on another quantization or input dtype, or int8 without representative data.
     """
-    check_arguments(quantization, representative_data, input_dtype)
-    if is_detector(model):
+    check_arguments(quantization, representative_data, input_dtype, outputs)
+    if is_detector(model) and postprocess:
         return _detector(
-            model, path, quantization, representative_data, image_size, input_dtype, tolerance
+            model,
+            path,
+            quantization,
+            representative_data,
+            image_size,
+            input_dtype,
+            tolerance,
+            outputs,
         )
-    signature = signature_of(as_float32(model), image_size)
-    if is_dynamic(signature):
-        raise ValueError(
-            f"TFLite files have one size: give `image_size=(height, width)`. Received: "
-            f"image_size={image_size}"
-        )
+    signature = _static_signature(model, image_size)
     samples = _samples(signature, quantization, representative_data)
     content, mended = convert(signature, quantization, samples, input_dtype)
+    if is_detector(model):
+        content = with_files(content, packed(metadata(model, image_size, "raw", signature)))
     with staged(path) as target:
         target.write_bytes(content)
         errors, partitions = compare_outputs(
             target, signature, quantization, samples and samples[:COMPARED], tolerance
         )
+        if is_detector(model):
+            seal(target)
         size = size_of(target)
+    if quantization == "int8":
+        warn_of_partitions(content, partitions)
     return ExportReport(str(path), size, errors, operators(content), partitions, tuple(mended))
+
+
+def warn_of_partitions(content, partitions):
+    """Warns where XNNPACK leaves so much of an int8 network to other kernels that float may be
+    faster."""
+    if partitions <= MOST_PARTITIONS:
+        return
+    from ..runtime.benchmark import left_out
+
+    where = [
+        f"{name} ({len(places)} times: {', '.join(places[:3])})"
+        for name, places in left_out(content).items()
+    ]
+    warnings.warn(
+        f"The CPU delegate runs this int8 network in {partitions} parts, since it leaves out "
+        f"{'; '.join(where)}. It may be slower than float32: use layers that int8 has kernels for "
+        f"(ReLU or SiLU in place of a hard activation).",
+        stacklevel=4,
+    )
+
+
+def _static_signature(model, image_size):
+    """Of a model, or of a detector's raw outputs."""
+    if is_detector(model):
+        signature = raw_signature(model, image_size)
+    else:
+        signature = signature_of(as_float32(model), image_size)
+    if is_dynamic(signature):
+        raise ValueError(
+            f"TFLite files have one size: give `image_size=(height, width)`. Received: "
+            f"image_size={image_size}"
+        )
+    return signature
 
 
 def _samples(signature, quantization, representative_data):
@@ -93,23 +148,25 @@ def _samples(signature, quantization, representative_data):
 
 
 def _detector(
-    detector, path, quantization, representative_data, image_size, input_dtype, tolerance
+    detector, path, quantization, representative_data, image_size, input_dtype, tolerance, form
 ):
-    raw = raw_signature(detector, image_size)
+    raw = _static_signature(detector, image_size)
     samples = _samples(raw, quantization, representative_data)
     compared = samples and samples[:COMPARED]
-    about = packed(metadata(detector, image_size))
+    about = packed(metadata(detector, image_size, form))
 
     def write(where, **trial):
         if quantization == "int8":
-            content, dead = join(body, convert(tail(raw, detector, **trial))[0]), mended
+            content, dead = join(body, convert(tail(raw, detector, form, **trial))[0]), mended
         else:
             content, dead = convert(
-                with_detections(raw, detector, one_image=True, **trial),
+                with_detections(raw, detector, one_image, form, **trial),
                 quantization,
                 None,
                 input_dtype,
             )
+        if form == "mediapipe":
+            content = as_mediapipe(content)
         where.write_bytes(with_files(content, about))
         return content, dead
 
@@ -121,7 +178,8 @@ def _detector(
             body, mended = convert(raw, quantization, samples, input_dtype)
             network = target.with_name("network.tflite")
             network.write_bytes(body)
-            compare_outputs(network, raw, quantization, compared, tolerance)
+            _, parts = compare_outputs(network, raw, quantization, compared, tolerance)
+            warn_of_partitions(body, parts)
         content, mended = write(target)
         errors, found, partitions = compare_detections(
             target, raw, detector, write, quantization, compared, network
@@ -140,11 +198,13 @@ def _detector(
     )
 
 
-def check_arguments(quantization, representative_data, input_dtype):
+def check_arguments(quantization, representative_data, input_dtype, outputs="mediapipe"):
     if quantization not in QUANTIZATIONS:
         raise ValueError(
             f"`quantization` must be one of {QUANTIZATIONS}. Received: {quantization!r}"
         )
+    if outputs not in FORMS:
+        raise ValueError(f"`outputs` must be one of {tuple(FORMS)}. Received: {outputs!r}")
     if input_dtype not in ("float32", "uint8"):
         raise ValueError(f"`input_dtype` must be 'float32' or 'uint8'. Received: {input_dtype!r}")
     if quantization == "int8" and representative_data is None:

@@ -3,15 +3,20 @@ command line use."""
 
 import pathlib
 import tempfile
+from types import SimpleNamespace
 
+import keras
 import numpy as np
 
+from ...detection.decode import decode
 from ...detection.inference import detect
 from ..check.outputs import size_of
 from ..formats.onnx import to_onnx
 from ..formats.saved_model import to_saved_model
 from ..formats.tflite import to_tflite
 from ..graph import picture_like
+from ..suppression import as_keras
+from .forms import as_pixels
 from .metadata import read_metadata
 from .seal import check_seal
 from .session import Session
@@ -19,6 +24,8 @@ from .session import Session
 FORMATS = {
     "saved_model": "saved_model",
     "onnx": "detector.onnx",
+    "onnx-fp16": "detector_fp16.onnx",
+    "onnx-int8": "detector_int8.onnx",
     "tflite": "detector.tflite",
     "tflite-fp16": "detector_fp16.tflite",
     "tflite-int8": "detector_int8.tflite",
@@ -32,15 +39,27 @@ def exported_path(folder, format):
     return pathlib.Path(folder) / FORMATS[format]
 
 
-def export_all(detector, folder, formats=tuple(FORMATS), calibration=None, image_size=None):
+def export_all(
+    detector,
+    folder,
+    formats=tuple(FORMATS),
+    calibration=None,
+    image_size=None,
+    batch_size=1,
+    outputs="mediapipe",
+    postprocess=True,
+    version=None,
+):
     """Exports a detector in several formats.
 
     Args:
         detector: a `Detector`.
         folder: where the files come to lie, under the names of `FORMATS`.
         formats: keys of `FORMATS`, or a string of them with commas between.
-        calibration: for int8: batches of letterboxed pictures (`data.pipeline`), about a hundred.
+        calibration: for int8: batches of fitted pictures (`data.pipeline`), about a hundred.
         image_size: `(height, width)`, for a detector of dynamic size.
+        batch_size: of ONNX files, `None` for any. outputs: of TFLite files, as in `to_tflite`.
+        postprocess: `False` for raw outputs. version: of the SavedModel, as in `to_saved_model`.
 
     Returns:
         A list of `ExportReport`.
@@ -48,20 +67,26 @@ def export_all(detector, folder, formats=tuple(FORMATS), calibration=None, image
     if isinstance(formats, str):
         formats = formats.split(",")
     paths = {each: exported_path(folder, each) for each in map(str.strip, formats)}
-    if "tflite-int8" in paths and calibration is None:
-        raise ValueError(
-            "int8 needs `calibration`: batches of letterboxed pictures, about a hundred."
-        )
-    return [_export(detector, each, path, calibration, image_size) for each, path in paths.items()]
+    if any(each.endswith("int8") for each in paths) and calibration is None:
+        raise ValueError("int8 needs `calibration`: batches of fitted pictures, about a hundred.")
+    own = {
+        "saved_model": {"version": version},
+        "onnx": {"batch_size": batch_size},
+        "tflite": {"outputs": outputs},
+    }
+    shared = {"image_size": image_size, "representative_data": calibration}
+    return [
+        _export(detector, each, path, **shared, postprocess=postprocess, **own[each.split("-")[0]])
+        for each, path in paths.items()
+    ]
 
 
-def _export(detector, format, path, calibration, image_size):
-    if format == "saved_model":
-        return to_saved_model(detector, path, image_size, representative_data=calibration)
-    if format == "onnx":
-        return to_onnx(detector, path, image_size, representative_data=calibration)
-    quantization = format.partition("-")[2] or None
-    return to_tflite(detector, path, quantization, calibration, image_size)
+def _export(detector, format, path, **options):
+    kind, _, quantization = format.partition("-")
+    if kind == "saved_model":
+        return to_saved_model(detector, path, **options)
+    convert = to_onnx if kind == "onnx" else to_tflite
+    return convert(detector, path, quantization=quantization or None, **options)
 
 
 def file_size(path):
@@ -85,7 +110,8 @@ class ExportedDetector:
     It runs in a process of its own, on `num_threads` threads.
 
     Attributes:
-        image_size: `(height, width)`. class_names, num_classes, max_detections: as in `Detector`.
+        image_size: `(height, width)`, or `None` for pictures of any size. resize, class_names,
+            num_classes, max_detections: as in `Detector`.
         metadata: all that travels in the file. seconds: what the last image (batch, for a
             SavedModel) took.
     """
@@ -99,7 +125,10 @@ class ExportedDetector:
         except ValueError:
             self.session.close()
             raise
-        self.image_size = tuple(self.metadata["image_size"])
+        size = self.metadata["image_size"]
+        self.image_size = size and tuple(size)  # None: pictures of any size
+        self.stride = self.metadata.get("stride")
+        self.resize = self.metadata.get("resize", "letterbox")
         self.class_names = tuple(self.metadata["class_names"])
         self.num_classes = len(self.class_names)
         self.max_detections = self.metadata["max_detections"]
@@ -132,14 +161,24 @@ class ExportedDetector:
     def _batch(self, images):
         shape, dtype = self.session.inputs["image"]
         images = np.asarray(images)
-        if images.ndim != 4 or images.shape[1:] != tuple(shape[1:]):
+        if images.ndim != 4 or any(
+            isinstance(side, int) and side != n for side, n in zip(shape[1:], images.shape[1:])
+        ):
             raise ValueError(
                 f"{self.path} takes images {(None, *shape[1:])}. Received: {images.shape}"
             )
         images = (np.rint(images) if dtype == "uint8" else images).astype(dtype)
-        if self.session.kind == "saved_model" and shape[0] != 1:
-            return [self.session(image=images)]
-        return [self.session(image=images[i : i + 1]) for i in range(len(images))]
+        if shape[0] != 1:
+            return [self._found(images)]
+        return [self._found(images[i : i + 1]) for i in range(len(images))]
+
+    def _found(self, images):
+        found, size = self.session(image=images), images.shape[1:3]
+        if self.metadata.get("outputs", {}).get("form") != "raw":
+            return as_pixels(found, size)
+        settings = SimpleNamespace(**self.metadata)
+        found = as_keras(*decode(found, size), settings, size, settings.score_threshold)
+        return {name: keras.ops.convert_to_numpy(value) for name, value in found.items()}
 
     def detect(self, images, score_threshold=0.3, tile=None, overlap=0.2):
         """Finds objects in pictures of any size, as `Detector.detect`."""

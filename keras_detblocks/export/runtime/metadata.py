@@ -15,7 +15,8 @@ def packed(about):
     line."""
     return {
         METADATA_FILE: json.dumps(about, indent=1),
-        "labels.txt": "\n".join(about["class_names"]) + "\n",
+        # One line is one class: a line's end within a name would shift all others.
+        "labels.txt": "".join(" ".join(name.split()) + "\n" for name in about["class_names"]),
     }
 
 

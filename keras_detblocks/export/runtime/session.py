@@ -44,7 +44,8 @@ class Session:
     get a dict of arrays.
 
     The file runs in a child process, where it cannot harm this one, on `num_threads` threads.
-    `seconds` is what the last call took there, transfers excluded. Close it, or use it in a `with`
+    `seconds` and `cpu_seconds` are what the last call took there, transfers excluded, and `memory`
+    the megabytes that the process holds. Close it, or use it in a `with`
     statement.
 
     Attributes:
@@ -56,7 +57,7 @@ class Session:
     def __init__(self, path, num_threads=1):
         self.path = str(path)
         self.kind = kind_of(path)
-        self.seconds = None
+        self.seconds = self.cpu_seconds = self.memory = None
         self._errors = tempfile.TemporaryFile()
         # -P: the folder of the script, with our onnx.py in it, must not shadow packages.
         command = [sys.executable, "-P", str(_WORKER), self.path, self.kind, str(num_threads)]
@@ -86,7 +87,7 @@ class Session:
             self._process.stdin.flush()
         except BrokenPipeError:
             pass  # the child is gone, which _receive reports
-        outputs, self.seconds = self._receive("run")
+        outputs, self.seconds, self.cpu_seconds, self.memory = self._receive("run")
         return outputs
 
     def _receive(self, what):

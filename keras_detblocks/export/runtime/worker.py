@@ -18,6 +18,8 @@ def open_tflite(path, threads):
     interpreter = Interpreter(path, num_threads=threads)
     interpreter.allocate_tensors()
     partitions = sum(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details())
+    if not interpreter.get_signature_list():
+        return _by_tensors(interpreter, partitions)
     runner = interpreter.get_signature_runner()
     inputs = {
         name: (tuple(map(int, d["shape"])), d["dtype"].__name__)
@@ -31,6 +33,33 @@ def open_tflite(path, threads):
     return about, lambda arrays: runner(**arrays)
 
 
+def _by_tensors(interpreter, partitions):
+    """A part of a file: it has no signature, and names its inputs and outputs by tensors."""
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def run(arrays):
+        for each in inputs:
+            interpreter.set_tensor(each["index"], arrays[each["name"]])
+        interpreter.invoke()
+        return {each["name"]: interpreter.get_tensor(each["index"]) for each in outputs}
+
+    about = {
+        "inputs": {d["name"]: (tuple(map(int, d["shape"])), d["dtype"].__name__) for d in inputs},
+        "outputs": [each["name"] for each in outputs],
+        "partitions": partitions,
+    }
+    return about, run
+
+
+def resident():
+    """Megabytes that the process holds, where the system says it."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    except OSError:
+        return None
+
+
 def open_onnx(path, threads):
     import onnxruntime
 
@@ -39,7 +68,13 @@ def open_onnx(path, threads):
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     dtypes = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int32)": "int32"}
-    inputs = {i.name: (tuple(i.shape), dtypes.get(i.type, i.type)) for i in session.get_inputs()}
+    inputs = {
+        i.name: (
+            tuple(side if isinstance(side, int) else None for side in i.shape),
+            dtypes.get(i.type, i.type),
+        )
+        for i in session.get_inputs()
+    }
     outputs = [o.name for o in session.get_outputs()]
     about = {
         "inputs": inputs,
@@ -118,9 +153,10 @@ def main():
         except EOFError:
             return
         try:
-            start = time.perf_counter()
+            start, cpu = time.perf_counter(), time.process_time()
             found = run(arrays)
-            answer((found, time.perf_counter() - start))
+            times = time.perf_counter() - start, time.process_time() - cpu
+            answer((found, *times, resident()))
         except Exception as error:
             answer(f"{type(error).__name__}: {error}")
 
