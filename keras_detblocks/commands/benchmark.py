@@ -49,7 +49,11 @@ def run(options):
 
 
 def _file(path):
-    """The detector in the folder of a run, else the path."""
+    """The detector in the folder of a run, else the path; refuses what is damaged or no detector
+    before anything is timed."""
+    model = shared.open_model(path)
+    if hasattr(model, "close"):
+        model.close()
     inside = path / "detector.keras"
     return inside if inside.is_file() else path
 
