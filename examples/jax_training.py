@@ -38,7 +38,6 @@ class Change:
 
 def changed(key, images, boxes, labels, change):
     """A batch at random mirrored, turned, scaled, shifted and recolored."""
-
     batch, size = images.shape[0], images.shape[1]
     keys = jax.random.split(key, 9)
     images = images.astype("float32")
@@ -85,7 +84,6 @@ def mirrored(mask, images, boxes, axis):
 
 
 def recolored(keys, images, change):
-
     batch = images.shape[0]
     gain = 1 + change.gain * jax.random.uniform(keys[0], (batch, 1, 1, 1), minval=-1, maxval=1)
     offset = 40 * change.gain * jax.random.normal(keys[1], (batch, 1, 1, 3))

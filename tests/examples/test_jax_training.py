@@ -1,0 +1,73 @@
+"""What the examples on JAX share: their Muon is the package's, boxes move with the pixels; and a
+GPU benchmark leaves out what is not installed."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from toy import toy_detector
+
+from keras_detblocks import ConvMuon, conv_groups
+from keras_detblocks.training.recipe import PREDICTORS
+
+jax = pytest.importorskip("jax")
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(autouse=True)
+def examples_are_found(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.syspath_prepend(str(EXAMPLES / "benchmarks"))
+
+
+@pytest.mark.slow
+def test_muon_with_stacked_matrices_is_the_packages():
+    from jax_training import Muon
+
+    model, rng = toy_detector(), np.random.default_rng(0)
+    options = {"groups": conv_groups(model), "exclude_layers": [PREDICTORS]}
+    optimizer = ConvMuon(0.01, weight_decay=0.02, global_clipnorm=10.0, **options)
+    variables = model.trainable_variables
+    optimizer.exclude_from_weight_decay(var_list=[v for v in variables if len(v.shape) <= 1])
+    muon, weights = Muon(model), [v.numpy() for v in variables]
+    before, state = list(weights), muon.init()
+    for step in range(2):
+        gradients = [rng.normal(0, 0.1, w.shape).astype("float32") for w in weights]
+        optimizer.apply([keras.ops.convert_to_tensor(g) for g in gradients], variables)
+        weights, state = muon.apply(weights, gradients, state, 0.01, float(step))
+    for variable, ours, old in zip(variables, weights, before):
+        np.testing.assert_allclose(ours, variable.numpy(), atol=2e-5, err_msg=variable.path)
+        assert np.abs(ours - old).max() > 1e-4
+
+
+@pytest.mark.slow
+def test_boxes_move_with_the_pixels():
+    from jax_training import Change, changed
+
+    images, count = np.zeros((8, 64, 64, 3), "uint8"), 0
+    images[:, 20:36, 24:48] = 255
+    boxes = np.tile(np.array([[24, 20, 48, 36], [0, 0, 0, 0]], "float32"), (8, 1, 1))
+    labels = np.tile(np.array([1, -1], "int32"), (8, 1))
+    change = Change((0.7, 1.4), colors=False, gain=0.0)
+    moved, boxes, labels = changed(
+        jax.random.key(0), *map(jax.numpy.asarray, (images, boxes, labels)), change
+    )
+    for image, (box, padding), (label, none) in zip(moved, np.asarray(boxes), np.asarray(labels)):
+        ys, xs = np.nonzero(np.asarray(image)[..., 0] > 185)  # half way from grey to white
+        if label == 1 and len(ys) and box.min() > 1 and box.max() < 63:
+            seen = [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+            np.testing.assert_allclose(box, seen, atol=1.1)
+            count += 1
+        assert none == -1 and not padding.any()
+    assert count >= 4 and len({tuple(box[0]) for box in np.asarray(boxes)}) == 8
+
+
+def test_the_gpu_benchmark_leaves_out_what_is_not_installed(capsys):
+    import gpu_step
+
+    rows = gpu_step.main(["--smoke", "--parts", "regnet_torch"])
+    if not rows:
+        assert "regnet_torch: left out: ModuleNotFoundError" in capsys.readouterr().out
+    else:
+        assert rows[0]["images_per_s"] >= 0
