@@ -22,7 +22,7 @@ from keras_detblocks.detection.losses import detection_losses
 from keras_detblocks.optimizers import conv_groups
 from keras_detblocks.training.recipe import PREDICTORS
 
-GREY = 114.0
+GRAY = 114.0
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Change:
     scale: tuple = (0.5, 1.5)
     vertical_flip: bool = True
     turn: bool = True
-    colors: bool = True  # channels in another order, at times grey
+    colors: bool = True  # channels in another order, at times gray
     gain: float = 0.25
 
 
@@ -58,10 +58,10 @@ def changed(key, images, boxes, labels, change):
 
     def resample(image, zoom, shift):
         return jax.image.scale_and_translate(
-            image - GREY, image.shape, (0, 1), jnp.repeat(zoom, 2), shift[::-1], "linear"
+            image - GRAY, image.shape, (0, 1), jnp.repeat(zoom, 2), shift[::-1], "linear"
         )
 
-    images = jax.vmap(resample)(images, zoom, shift) + GREY
+    images = jax.vmap(resample)(images, zoom, shift) + GRAY
     boxes = boxes * zoom[:, :, None] + jnp.tile(shift, (1, 2))[:, None]
     clipped = jnp.clip(boxes, 0, size)
     sides, whole = clipped[..., 2:] - clipped[..., :2], boxes[..., 2:] - boxes[..., :2]
@@ -91,8 +91,8 @@ def recolored(keys, images, change):
         orders = jnp.array([[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]])
         order = orders[jax.random.randint(keys[2], (batch,), 0, 6)]
         images = jnp.take_along_axis(images, order[:, None, None, :], 3)
-        grey = jax.random.bernoulli(keys[3], 0.1, (batch, 1, 1, 1))
-        images = jnp.where(grey, images.mean(-1, keepdims=True), images)
+        gray = jax.random.bernoulli(keys[3], 0.1, (batch, 1, 1, 1))
+        images = jnp.where(gray, images.mean(-1, keepdims=True), images)
     return jnp.clip((images - 128) * gain + 128 + offset, 0, 255)
 
 
@@ -195,7 +195,7 @@ class Muon:
 class Training:
     """The state of a training on the device and its jitted step.
 
-    Weights and normalisation statistics are averaged with a momentum that ramps up, `average * (1
+    Weights and normalization statistics are averaged with a momentum that ramps up, `average * (1
     - exp(-step / tau))`.
 
     Args:

@@ -241,7 +241,7 @@ class Run:
             "steps": f"{self.steps} of {self.options.batch}",
             "seconds": f"{time.monotonic() - self.began:.0f}",
             "held_out": f"AP {ap['object']:.3f} of any object, {ap['class']:.3f} by class",
-            "licence": "Apache-2.0",
+            "license": "Apache-2.0",
         }
         part = self.options.out / "part.safetensors"
         save_start(self.model, part, facts)

@@ -1,7 +1,7 @@
 """The start: weights that a compact detector begins its training with, which ship with the package.
 
 They were learned from pictures made by formulas (`data.synthetic`) with
-`examples/pretrain_start.py`, so that no photograph and no licence of one is in them.
+`examples/pretrain_start.py`, so that no photograph and no license of one is in them.
 Formula-driven pretraining: https://arxiv.org/abs/2101.08515.
 """
 
@@ -24,7 +24,7 @@ def start_weights(detector, path=None):
     """Gives a detector the start's weights, part by part, where its parts are those of the start.
 
     The backbone starts if all its kernels have the shapes of the start's; the neck if the backbone
-    did and its own fit too; the head if the neck did. What the file lacks (normalisations of a
+    did and its own fit too; the head if the neck did. What the file lacks (normalizations of a
     level that it has not) stays new. Every class begins as "any object".
 
     Args:

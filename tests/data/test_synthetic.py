@@ -1,4 +1,4 @@
-"""Synthetic pictures: seeded, labelled where something is seen, of every class, and read by the
+"""Synthetic pictures: seeded, labeled where something is seen, of every class, and read by the
 reader."""
 
 import sys
@@ -65,7 +65,7 @@ def test_an_object_is_where_its_box_says():
     h, w = mask.shape[1:]
     style = scene.Style(((0, np.zeros(3, "float32"), np.zeros(3, "float32")),) * 2, 1, 1, 0, 0, 0)
     whole = scene._paint(rng, canvas, owner, 0, mask, (20, 70, 20 + h, 70 + w), style, (0, 0), 0)
-    boxes, labels = scene._labelled([((20, 70, 20 + h, 70 + w), 1, whole)], owner, 80, 90)
+    boxes, labels = scene._labeled([((20, 70, 20 + h, 70 + w), 1, whole)], owner, 80, 90)
     rows, columns = (np.nonzero((canvas != 128).any((0, axis)))[0] for axis in (2, 1))
     assert labels.tolist() == [1]
     expected = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
@@ -76,7 +76,7 @@ def test_hidden_objects_have_no_box():
     owner = np.full((40, 40), -1, "int16")
     owner[:10, :10], owner[20:30, 20:23] = 0, 1
     placed = [((0, 0, 10, 10), 5, 100), ((20, 20, 30, 30), 6, 100)]
-    assert scene._labelled(placed, owner, 40, 40)[1].tolist() == [5]
+    assert scene._labeled(placed, owner, 40, 40)[1].tolist() == [5]
 
 
 def test_textures_use_the_whole_range():

@@ -27,7 +27,7 @@ def source():
 @pytest.fixture(scope="module")
 def file(source, tmp_path_factory):
     path = tmp_path_factory.mktemp("start") / "start.safetensors"
-    save_start(source, path, {"licence": "Apache-2.0"})
+    save_start(source, path, {"license": "Apache-2.0"})
     return path
 
 

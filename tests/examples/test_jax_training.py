@@ -54,7 +54,7 @@ def test_boxes_move_with_the_pixels():
         jax.random.key(0), *map(jax.numpy.asarray, (images, boxes, labels)), change
     )
     for image, (box, padding), (label, none) in zip(moved, np.asarray(boxes), np.asarray(labels)):
-        ys, xs = np.nonzero(np.asarray(image)[..., 0] > 185)  # half way from grey to white
+        ys, xs = np.nonzero(np.asarray(image)[..., 0] > 185)  # half way from gray to white
         if label == 1 and len(ys) and box.min() > 1 and box.max() < 63:
             seen = [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
             np.testing.assert_allclose(box, seen, atol=1.1)

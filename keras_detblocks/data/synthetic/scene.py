@@ -10,8 +10,8 @@ from .masks import CLASS_NAMES, draw_mask
 from .textures import COUNT, color, crop, noise_bank
 
 MAX_OBJECTS = 48
-LEAST_SIDE = 5  # pixels: smaller objects are painted and not labelled
-LEAST_VISIBLE = 0.4  # share of an object's pixels that must be seen for it to be labelled
+LEAST_SIDE = 5  # pixels: smaller objects are painted and not labeled
+LEAST_VISIBLE = 0.4  # share of an object's pixels that must be seen for it to be labeled
 _MOST_COVERED = 0.35  # of the smaller of two boxes when objects are placed
 _LEAST_CONTRAST = 24.0  # between mean colors; most objects have it
 
@@ -72,7 +72,7 @@ def draw_scene(seed, size=256):
             continue
         whole = _paint(rng, canvas, owner, len(placed), mask, spot, style, light, shadow)
         placed.append((spot, label, whole))
-    boxes, labels = _labelled(placed, owner, height, width)
+    boxes, labels = _labeled(placed, owner, height, width)
     return camera(rng, canvas), boxes, labels
 
 
@@ -337,7 +337,7 @@ def _cast(canvas, alpha, spot, strength):
         canvas[:, rows, columns] *= 1 - np.float32(strength) * soft
 
 
-def _labelled(placed, owner, height, width):
+def _labeled(placed, owner, height, width):
     """The boxes and labels of the objects that are seen well enough."""
     seen = np.bincount(owner[owner >= 0].ravel(), minlength=len(placed))
     boxes, labels = [], []

@@ -1,4 +1,4 @@
-"""Grey textures made by formulas, and colors: what backgrounds and objects of the synthetic
+"""Gray textures made by formulas, and colors: what backgrounds and objects of the synthetic
 pictures are painted with.
 
 Power spectra and dead leaves have the statistics of photographs, and networks trained on them
@@ -86,12 +86,12 @@ def dead_leaves(rng):
     for _ in range(1500):
         r = max(1.5, largest * rng.uniform(0.05, 1) ** 2.5)
         x, y = rng.uniform(0, SIDE, 2)
-        grey = int(rng.integers(256))
+        gray = int(rng.integers(256))
         if rng.random() < 0.5:
-            draw.ellipse((x - r, y - r, x + r, y + r), grey)
+            draw.ellipse((x - r, y - r, x + r, y + r), gray)
         else:
             angles = np.sort(rng.uniform(0, 6.3, rng.integers(3, 6)))
-            draw.polygon([(x + r * np.cos(a), y + r * np.sin(a)) for a in angles], grey)
+            draw.polygon([(x + r * np.cos(a), y + r * np.sin(a)) for a in angles], gray)
     return np.asarray(image.filter(ImageFilter.GaussianBlur(0.7)), "float64")
 
 
