@@ -8,6 +8,8 @@ import os
 import keras
 import numpy as np
 
+from .distribute import numpy_of
+
 _STARTED = []  # what `start_workers` made; of one process and one life
 
 
@@ -38,9 +40,10 @@ class Alone:
         """What `fit` runs in."""
         return contextlib.nullcontext()
 
-    def twin(self, model):
-        """A model with the same weights that this process alone can predict with."""
-        return model
+    @contextlib.contextmanager
+    def alone(self, model):
+        """Within it, a model with the same weights that this process predicts with by itself."""
+        yield model
 
     def total(self, values):
         """The sum over the processes of an array of numbers; all of them must ask for it."""
@@ -83,7 +86,7 @@ class TensorFlowDevices(Alone):
         if _across_processes(strategy):
             self.index = resolver.task_id
             self.count = len(resolver.cluster_spec().as_dict()["worker"])
-        self._sums = {}
+        self._sums, self._copies = {}, _Copies()
 
     def scope(self):
         return self.strategy.scope()
@@ -116,10 +119,9 @@ class TensorFlowDevices(Alone):
         finally:
             del model._maybe_symbolic_build
 
-    def twin(self, model):
-        if self.count == 1:
-            return model
-        return _copy(model)
+    @contextlib.contextmanager
+    def alone(self, model):
+        yield model if self.count == 1 else self._copies(model)
 
     def total(self, values):
         if self.count == 1:
@@ -154,7 +156,7 @@ class JaxDevices(Alone):
 
         self.index, self.count = jax.process_index(), jax.process_count()
         self.replicas = jax.device_count()
-        self._distribution = None
+        self._distribution, self._copies = None, _Copies()
         if self.replicas > 1:
             self._distribution = keras.distribution.DataParallel(auto_shard_dataset=False)
 
@@ -163,11 +165,13 @@ class JaxDevices(Alone):
 
     fitting = lambda self, model: self.scope()  # noqa: E731
 
-    def twin(self, model):
+    @contextlib.contextmanager
+    def alone(self, model):
         if self._distribution is None:
-            return model
+            yield model
+            return
         with _distributed(None):
-            return _copy(model)
+            yield self._copies(model)
 
     def total(self, values):
         from jax.experimental import multihost_utils
@@ -190,14 +194,19 @@ def _distributed(distribution):
         keras.distribution.set_distribution(before)
 
 
-def _copy(model):
-    """A detector of its own with the weights of another, on the default device."""
-    from .distribute import numpy_of
+class _Copies:
+    """A detector of its own with the weights of another, on the default device; one for all calls,
+    so that it is compiled once."""
 
-    twin = type(model).from_config(model.get_config())
-    for variable, source in zip(twin.variables, model.variables, strict=True):
-        variable.assign(numpy_of(source))
-    return twin
+    def __init__(self):
+        self._twin = None
+
+    def __call__(self, model):
+        if self._twin is None:
+            self._twin = type(model).from_config(model.get_config())
+        for variable, source in zip(self._twin.variables, model.variables, strict=True):
+            variable.assign(numpy_of(source))
+        return self._twin
 
 
 def _across_processes(strategy):

@@ -168,7 +168,8 @@ class Run:
             self.raw.put_back()
 
     def _evaluate(self, model):
-        return evaluate_ap(self.devices.twin(model), self.validation_set)
+        with self.devices.alone(model) as other:
+            return evaluate_ap(other, self.validation_set)
 
     def _note(self, result, is_averaged):
         """Writes down the AP of the weights that are in the model."""
