@@ -104,13 +104,14 @@ class TensorFlowDevices(Alone):
 
     @contextlib.contextmanager
     def fitting(self, model):
-        """Keras builds a model from its first batch, which several processes cannot look at
-        together; a detector is built already, and its optimizer is here. With one process this
-        saves the second tracing of a step that makes variables: half of what a start takes."""
+        """Under a strategy Keras builds a model from its first batch: several processes cannot look
+        at it together, and the pipeline would begin anew, in another order than on one device. A
+        detector is built already, and its optimizer is here. With one device this saves the second
+        tracing of a step that makes variables: half of what a start takes."""
         with self.scope():
             if not model.optimizer.built:
                 model.optimizer.build(model.trainable_variables)
-        if self.count == 1:
+        if self.replicas == 1:
             yield
             return
         model._maybe_symbolic_build = lambda *args, **kwargs: None
