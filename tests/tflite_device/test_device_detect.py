@@ -3,15 +3,17 @@ the package."""
 
 import importlib.util
 import pathlib
+import shutil
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
-from export_models import pictures, small_detector
+from export_models import pictures
 from PIL import Image
 
-from keras_detblocks import data, export
+from keras_detblocks import data
 
 SCRIPT = pathlib.Path(__file__).parent.parent.parent / "tflite" / "detect.py"
 ALONE = """
@@ -37,10 +39,10 @@ def script():
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
+def files(tmp_path_factory, small_files):
     folder = tmp_path_factory.mktemp("device")
-    detector = small_detector((64, 96))
-    export.to_tflite(detector, folder / "m.tflite", "fp16")
+    detector = keras.models.load_model(small_files / "detector.keras")
+    shutil.copyfile(small_files / "detector.tflite", folder / "m.tflite")
     image = pictures(1, (80, 64), seed=3)[0].astype("uint8")
     turned = Image.fromarray(image)
     exif = turned.getexif()
