@@ -13,7 +13,7 @@ import pytest
 from export_models import pictures
 from PIL import Image
 
-from keras_detblocks import data
+from keras_detblocks import data, export
 
 SCRIPT = pathlib.Path(__file__).parent.parent.parent / "tflite" / "detect.py"
 ALONE = """
