@@ -180,15 +180,11 @@ class CSPPANet(Neck):
         maps = merged if self.form == "picodet" else {**merged, **laterals}
         path = {level: maps[level] for level in sorted(maps) if level <= max(self.levels)}
         outputs = bottom_up(path, self.downs, self.fuses, _concatenated, training=training)
-        outputs = {level_name(level): x for level, x in outputs.items()}
         for name, projection in self.projections.items():
-            outputs[name] = projection(outputs[name], training=training)
-        maps = {
-            "input": features[top],
-            "lateral": laterals[top],
-            "output": outputs.get(level_name(top)),
-        }
-        outputs.update(self._extra.outputs(self.extras, maps, training))
+            level = level_number(name)
+            outputs[level] = projection(outputs[level], training=training)
+        lateral = laterals[top]
+        outputs = self._extra.complete(outputs, self.extras, features[top], lateral, training)
         return {level_name(level): outputs[level_name(level)] for level in self.levels}
 
     def _top_down(self, features, training):

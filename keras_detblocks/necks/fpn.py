@@ -7,7 +7,7 @@ also follows the coarsest level, which the paper does not merge with anything.
 
 import keras
 
-from ..checks import check_choice, level_name
+from ..checks import check_choice, level_name, level_number
 from .base import Neck
 from .parts import ExtraLevels, top_down
 
@@ -105,17 +105,14 @@ class FPN(Neck):
         top = max(features)
         inside = self.outs if self.form == "retinaface" else None
         merged = top_down(features, self.laterals, self.upsampling, inside, training)
-        outputs = {level_name(level): x for level, x in merged.items()}
-        if inside is None:
+        if inside is not None:
+            outputs = merged
+        else:
             outputs = {
-                name: out(outputs[name], training=training) for name, out in self.outs.items()
+                level_number(name): out(merged[level_number(name)], training=training)
+                for name, out in self.outs.items()
             }
-        maps = {
-            "input": features[top],
-            "lateral": merged[top],
-            "output": outputs.get(level_name(top)),
-        }
-        outputs.update(self._extra.outputs(self.extras, maps, training))
+        outputs = self._extra.complete(outputs, self.extras, features[top], merged[top], training)
         return {level_name(level): outputs[level_name(level)] for level in self.levels}
 
     def get_config(self):

@@ -107,13 +107,7 @@ class PANet(Neck):
         }
         fused_goes_on = self.form == "authors"
         outputs = bottom_up(outs, self.downs, self.fuses, operator.add, fused_goes_on, training)
-        outputs = {level_name(level): x for level, x in outputs.items()}
-        maps = {
-            "input": features[top],
-            "lateral": merged[top],
-            "output": outputs.get(level_name(top)),
-        }
-        outputs.update(self._extra.outputs(self.extras, maps, training))
+        outputs = self._extra.complete(outputs, self.extras, features[top], merged[top], training)
         return {level_name(level): outputs[level_name(level)] for level in self.levels}
 
     def get_config(self):

@@ -93,9 +93,20 @@ class ExtraLevels:
             layers[name] = unit(name)
         return layers
 
-    def outputs(self, layers, maps, training=None):
-        """The extra maps by level name, from `maps` of the coarsest level by the names of
-        `SOURCES`."""
+    def complete(self, outputs, layers, feature, lateral, training=None):
+        """The outputs by level name, with the extra maps.
+
+        Args:
+            outputs: by level number, finest first.
+            layers: those that `layers` made.
+            feature, lateral: the coarsest level's input and lateral map.
+        """
+        *_, last = outputs.values()
+        maps = {"input": feature, "lateral": lateral, "output": last}
+        extra = self._extra_maps(layers, maps, training)
+        return {**{level_name(level): x for level, x in outputs.items()}, **extra}
+
+    def _extra_maps(self, layers, maps, training):
         outputs, x = {}, maps[self.sources[-1]]
         for name in [name for name in layers if not name.endswith("_lateral")]:
             if self.method == "max_pool":
