@@ -19,6 +19,7 @@ PARTS = {
     "images": "Pictures",
     "data": "Data",
     "training": "Training",
+    "evaluation": "Evaluation",
     "export": "Export",
     "design": "Design spaces",
     "optimizers": "Optimizers",

@@ -15,6 +15,7 @@ VERBS = (
     "demo",
     "train",
     "evaluate",
+    "compare",
     "predict",
     "export",
     "benchmark",

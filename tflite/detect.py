@@ -39,6 +39,9 @@ COLOURS = (
 )
 
 
+DEFAULT_SCORE = 0.3  # as in keras_detblocks.detection.inference
+
+
 class Mistake(Exception):
     """Something that the user can mend; its text is the whole message."""
 
@@ -53,16 +56,17 @@ def main(arguments=None):
     videos = [each for each in options.images if is_video(each)]
     paths = [pathlib.Path(each) for each in options.images if not is_video(each)]
     images = [file for path in paths for file in (pictures_in(path) if path.is_dir() else [path])]
+    least = detector.shown_from if options.score is None else options.score
     code, taken = 0, {path.resolve() for path in images}
     levels = levels_of_files([path for path in images if path.is_file()])
     for source in videos:
         try:
-            report_video(source, detector, options.score, out, options.frames)
+            report_video(source, detector, least, out, options.frames)
         except Mistake as mistake:
             code = complain(mistake)
     for path in images:
         try:
-            report(path, detector, options.score, out, taken, levels)
+            report(path, detector, least, out, taken, levels)
         except Mistake as mistake:  # the other pictures are done
             code = complain(mistake)
     return code
@@ -94,8 +98,9 @@ def parse(arguments):
     parser.add_argument(
         "--score",
         type=float,
-        default=0.4,
-        help="least score of what is drawn (default: %(default)s)",
+        default=None,
+        help="least score of what is drawn (default: the best one that an evaluation stored in the "
+        f"model, else {DEFAULT_SCORE})",
     )
     parser.add_argument("--frames", type=int, default=None, help="of a video, at most")
     parser.add_argument("--threads", type=int, default=None, help="threads of the interpreter")
@@ -112,6 +117,8 @@ class Detector:
         self.fill = about["letterbox"]["fill"]
         self.stretch = about.get("resize") == "stretch"
         self.raw = about if about.get("outputs", {}).get("form") == "raw" else None
+        best = about.get("best_score_threshold")
+        self.shown_from = DEFAULT_SCORE if best is None else best
         self.interpreter, self.run = open_model(path, threads)
         self.dtype = next(iter(self.run.get_input_details().values()))["dtype"]
 

@@ -9,11 +9,12 @@ from dataclasses import asdict
 import numpy as np
 
 from . import options as shared
+from .train import report
 
 HELP = "train, evaluate, export and compare a detector of handwritten digits, end to end"
 
 # Leaves the rest of eight minutes for data, validation, exports and the comparison.
-DEFAULT_MINUTES = 4.7
+DEFAULT_MINUTES = 4.4
 FORMATS = ("saved_model", "onnx", "tflite", "tflite-fp16", "tflite-int8")
 
 
@@ -121,8 +122,8 @@ def demo(
     _draw(detector, validation_set, out / "predictions.png")
     write_json(out / "results.json", rows)
     console.print(
-        f"{_clock(started)}  pictures with boxes: {out / 'predictions.png'}; "
-        f"curve: {out / 'run' / 'learning_curve.png'}"
+        f"{_clock(started)}  pictures with boxes: {out / 'predictions.png'}; what was learned, on "
+        f"one page: {out / 'run' / 'report' / 'index.html'}"
     )
     return rows
 
@@ -159,7 +160,7 @@ def _trained(folder, train_set, validation_set, minutes, model, console):
 
     if (folder / "detector.keras").is_file():
         return load_keras_file(folder / "detector.keras")
-    return train(
+    detector, history = train(
         lambda: build_detector(train_set.class_names, **asdict(model)),
         train_set,
         validation_set,
@@ -168,7 +169,9 @@ def _trained(folder, train_set, validation_set, minutes, model, console):
         evaluations=2,
         resume=Checkpoint(folder / "checkpoint").exists(),
         console=console,
-    )[0]
+    )
+    report(folder, detector, validation_set, history)
+    return detector
 
 
 def _exported(folder, detector, train_set):
@@ -257,7 +260,7 @@ def _draw(detector, dataset, path, count=24):
                 found["scores"],
                 detector.class_names,
             )
-            for picture, found in zip(pictures, detector.detect(pictures, score_threshold=0.4))
+            for picture, found in zip(pictures, detector.detect(pictures))
         ],
         path,
     )

@@ -1,11 +1,12 @@
 """The verb `detblocks evaluate`."""
 
 import pathlib
+import sys
 
 from . import datasets
 from . import options as shared
 
-HELP = "COCO AP of a trained or exported model on a data set"
+HELP = "COCO AP of a trained or exported model on a data set, and a report of what it learned"
 
 
 def add_options(parser):
@@ -17,12 +18,67 @@ def add_options(parser):
         "--split", default=None, help="(default: the one called test, else val, else the only one)"
     )
     shared.add_max_detections(parser)
+    parser.add_argument(
+        "--report",
+        type=pathlib.Path,
+        default=None,
+        metavar="DIR",
+        help="write index.html, one page that needs nothing else, and metrics.json there, and "
+        "store the best score threshold in a .keras model, for predict and export",
+    )
+    parser.add_argument(
+        "--no-store", action="store_true", help="with --report: leave the model's file as it is"
+    )
 
 
 def run(options):
-    from ..training import evaluate_ap
+    from ..evaluation import evaluate, write_report
+    from ..training.state import prepare_folder
 
-    model = shared.open_model(options.model)
-    dataset = datasets.for_evaluation(options).with_classes(model.class_names)
+    model, path = shared.open_model(options.model), shared.model_file(options.model)
+    if options.report is not None:
+        prepare_folder(options.report)
+    dataset = datasets.for_evaluation(options)
     print(dataset.describe())
-    print(evaluate_ap(model, dataset, max_detections=options.max_detections))
+    about = {"model": str(path)}
+    if options.report is not None:
+        about |= latency(path, model)
+    result = evaluate(model, dataset, max_detections=options.max_detections, about=about)
+    print(result)
+    if options.report is not None:
+        print(f"Report: {write_report(result, options.report)}")
+        if not options.no_store:
+            store(path, result)
+    return 0 if result.measured else complain(result)
+
+
+def latency(path, model):
+    """`{"milliseconds", "bytes"}` of a model file, for a report."""
+    from ..export import benchmark, file_size
+
+    timed = model if path.suffix != ".keras" else path
+    return {"milliseconds": benchmark(timed, images=20), "bytes": file_size(path)}
+
+
+def complain(result):
+    """Says why nothing could be measured; the exit code."""
+    print(f"detblocks: {result.problems[0]}", file=sys.stderr)
+    return 2
+
+
+def store(path, result):
+    """Puts the best threshold into a `.keras` file and says so."""
+    from ..evaluation import store_threshold
+
+    best = result.best_threshold if result.measured else None
+    if best is None or path.suffix != ".keras":
+        return
+    try:
+        store_threshold(path, best)
+    except OSError as error:
+        print(f"The best score threshold, {best:.2f}, could not be stored in {path}: {error}")
+        return
+    print(
+        f"Stored the best score threshold, {best:.2f}, in {path}: `predict` and "
+        f"`export --score-threshold best` take it from there."
+    )

@@ -13,8 +13,15 @@ MEDIAPIPE = {
     "them.",
 }
 HELP = "write SavedModel, ONNX and TFLite files of a detector, each opened and compared"
+BEST = "best"
+
+
+def _score(text):
+    return text if text == BEST else float(text)
+
+
 # Attributes of a detector that an export freezes.
-THRESHOLDS = {"score_threshold": float, "iou_threshold": float, "max_detections": int}
+THRESHOLDS = {"score_threshold": _score, "iou_threshold": float, "max_detections": int}
 
 
 def add_options(parser):
@@ -55,7 +62,8 @@ def add_options(parser):
             f"--{name.replace('_', '-')}",
             type=kind,
             default=None,
-            help="of the file; default: the detector's own",
+            help="of the file; default: the detector's own"
+            + ("; 'best': the one that an evaluation stored" if kind is _score else ""),
         )
     parser.add_argument(
         "--class-agnostic",
@@ -76,6 +84,8 @@ def run(options):
             f"export already"
         )
     out = prepare_folder(options.out)
+    if options.score_threshold == BEST:
+        options.score_threshold = _best_threshold(detector, options.model)
     for name in (*THRESHOLDS, "class_agnostic"):
         if getattr(options, name) is not None:
             setattr(detector, name, getattr(options, name))
@@ -94,6 +104,15 @@ def run(options):
         print(report)
     if "tflite" in options.formats and options.outputs == "mediapipe" and not options.raw:
         print(MEDIAPIPE[detector.resize])
+
+
+def _best_threshold(detector, path):
+    if detector.best_score_threshold is None:
+        raise ValueError(
+            f"No evaluation stored a best threshold in {path}: run `detblocks evaluate {path} DATA "
+            f"--report DIR` first, or give a number."
+        )
+    return detector.best_score_threshold
 
 
 def _calibration(options, detector):

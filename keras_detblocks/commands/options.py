@@ -136,6 +136,29 @@ def one_line(error):
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def add_data_flag(parser):
+    """As `add_data`, for verbs whose arguments are something else."""
+    parser.add_argument(
+        "--data",
+        type=pathlib.Path,
+        required=True,
+        help="data set: COCO, Pascal VOC, YOLO, CSV, LabelMe, ... (folder or file)",
+    )
+    parser.add_argument(
+        "--images",
+        type=pathlib.Path,
+        default=None,
+        help="folder of the pictures, where they do not lie with the annotations",
+    )
+    add_reading(parser)
+
+
+def model_file(path):
+    """The model itself: of the folder of a run its detector."""
+    inside = path / "detector.keras"
+    return inside if inside.is_file() else path
+
+
 def open_model(path):
     """A `Detector` from a `.keras` file, or an exported file with the same `image_size` and
     `predict`."""
@@ -144,8 +167,7 @@ def open_model(path):
 
     if not path.exists():
         raise FileNotFoundError(f"No such model: {path}")
-    if (path / "detector.keras").is_file():  # the folder of a run
-        path = path / "detector.keras"
+    path = model_file(path)
     if path.suffix != ".keras":
         from ..export import open_exported
 

@@ -4,6 +4,7 @@ import contextlib
 import pathlib
 import sys
 
+from ..detection.inference import DEFAULT_SCORE_THRESHOLD
 from . import datasets, predictions
 from . import options as shared
 
@@ -31,7 +32,11 @@ def add_options(parser):
     )
     parser.add_argument("--frames", type=int, default=None, help="of a video, at most")
     parser.add_argument(
-        "--score", type=float, default=0.4, help="least score (default: %(default)s)"
+        "--score",
+        type=float,
+        default=None,
+        help="least score (default: the best one that an evaluation stored in the model, else "
+        f"{DEFAULT_SCORE_THRESHOLD})",
     )
     parser.add_argument(
         "--format",

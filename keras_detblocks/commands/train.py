@@ -52,6 +52,11 @@ def _add_run(parser):
         help="how often validation AP is measured on the way (default: %(default)s)",
     )
     parser.add_argument(
+        "--no-report",
+        action="store_true",
+        help="leave out OUT/report/, the page on what was learned",
+    )
+    parser.add_argument(
         "--patience",
         type=int,
         default=None,
@@ -201,8 +206,13 @@ def run(options):
     check_int(options.restarts, "restarts", least=0)
     if options.restarts:
         return supervise(without(options.arguments, "--restarts"), options.out, options.restarts)
-    _join(options)
-    return _train(options, model)
+    workers = _join(options)
+    detector, validation_set, history = _train(options, model)
+    if options.no_report or (workers is not None and workers.index > 0):
+        return
+    if workers is not None:  # one of its own: the other machines are no longer there to predict
+        detector = shared.open_model(options.out)
+    report(options.out, detector, validation_set, history)
 
 
 def _frozen(options):
@@ -227,6 +237,7 @@ def _join(options):
     if workers is not None:
         print(f"Worker {workers.index} of {', '.join(workers.addresses)}", flush=True)
         start_workers(workers)
+    return workers
 
 
 def _file_of_settings(options):
@@ -256,7 +267,7 @@ def _train(options, model):
         return detector
 
     try:
-        training.train(
+        detector, history = training.train(
             build,
             train_set,
             validation_set,
@@ -296,6 +307,23 @@ def _train(options, model):
         f"Wrote {options.out}/detector.keras, history.json, run.json, learning_curve.png and logs/ "
         f"(tensorboard --logdir {options.out})"
     )
+    return detector, validation_set, history
+
+
+def report(run, detector, validation_set, history):
+    """The page on what was learned, in the run's folder, and the best threshold in its detector."""
+    from ..evaluation import evaluate, write_report
+    from .evaluate import store
+
+    if validation_set is None:
+        print("No report: there are no validation pictures.")
+        return
+    path = run / "detector.keras"
+    about = {"model": str(path), "bytes": path.stat().st_size}
+    result = evaluate(detector, validation_set, about=about)
+    print(f"Report: {write_report(result, run / 'report', history=history)}")
+    store(path, result)
+    detector.best_score_threshold = result.best_threshold if result.measured else None
 
 
 def _is_file(start):

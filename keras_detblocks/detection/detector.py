@@ -49,10 +49,13 @@ class Detector(keras.Model):
         head: a layer such as `AnchorFreeHead`, which is the default.
         score_threshold, iou_threshold, max_detections, class_agnostic: of the non-maximum
             suppression in `predict`, `detect` and exports. Attributes of the same names; they can
-            be changed at any time.
+            be changed at any time. The score threshold is low because AP needs the unsure ones too.
         resize: how pictures are brought to the input's size in training (`training.train`),
             evaluation, `detect` and exports: `"letterbox"` keeps their proportions and fills the
             rest with grey, `"stretch"` fills the input, as MediaPipe does. An attribute too.
+        best_score_threshold: least score of what is worth showing, as an evaluation found it
+            (`kdb.evaluation`): what `detect` returns from, on exported files too. `None`: not
+            known, `detect` takes 0.3.
 
     Raises:
         ValueError: if the parts do not fit together.
@@ -79,6 +82,7 @@ class Detector(keras.Model):
         max_detections=100,
         class_agnostic=False,
         resize="letterbox",
+        best_score_threshold=None,
         name="detector",
         **kwargs,
     ):
@@ -111,6 +115,7 @@ class Detector(keras.Model):
         self.iou_threshold = iou_threshold
         self.max_detections = max_detections
         self.class_agnostic = class_agnostic
+        self.best_score_threshold = best_score_threshold
         self._about = types.SimpleNamespace(run_record=None)
         self.resize = resize
         self._loss_settings = {}
@@ -243,6 +248,17 @@ class Detector(keras.Model):
         self._class_agnostic = check_flag(value, "class_agnostic")
         self.predict_function = None
 
+    @property
+    def best_score_threshold(self):
+        """Least score of what `detect` returns by default, from 0 to 1, or `None`."""
+        return self._best_score_threshold
+
+    @best_score_threshold.setter
+    def best_score_threshold(self, value):
+        self._best_score_threshold = check_number(
+            value, "best_score_threshold", least=0, most=1, optional=True
+        )
+
     def get_config(self):
         parts = {key: _serialize(part) for key, part in vars(self._parts).items()}
         flags = trainable_parts(self)
@@ -257,6 +273,7 @@ class Detector(keras.Model):
             "max_detections": self.max_detections,
             "class_agnostic": self.class_agnostic,
             "resize": self.resize,
+            "best_score_threshold": self.best_score_threshold,
             "name": self.name,
             **({"run_record": self.run_record} if self.run_record else {}),
         }
@@ -305,7 +322,8 @@ class Detector(keras.Model):
         config.pop("run_record", None)  # what follows is another run
         count, names = checked_classes(class_names)
         config["head"]["config"]["num_classes"] = count
-        other = type(self).from_config({**config, "num_classes": count, "class_names": list(names)})
+        changes = {"num_classes": count, "class_names": list(names), "best_score_threshold": None}
+        other = type(self).from_config({**config, **changes})
         there = [names.index(name) for name in self.class_names if name in names]
         here = [i for i, name in enumerate(self.class_names) if name in names]
         of_classes = {id(v) for v in other.head.classifier.weights}
@@ -463,14 +481,14 @@ class Detector(keras.Model):
         )
         return non_max_suppression(found, self.iou_threshold, self.max_detections)
 
-    def detect(self, images, score_threshold=0.3, batch_size=16, tile=None, overlap=0.2):
+    def detect(self, images, score_threshold=None, batch_size=16, tile=None, overlap=0.2):
         """Finds objects in pictures of any size.
 
         Args:
             images: one picture or a list: paths, NumPy arrays `(H, W)`, `(H, W, 3 or 4)` or PIL
                 images.
             score_threshold: least score of what is returned (at least the detector's own
-                threshold).
+                threshold); by default its `best_score_threshold`, or 0.3 where none is known.
             batch_size: pictures per step.
             tile: for small objects in large pictures: look at tiles of this many pixels of the
                 picture (a number or (height, width)) one by one, and merge what they show. By
@@ -485,6 +503,26 @@ class Detector(keras.Model):
         from .inference import detect
 
         return detect(self, images, score_threshold, batch_size, tile, overlap)
+
+    def explain(self, image, score_threshold=None):
+        """What stands behind the detections of one picture: every candidate of the suppression,
+        the level and cell that it came from, and what became of it.
+
+        Args:
+            image: a path, NumPy array or PIL image of any size.
+            score_threshold: least score of a candidate; by default the detector's own.
+
+        Returns:
+            An `Explanation`: print it, look at its `rows`, or `draw()` it.
+
+        >>> backbone = RegNetY("200mf", include_top=False, levels=(4, 5), input_shape=(64, 64, 3))
+        >>> detector = Detector(backbone, FPN(16, levels=(4, 5)), class_names=["cat", "dog"])
+        >>> detector.explain(np.zeros((48, 64, 3), "uint8"), score_threshold=0.9)
+        Explanation of 0 candidates: 0 kept
+        """
+        from .explain import explain
+
+        return explain(self, image, score_threshold)
 
 
 def checked_classes(class_names=None, num_classes=None):

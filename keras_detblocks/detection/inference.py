@@ -13,11 +13,22 @@ from .tiled import detect_in_tiles
 # Pixels of a picture that is decoded for its tiles: 3 GB.
 LARGEST_TILED = 10**9
 
+# Least score of what is shown where no evaluation found a better one.
+DEFAULT_SCORE_THRESHOLD = 0.3
+
+
+def shown_from(detector):
+    """Least score of what a detector or an exported one shows by default."""
+    best = getattr(detector, "best_score_threshold", None)
+    return DEFAULT_SCORE_THRESHOLD if best is None else best
+
 
 def detect(detector, images, score_threshold, batch_size, tile=None, overlap=0.2):
     """See `Detector.detect`."""
     from ..images.read import read_image
 
+    if score_threshold is None:
+        score_threshold = shown_from(detector)
     if not 0.0 <= score_threshold <= 1.0:
         raise ValueError(
             f"`score_threshold` must be from 0 to 1. Received: score_threshold={score_threshold}"
@@ -48,7 +59,7 @@ def _detect(pictures, detector, batch_size):
 
     results = [None] * len(pictures)
     boxed = [
-        letterbox(picture, detector.image_size or _fitting(detector, picture), detector.resize)
+        letterbox(picture, detector.image_size or fitting(detector, picture), detector.resize)
         for picture in pictures
     ]
     for batch in _batches([image.shape for image, _ in boxed], batch_size):
@@ -79,7 +90,7 @@ def _found(detector, images):
     return {key: ops.convert_to_numpy(value) for key, value in outputs.items()}
 
 
-def _fitting(detector, picture):
+def fitting(detector, picture):
     """The picture's own size, rounded up to the coarsest stride, for a detector of dynamic size."""
     stride = getattr(detector, "stride", None)  # of an exported file
     stride = stride or 2 ** max(map(level_number, level_names(detector.output)))

@@ -5,5 +5,14 @@ from .compare import Comparison, compare
 from .measure import evaluate, measure
 from .report import write_report
 from .result import Evaluation
+from .store import store_threshold
 
-__all__ = ["Comparison", "Evaluation", "compare", "evaluate", "measure", "write_report"]
+__all__ = [
+    "Comparison",
+    "Evaluation",
+    "compare",
+    "evaluate",
+    "measure",
+    "store_threshold",
+    "write_report",
+]

@@ -6,31 +6,31 @@ import numpy as np
 KINDS = {
     "class": (
         "objects found but called another class",
-        "look at the pairs of the confusion matrix: are their labels right, are there enough "
+        "look at the pairs in the confusion matrix: are their labels right, are there enough "
         "pictures of both?",
     ),
     "place": (
         "boxes beside their object",
         "train longer or at a larger input size, add a finer level, and check that the annotated "
-        "boxes are tight",
+        "boxes are tight.",
     ),
     "both": (
         "boxes beside an object, of another class",
-        "train longer; these are mostly objects that it does not know yet",
+        "train longer; these are mostly objects that it does not know yet.",
     ),
     "double": (
         "more than one box for one object",
-        "lower `iou_threshold` of the suppression",
+        "lower the `iou_threshold` of the suppression.",
     ),
     "background": (
         "boxes where nothing is annotated",
         "look at the false detections below: some may be objects that were not annotated; add "
-        "pictures without objects",
+        "pictures without objects.",
     ),
     "missed": (
         "objects not found",
         "look at the missed objects below; more training, more pictures like them, or a larger "
-        "input size",
+        "input size.",
     ),
 }
 _WORTH = 0.005  # AP50: less is not worth a sentence
@@ -59,8 +59,24 @@ def _of_hundred(share):
 
 def next_steps(evaluation, most=4):
     """Sentences on what costs most and what to try, the most important first."""
-    steps = [*_few_pictures(evaluation), *_kinds(evaluation), *_sizes(evaluation)]
-    return [*steps, *_crowding(evaluation), *_classes(evaluation), *_scores(evaluation)][:most]
+    rules = (_few_pictures, _unsure, _kinds, _sizes, _crowding, _classes, _scores)
+    return [step for rule in rules for step in rule(evaluation)][:most]
+
+
+def _unsure(evaluation):
+    """Objects that are found, but not shown."""
+    best = evaluation.best_threshold
+    if best is None:
+        return
+    missed, wanted = evaluation.at(best)["missed"], int(evaluation.judged.wanted.sum())
+    lowest = evaluation.judged.matched[0]
+    never = wanted - len(np.unique(lowest[evaluation.judged.right[0]]))
+    if missed - never >= 0.05 * wanted:
+        yield (
+            f"{missed:,} of {wanted:,} objects are missed from {best:.2f} on, but "
+            f"{missed - never:,} of these it does see, with a lower score: more training makes it "
+            f"surer; where missing costs more than false boxes, ship a lower threshold."
+        )
 
 
 def _kinds(evaluation):
@@ -69,15 +85,16 @@ def _kinds(evaluation):
         if gain[kind] >= _WORTH:
             what, how = KINDS[kind]
             count = evaluation.error_counts[kind]
-            yield f"+{gain[kind]:.3f} AP50 is in {what} ({count:,}): {how}."
+            yield f"+{gain[kind]:.3f} AP50 is in {what} ({count:,} are shown): {how}"
 
 
 def _few_pictures(evaluation):
     low, high = evaluation.intervals["AP"]
     if high - low > 0.1:
+        count = len(evaluation.dataset.records)
         yield (
-            f"{len(evaluation.dataset.records)} pictures are few: AP lies anywhere from {low:.2f} "
-            f"to {high:.2f}. Judge on more before small differences count."
+            f"{count:,} pictures are few: AP lies anywhere from {low:.2f} to {high:.2f}. Judge on "
+            f"more before small differences count."
         )
 
 
@@ -125,6 +142,14 @@ def _scores(evaluation):
 
 def warnings(evaluation):
     """Sentences on what makes the numbers mean less than they seem to."""
+    yield from model_warnings(evaluation)
+    if evaluation.dataset.skipped.total:
+        count = evaluation.dataset.skipped.total
+        yield f"While reading the data, {count} things were mended or skipped."
+
+
+def model_warnings(evaluation):
+    """Those that are the model's."""
     about = evaluation.about
     least, most = about.get("score_threshold") or 0.0, about.get("max_detections")
     if least > 0.05:
@@ -139,6 +164,3 @@ def warnings(evaluation):
             f"{over} pictures hold more than the {most} objects that the model can return "
             f"(`max_detections`)."
         )
-    if evaluation.dataset.skipped.total:
-        count = evaluation.dataset.skipped.total
-        yield f"While reading the data, {count} things were mended or skipped."

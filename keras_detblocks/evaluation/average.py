@@ -110,7 +110,7 @@ def _levels(recall):
     return levels + (recall >= _RECALLS[levels])
 
 
-def class_recall(judged, found, truth, num_classes, weights, most=100):
+def class_recall(judged, found, truth, num_classes, weights, most):
     """Recall of every class at every IoU by the best `most` detections of a picture.
 
     Returns:
@@ -130,8 +130,11 @@ def _weighted(objects, chosen, num_classes, weights):
     return weights @ table.reshape(-1, num_classes).astype(weights.dtype)
 
 
-def coco_numbers(pairs, found, truth, num_classes, weights):
+def coco_numbers(pairs, found, truth, num_classes, weights, max_detections=100):
     """The twelve COCO numbers for every row of weights, and AP per class.
+
+    Args:
+        max_detections: of a picture and class that are in `found`; `AR_100` is called after it.
 
     Returns:
         `(numbers, per_class)`: name -> `(B,)`, in `training.CocoAP`'s names, and `(B, num_classes,
@@ -144,12 +147,12 @@ def coco_numbers(pairs, found, truth, num_classes, weights):
         if area == "all":
             per_class = ap
             numbers = {"AP": mean(ap), "AP50": mean(ap[..., :1]), "AP75": mean(ap[..., 5:6])}
-            for most in (1, 10, 100):
+            for most in (*(m for m in (1, 10, 100) if m < max_detections), max_detections):
                 recall = class_recall(judged, found, truth, num_classes, weights, most)
                 recalls[f"AR_{most}"] = mean(recall)
         else:
             numbers[f"AP_{area}"] = mean(ap)
-            recall = class_recall(judged, found, truth, num_classes, weights)
+            recall = class_recall(judged, found, truth, num_classes, weights, max_detections)
             recalls[f"AR_{area}"] = mean(recall)
     return numbers | recalls, per_class
 

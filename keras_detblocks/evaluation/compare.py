@@ -5,12 +5,13 @@ from functools import cached_property
 
 import numpy as np
 
+from .advice import model_warnings
 from .average import interval
 from .classes import align
-from .measure import RESAMPLES, measure
+from .measure import RESAMPLES, described, measure
 
 
-@dataclass
+@dataclass(eq=False)
 class Comparison:
     """What `compare` returns; in a notebook it shows itself, `write_report` makes a page of it.
 
@@ -104,13 +105,13 @@ class Comparison:
         return wanted + kept - 2 * hit
 
     def write_report(self, folder, **kwargs):
-        """Writes a page and its numbers into a folder, see `report.write_comparison`."""
-        from .report import write_comparison
+        """Writes a page and its numbers into a folder, see `compare_report.write_comparison`."""
+        from .compare_report import write_comparison
 
         return write_comparison(self, folder, **kwargs)
 
     def _repr_html_(self):
-        from .report import comparison_fragment
+        from .compare_report import comparison_fragment
 
         return comparison_fragment(self)
 
@@ -154,11 +155,12 @@ def compare(models, dataset, *, batch_size=16, image_size=None, resamples=RESAMP
     """
     from ..training import predict_dataset
 
-    found = {
-        name: (predict_dataset(model, dataset, batch_size, image_size), model.class_names)
-        for name, model in models.items()
-    }
-    return compare_detections(found, dataset, resamples=resamples, about=about)
+    found, known = {}, {}
+    for name, model in models.items():
+        detections = predict_dataset(model, dataset, batch_size, image_size)
+        found[name] = detections, model.class_names
+        known[name] = described(model) | (about or {}).get(name, {})
+    return compare_detections(found, dataset, resamples=resamples, about=known)
 
 
 def compare_detections(found, dataset, *, resamples=RESAMPLES, about=None):
@@ -180,6 +182,7 @@ def compare_detections(found, dataset, *, resamples=RESAMPLES, about=None):
         known = {"model": name} | (about or {}).get(name, {})
         each = measure(shared, detections, class_names, resamples=resamples, about=known)
         problems += [f"{name}: {p}" for p in each.problems if p not in problems and common]
+        problems += [f"{name}: {w}" for w in model_warnings(each)]
         evaluations[name] = each
     order = sorted(evaluations, key=lambda name: -evaluations[name].numbers.get("AP", -1.0))
     return Comparison({name: evaluations[name] for name in order}, problems)

@@ -98,7 +98,7 @@ def plot_errors(evaluation):
     for y, gain, count in zip(place, gains, counts):
         axis.annotate(f" +{gain:.3f}  ({count:,})", (gain, y), va="center", fontsize=9)
     axis.set_yticks(place, KINDS)
-    axis.set(xlabel="AP50 gained by mending (how many)", xlim=(0, 1.45 * top))
+    axis.set(xlabel="AP50 gained by mending (how many are shown)", xlim=(0, 1.45 * top))
     axis.invert_yaxis()
     return figure
 
@@ -190,7 +190,7 @@ def plot_calibration(evaluation):
     figure, axis = _axes()
     result = evaluation.calibration
     some = result.count > 0
-    axis.plot([0, 1], [0, 1], ":", color=GREY, label="right as often as the score says")
+    axis.plot([0, 1], [0, 1], ":", color=GREY, label="as the score promises")
     error = np.sqrt(result.precision * (1 - result.precision) / np.maximum(result.count, 1))
     axis.errorbar(
         result.score[some],
@@ -198,14 +198,16 @@ def plot_calibration(evaluation):
         yerr=1.96 * error[some],
         fmt="o-",
         color=BLUE,
-        label="share of right detections",
+        label="share that is right",
     )
+    top = axis.secondary_xaxis("top")
     middle = (result.edges[1:] + result.edges[:-1]) / 2
-    for x, count in zip(middle[some], result.count[some]):
-        axis.annotate(_thousands(count), (x, -0.005), ha="center", va="bottom", fontsize=7)
-    axis.set(xlabel="score (numbers: detections)", xlim=(0, 1), ylim=(-0.02, 1.02))
-    axis.set_ylabel("precision")
-    axis.legend(loc="upper left", bbox_to_anchor=(0, 1.16), ncols=2, frameon=False, fontsize=8)
+    top.set_xticks(middle, map(_thousands, result.count), fontsize=7)
+    top.tick_params(length=0)
+    top.set_xlabel("detections", fontsize=8)
+    top.spines["top"].set_visible(False)
+    axis.set(xlabel="score", ylabel="precision", xlim=(0, 1), ylim=(-0.02, 1.02))
+    axis.legend(loc="upper left", frameon=False, fontsize=8)
     return figure
 
 

@@ -5,7 +5,7 @@ matching stands here because neither cocoapi nor faster-coco-eval hands out whic
 right at which IoU, which curves, intervals and kinds of errors are made of.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -51,10 +51,6 @@ class Found:
 
     def __len__(self):
         return len(self.image)
-
-    def where(self, chosen):
-        """Those chosen by a mask or by indices, in the same order."""
-        return Found(*(getattr(self, f.name)[chosen] for f in fields(self)))
 
 
 @dataclass(frozen=True)

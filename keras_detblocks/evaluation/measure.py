@@ -20,6 +20,7 @@ def evaluate(
     detections=None,
     batch_size=16,
     image_size=None,
+    max_detections=None,
     resamples=RESAMPLES,
     about=None,
 ):
@@ -27,10 +28,10 @@ def evaluate(
 
     Args:
         detector: a `Detector`, or what `export.open_exported` returns.
-        dataset: a `data.Dataset`. Classes match by name; those of one side alone are left out,
-            which `problems` tells.
+        dataset: a `data.Dataset`, whose classes match by name; those of one side alone are left
+            out, which `problems` tells. Or any other source that `training.evaluate_ap` takes.
         detections: what `training.predict_dataset(detector, dataset)` returned, to save the time.
-        batch_size, image_size: as in `training.predict_dataset`.
+        batch_size, image_size, max_detections: as in `training.evaluate_ap`.
         resamples: of the bootstrap over pictures.
         about: dict of more to tell in a report, such as `milliseconds` and `bytes`.
 
@@ -39,23 +40,39 @@ def evaluate(
         `measured` False, and `problems` say why.
 
     Raises:
-        ValueError: as `training.predict_dataset`, or detections that do not fit the data set.
+        ValueError: as `training.evaluate_ap`, or detections that do not fit the data set.
     """
     if detections is None:
-        from ..training import predict_dataset
+        from ..training.evaluate import predict_any
 
-        detections = predict_dataset(detector, dataset, batch_size, image_size)
-    about = _about(detector) | (about or {})
-    return measure(dataset, detections, detector.class_names, resamples=resamples, about=about)
+        dataset, detections = predict_any(detector, dataset, batch_size, image_size, max_detections)
+    limit = detector.max_detections if max_detections is None else max_detections
+    return measure(
+        dataset,
+        detections,
+        detector.class_names,
+        max_detections=max(limit, 100),
+        resamples=resamples,
+        about=described(detector) | {"max_detections": limit} | (about or {}),
+    )
 
 
-def measure(dataset, detections, class_names=None, *, resamples=RESAMPLES, about=None):
+def measure(
+    dataset,
+    detections,
+    class_names=None,
+    *,
+    max_detections=100,
+    resamples=RESAMPLES,
+    about=None,
+):
     """As `evaluate`, of detections that are there already.
 
     Args:
         detections: for each of the data set's records, in order, a dict of `boxes` (n, 4) xyxy in
             the picture's own pixels, `scores` and `labels`, which index `class_names`.
         class_names: by default the data set's.
+        max_detections: as in `training.coco_ap`.
     """
     class_names = tuple(class_names or dataset.class_names)
     if len(detections) != len(dataset.records):
@@ -73,13 +90,16 @@ def measure(dataset, detections, class_names=None, *, resamples=RESAMPLES, about
         "date": datetime.date.today().isoformat(),
     }
     about = known | (about or {})
-    result = Evaluation(dataset, clean, dataset.class_names, problems, about=about)
+    result = Evaluation(
+        dataset, clean, dataset.class_names, problems, about=about, max_detections=max_detections
+    )
     if result.class_names and (~result.truth.crowd).any():
         _count(result, resamples)
     return result
 
 
-def _about(detector):
+def described(detector):
+    """What of a detector, or an opened export, a report tells."""
     keys = ("image_size", "score_threshold", "iou_threshold", "max_detections")
     return {key: getattr(detector, key) for key in keys if hasattr(detector, key)}
 
@@ -88,9 +108,10 @@ def _count(result, resamples):
     """Fills in what takes a pass over all resamples."""
     common = result.pairs, result.found, result.truth, len(result.class_names)
     images = len(result.dataset.records)
-    numbers, class_ap = average.coco_numbers(*common, np.ones((1, images)))
+    most = result.max_detections
+    numbers, class_ap = average.coco_numbers(*common, np.ones((1, images)), most)
     result.class_ap = class_ap[0]
     result.numbers = {k: float(np.nan_to_num(v[0], nan=-1.0)) for k, v in numbers.items()}
-    drawn, of_class = average.coco_numbers(*common, average.resamples(images, resamples))
+    drawn, of_class = average.coco_numbers(*common, average.resamples(images, resamples), most)
     result.samples = drawn | {"class": of_class.mean(2)}
     result.intervals = {k: average.interval(v) for k, v in drawn.items()}

@@ -81,7 +81,7 @@ def draw_pair(evaluation, image, side=_SIDE):
         return None
     scale = side / max(picture.size)
     small = picture.resize([max(1, round(s * scale)) for s in picture.size])
-    common = {"class_names": evaluation.class_names, "width": 2}
+    common = {"class_names": evaluation.class_names, "width": 2, "casing": 1}
     found, judged = evaluation.found, evaluation.judged
     here = np.flatnonzero((found.image == image) & (found.score >= evaluation.shown_threshold))
     of_picture = np.flatnonzero(evaluation.truth.image == image)

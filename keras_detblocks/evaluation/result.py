@@ -1,5 +1,6 @@
 """What was measured of a detector on a data set: numbers, curves, errors, figures."""
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -8,7 +9,7 @@ import numpy as np
 from . import average, curves, errors, figures, groups, match
 
 
-@dataclass
+@dataclass(eq=False)
 class Evaluation:
     """What a detector does on a data set, and how sure that is.
 
@@ -22,6 +23,7 @@ class Evaluation:
         problems: sentences on what could not be measured, or was left out.
         numbers: the twelve COCO numbers by name, as in `training.CocoAP`; -1 where undefined.
         intervals: name -> (low, high), 95 % of a bootstrap over pictures.
+        max_detections: of a picture that count.
         about: `model`, `data`, `pictures`, `seconds`, ...: what a reader wants to know of the run.
     """
 
@@ -32,6 +34,7 @@ class Evaluation:
     numbers: dict = field(default_factory=dict)
     intervals: dict = field(default_factory=dict)
     about: dict = field(default_factory=dict)
+    max_detections: int = 100
     samples: dict = field(default_factory=dict, repr=False)
     class_ap: np.ndarray = field(default=None, repr=False)
 
@@ -48,8 +51,7 @@ class Evaluation:
     @cached_property
     def found(self):
         """All detections, best first, as `match.Found`."""
-        most = self.about.get("max_detections", 100)
-        return match.found_in(self.detections, len(self.class_names), most)
+        return match.found_in(self.detections, len(self.class_names), self.max_detections)
 
     @cached_property
     def pairs(self):
@@ -71,7 +73,11 @@ class Evaluation:
         """The score threshold of the highest F1 over all classes together; `None` if nothing right
         was found."""
         best = int(self.score_curves.total().best()[0])
-        return float(curves.THRESHOLDS[best]) if best >= 0 else None
+        if best < 0:
+            return None
+        # Below the threshold that is built into a file nothing changes.
+        least = math.ceil(100 * (self.about.get("score_threshold") or 0.0) - 1e-6) / 100
+        return max(float(curves.THRESHOLDS[best]), min(least, float(curves.THRESHOLDS[-1])))
 
     def at(self, threshold):
         """`{"precision", "recall", "f1", "right", "wrong", "missed"}` of what is shown from a score
@@ -198,6 +204,22 @@ class Evaluation:
     def plot_calibration(self):
         """Precision over the score, a matplotlib figure."""
         return figures.plot_calibration(self)
+
+    def __str__(self):
+        """Problems, the answer, the twelve numbers and those of every class."""
+        from .advice import answer
+
+        lines = list(self.problems)
+        if not self.measured:
+            return "\n".join(lines)
+        low, high = self.intervals["AP"]
+        lines += [answer(self), f"AP {self.numbers['AP']:.3f} (95 %: {low:.3f} to {high:.3f})"]
+        lines.append("  ".join(f"{name} {value:.3f}" for name, value in self.numbers.items()))
+        width = max([10, *(len(row["class"]) for row in self.per_class)])
+        for row in self.per_class:
+            numbers = "  ".join(f"{key} {row[key]:.3f}" for key in ("AP", "AP50", "recall"))
+            lines.append(f"{row['class']:<{width}}  {numbers}  {row['objects']} objects")
+        return "\n".join(lines)
 
     def metrics(self):
         """All numbers as one dict for JSON."""

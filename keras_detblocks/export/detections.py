@@ -55,6 +55,7 @@ def metadata(detector, image_size, form="pixels", raw=None):
         "outputs": {"form": form, "names": list(FORMS[form] if raw is None else raw.outputs)},
         "boxes": _BOXES[form],
         "score_threshold": detector.score_threshold,
+        "best_score_threshold": detector.best_score_threshold,
         "iou_threshold": detector.iou_threshold,
         "max_detections": detector.max_detections,
         "class_agnostic": detector.class_agnostic,

@@ -31,14 +31,20 @@ def evaluate_ap(detector, dataset, batch_size=16, image_size=None, max_detection
     """
     limit = detector.max_detections if max_detections is None else max_detections
     limit = check_int(limit, "max_detections")
+    if isinstance(dataset, Dataset):
+        dataset = dataset.with_classes(detector.class_names)
+    dataset, found = predict_any(detector, dataset, batch_size, image_size, max_detections)
+    return coco_ap(dataset, found, max_detections=max(limit, 100))
+
+
+def predict_any(detector, dataset, batch_size=16, image_size=None, max_detections=None):
+    """`(Dataset, detections)` of what `evaluate_ap` takes: the data set itself, or one made of the
+    examples, and for each of its `records` a dict of `boxes`, `scores`, `labels`."""
     with _giving(detector, max_detections):
         if isinstance(dataset, Dataset):
-            dataset = dataset.with_classes(detector.class_names)
-            found = predict_dataset(detector, dataset, batch_size, image_size)
-        else:
-            size = _size(detector, image_size)
-            dataset, found = predict_examples(detector, dataset, batch_size, size)
-    return coco_ap(dataset, found, max_detections=max(limit, 100))
+            return dataset, predict_dataset(detector, dataset, batch_size, image_size)
+        size = _size(detector, image_size)
+        return predict_examples(detector, dataset, batch_size, size)
 
 
 @contextlib.contextmanager

@@ -118,18 +118,21 @@ def speaker(console):
 
 
 def tensorboard_writer(folder):
-    """A function `(scalars, step)` that writes to TensorBoard's event files in `folder`; what the
-    disk does not take is left out."""
+    """A function `(values, step)` that writes numbers and pictures, uint8 `(n, H, W, 3)`, to
+    TensorBoard's event files in `folder`; what the disk does not take is left out."""
     import tensorflow as tf
 
     os.makedirs(folder, exist_ok=True)
     writer = tf.summary.create_file_writer(str(folder))
 
-    def write(scalars, step):
+    def write(values, step):
         with contextlib.suppress(tf.errors.OpError, OSError):
             with writer.as_default(step=step):
-                for name, value in scalars.items():
-                    tf.summary.scalar(name, value)
+                for name, value in values.items():
+                    if getattr(value, "ndim", 0) == 4:
+                        tf.summary.image(name, value, max_outputs=len(value))
+                    else:
+                        tf.summary.scalar(name, value)
             writer.flush()
 
     return write

@@ -10,6 +10,7 @@ from ..files import written_beside
 from .ema import RawWeights, averaged, judged, keep_better
 from .evaluate import evaluate_ap
 from .interrupt import Stopped
+from .pictures import sample_pictures
 from .state import not_finite, save_model, sweep, write_json
 
 # Of the pictures of a pass; more that cannot be read end the run.
@@ -182,8 +183,11 @@ class Run:
                 self.say(f"Warning: best.keras not written ({_reason(error)}).", style="yellow")
         row = {"step": self.budget.step, "seconds": round(self.budget.seconds, 2)}
         self.history["ap"].append({**row, "averaged": is_averaged, **numbers})
-        scalars = {f"validation/{key}": value for key, value in numbers.items()}
-        self.log.writer(scalars, self.budget.step)
+        values = {f"validation/{key}": value for key, value in numbers.items()}
+        values["validation/pictures"] = sample_pictures(
+            self.devices.twin(self.model), self.validation_set
+        )
+        self.log.writer(values, self.budget.step)
         ap, ap50 = numbers["AP"], numbers["AP50"]
         which = "" if is_averaged else "  (weights not averaged)"
         self.say(f"{self._so_far()}  validation AP {ap:.3f}  AP50 {ap50:.3f}{which}")

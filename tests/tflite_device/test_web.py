@@ -112,7 +112,7 @@ def test_its_boxes_are_those_of_python(page, files, model, picture):
     answer = visit(page, f"model=files/{path.name}&picture=files/{picture}.png")
     assert answer["result"] is not None, answer["status"]
     with export.open_exported(path) as exported:
-        want = exported.detect(str(files / f"{picture}.png"), 0.4)
+        want = exported.detect(str(files / f"{picture}.png"))
     found = answer["result"]["found"]
     assert len(found) == len(want["scores"]) > 0 and not answer["wide"]
     assert answer["status"].startswith(f"{len(found)} object")

@@ -27,7 +27,9 @@ async function openModel(bytes, name) {
   detector = await Detector.open(bytes);
   $('picture').parentElement.classList.remove('off');
   $('sample').disabled = $('camera').disabled = false;
-  const {class_names: names, image_size: [height, width]} = detector.about;
+  const {class_names: names, image_size: [height, width], best_score_threshold: best} = detector.about;
+  $('score').value = best ?? 0.3;  // as detect() in Python
+  $('least').textContent = Number($('score').value).toFixed(2);
   say(`${name}: ${names.length} classes, input ${width} x ${height}. Choose a picture.`);
   if (current) await show();
 }

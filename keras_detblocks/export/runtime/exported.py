@@ -132,6 +132,8 @@ class ExportedDetector:
         self.class_names = tuple(self.metadata["class_names"])
         self.num_classes = len(self.class_names)
         self.max_detections = self.metadata["max_detections"]
+        self.score_threshold = self.metadata.get("score_threshold", 0.0)
+        self.best_score_threshold = self.metadata.get("best_score_threshold")
 
     @property
     def seconds(self):
@@ -180,7 +182,7 @@ class ExportedDetector:
         found = as_keras(*decode(found, size), settings, size, settings.score_threshold)
         return {name: keras.ops.convert_to_numpy(value) for name, value in found.items()}
 
-    def detect(self, images, score_threshold=0.3, tile=None, overlap=0.2):
+    def detect(self, images, score_threshold=None, tile=None, overlap=0.2):
         """Finds objects in pictures of any size, as `Detector.detect`."""
         return detect(self, images, score_threshold, 16, tile, overlap)
 

@@ -1,0 +1,90 @@
+"""The verb `detblocks compare`."""
+
+import pathlib
+
+from . import datasets
+from . import options as shared
+from .evaluate import complain, latency
+
+HELP = "several models on the same pictures: which is better, and is that more than chance"
+
+
+def add_options(parser):
+    parser.add_argument(
+        "models",
+        nargs="+",
+        type=pathlib.Path,
+        help="two or more: .keras, .onnx or .tflite files, SavedModel folders",
+    )
+    shared.add_data_flag(parser)
+    parser.add_argument(
+        "--split", default=None, help="(default: the one called test, else val, else the only one)"
+    )
+    parser.add_argument(
+        "--report",
+        type=pathlib.Path,
+        default=None,
+        metavar="DIR",
+        help="write index.html, one page that needs nothing else, and metrics.json there",
+    )
+
+
+def run(options):
+    from ..evaluation.compare import compare_detections
+    from ..evaluation.measure import described
+    from ..training import predict_dataset
+    from ..training.state import prepare_folder
+
+    if len(options.models) < 2:
+        raise ValueError("Expected two models or more to compare; received one.")
+    if options.report is not None:
+        prepare_folder(options.report)
+    dataset = datasets.for_evaluation(options)
+    print(dataset.describe())
+    found, about = {}, {}
+    for name, path in zip(short_names(options.models), options.models):
+        model, file = shared.open_model(path), shared.model_file(path)
+        about[name] = {"file": str(file), **described(model), **latency(file, model)}
+        found[name] = predict_dataset(model, dataset), model.class_names
+        if hasattr(model, "close"):
+            model.close()
+    result = compare_detections(found, dataset, about=about)
+    for problem in result.problems:
+        print(problem)
+    print(result.answer)
+    if result.measured:
+        _print_table(result)
+    if options.report is not None:
+        print(f"Report: {result.write_report(options.report)}")
+    return 0 if result.measured else complain(result)
+
+
+def short_names(paths):
+    """What tells the paths apart: their last parts, as many as it takes."""
+    paths = [path.resolve() for path in paths]
+    for count in range(1, max(len(path.parts) for path in paths) + 1):
+        names = ["/".join(path.parts[-count:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    raise ValueError(f"Expected different models; received {paths[0]} twice.")
+
+
+def _print_table(result):
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("model", "AP (95 %)", "AP50", "less (95 %)", "ms", "kB")
+    table.columns[0].overflow = "fold"
+    less = {row["name"]: row for row in result.differences}
+    for name, each in result.evaluations.items():
+        low, high = each.intervals["AP"]
+        row = less.get(name)
+        table.add_row(
+            name,
+            f"{each.numbers['AP']:.3f} ({low:.2f}-{high:.2f})",
+            f"{each.numbers['AP50']:.3f}",
+            f"{row['AP']:.3f} ({row['low']:.3f}..{row['high']:.3f})" if row else "",
+            f"{each.about['milliseconds']:.1f}",
+            f"{each.about['bytes'] / 1024:,.0f}",
+        )
+    Console().print(table)
