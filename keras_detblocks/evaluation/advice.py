@@ -84,8 +84,8 @@ def _kinds(evaluation):
     for kind in sorted(gain, key=gain.get, reverse=True)[:2]:
         if gain[kind] >= _WORTH:
             what, how = KINDS[kind]
-            count = evaluation.error_counts[kind]
-            yield f"+{gain[kind]:.3f} AP50 is in {what} ({count:,} are shown): {how}"
+            count, shown = evaluation.error_counts[kind], "" if kind == "missed" else " are shown"
+            yield f"+{gain[kind]:.3f} AP50 is in {what} ({count:,}{shown}): {how}"
 
 
 def _few_pictures(evaluation):
