@@ -34,7 +34,9 @@ def test_a_run_leaves_model_history_curve_and_logs(dataset, tmp_path):
     assert {"AP", "AP50", "AR_100"} <= set(history["ap"][0])
     assert json.loads((tmp_path / "history.json").read_text()) == history
     assert (tmp_path / "learning_curve.png").read_bytes()[:4] == b"\x89PNG"
-    assert list((tmp_path / "logs").iterdir()) and not (tmp_path / "checkpoint").exists()
+    logged = b"".join(file.read_bytes() for file in (tmp_path / "logs").iterdir())
+    assert b"validation/AP50" in logged and b"validation/pictures" in logged
+    assert not (tmp_path / "checkpoint").exists()
     again = keras.models.load_model(tmp_path / "detector.keras")
     assert (
         training.evaluate_ap(again, dataset).numbers == training.evaluate_ap(model, dataset).numbers
