@@ -119,6 +119,7 @@ class Detector(keras.Model):
         self._about = types.SimpleNamespace(run_record=None)
         self.resize = resize
         self._loss_settings = {}
+        self._averages_statistics = True
         self._per_image = PerImageLoss()
         self._loss_means = {
             kind: keras.metrics.Mean(name=f"{kind}_loss") for kind in ("classification", "box")
@@ -377,8 +378,8 @@ class Detector(keras.Model):
         }
         super().compile(optimizer=optimizer, **kwargs)
         clip_after_reduction(self.optimizer)
-        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-        if hasattr(optimizer, "average_also"):
+        optimizer = _inner(self.optimizer)
+        if hasattr(optimizer, "average_also") and self._averages_statistics:
             optimizer.average_also(
                 v
                 for v in self.non_trainable_variables
@@ -395,13 +396,14 @@ class Detector(keras.Model):
         return {
             "optimizer": keras.saving.serialize_keras_object(self.optimizer),
             "optimized": self._optimized(),
+            "averaged_statistics": bool(getattr(_inner(self.optimizer), "_statistics", ())),
             **self._loss_settings,
         }
 
     def _optimized(self):
         """Which of the variables the optimizer has states for, where these are not the ones that
         train: the detector was frozen or released after it was compiled."""
-        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        optimizer = _inner(self.optimizer)
         known = getattr(optimizer, "_trainable_variables", []) if optimizer.built else []
         if not known or list(map(id, known)) == list(map(id, self.trainable_variables)):
             return None
@@ -412,7 +414,10 @@ class Detector(keras.Model):
         config = dict(config)
         config["optimizer"] = keras.saving.deserialize_keras_object(config["optimizer"])
         optimized = config.pop("optimized", None)
+        averaged_statistics = config.pop("averaged_statistics", False)
+        self._averages_statistics = averaged_statistics  # a file of before has no such states
         self.compile(**config)
+        self._averages_statistics = True
         if optimized is None:
             self.optimizer.build(self.trainable_variables)
         else:
@@ -551,6 +556,11 @@ def checked_classes(class_names=None, num_classes=None):
     if len(set(names)) != len(names) or not names:
         raise ValueError(f"Class names must be at least one and different. Received: {names}")
     return len(names), names
+
+
+def _inner(optimizer):
+    """The optimizer that has the states: mixed precision wraps it."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def _backbone_features(backbone, image):

@@ -11,14 +11,14 @@ from keras_detblocks.cli import main
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("digits") / "digits"
-    return kdb.data.write_digits(out, train_images=8, val_images=2, image_size=64)
+    return kdb.data.write_digits(out, train_images=8, val_images=2, image_size=96)
 
 
 def built(folder, tmp_path, monkeypatch, *options):
     """The detector that a run would train, and the settings that a resumed run must have."""
     runs = []
     monkeypatch.setattr(training, "train", lambda build, *_, **given: runs.append((build(), given)))
-    shared = ["--size", "64x64", "--levels", "3-4", "--filters", "16"]
+    shared = ["--size", "96x96", "--levels", "3-4", "--filters", "16"]
     assert main(["train", str(folder), "--out", str(tmp_path / "run"), *options, *shared]) == 0
     detector, given = runs[0]
     return detector, given["settings"]

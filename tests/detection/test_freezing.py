@@ -148,3 +148,21 @@ def test_a_loaded_detector_where_channels_come_first_by_default(tmp_path):
     for key, x in expected.items():
         np.testing.assert_allclose(outputs[key], x, atol=1e-4)
     assert found["boxes"].shape == (2, 100, 4)
+
+
+def test_an_optimizer_from_before_statistics_were_averaged():
+    """Its states still fit: what the file has not is not asked for."""
+    detector = toy_detector()
+    kdb.training.compile_detector(detector)
+    config = detector.get_compile_config()
+    assert config.pop("averaged_statistics")
+    now, before = toy_detector(), toy_detector()
+    now.compile_from_config({**config, "averaged_statistics": True})
+    before.compile_from_config(config)
+    statistics = [w for w in detector.weights if "/moving_" in w.path]
+    assert len(now.optimizer.variables) - len(before.optimizer.variables) >= len(statistics)
+    weights = [w for w in detector.weights if "/moving_" not in w.path]
+    assert not any("moving_" in variable.path for variable in before.optimizer.variables)
+    assert sum("average" in variable.path for variable in before.optimizer.variables) == len(
+        weights
+    )
