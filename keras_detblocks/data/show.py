@@ -75,7 +75,9 @@ def _plot_classes(axes, dataset):
 
 def _plot_counts(axes, dataset):
     counts = np.array([len(r.boxes) for r in dataset.records])
-    axes.hist(counts, bins=min(40, max(1, counts.max(initial=0) + 1)), color="#009e73")
+    most = counts.max(initial=0)
+    bins = np.arange(most + 2) - 0.5 if most < 60 else 40  # a bar a number, where they are few
+    axes.hist(counts, bins=bins, color="#009e73")
     axes.set(title="objects per picture", xlabel="objects", ylabel="pictures")
 
 
