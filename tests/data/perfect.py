@@ -18,6 +18,7 @@ class Perfect:
     def __init__(self, image_size, class_names, max_detections=100):
         self.image_size, self.class_names = image_size, tuple(class_names)
         self.num_classes, self.max_detections = len(class_names), max_detections
+        self.resize = "letterbox"
 
     def get_config(self):
         return {}
