@@ -40,6 +40,10 @@ class Alone:
         """What `fit` runs in."""
         return contextlib.nullcontext()
 
+    def by_itself(self):
+        """What one process alone saves in."""
+        return contextlib.nullcontext()
+
     @contextlib.contextmanager
     def alone(self, model):
         """Within it, a model with the same weights that this process predicts with by itself."""
@@ -164,7 +168,12 @@ class JaxDevices(Alone):
     def scope(self):
         return _distributed(self._distribution) if self._distribution else contextlib.nullcontext()
 
-    fitting = lambda self, model: self.scope()  # noqa: E731
+    def fitting(self, model):
+        return self.scope()
+
+    def by_itself(self):
+        """Variables that Keras makes while it saves would be spread over all processes."""
+        return _distributed(None)
 
     @contextlib.contextmanager
     def alone(self, model):

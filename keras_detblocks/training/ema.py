@@ -9,13 +9,29 @@ from .distribute import numpy_of
 
 
 @contextlib.contextmanager
-def averaged(model):
+def averaged(model, other=None):
     """Within it the model has its averaged weights; afterwards those of training again.
 
     For callbacks: when `fit` ends, Keras leaves the averaged weights in the model by itself.
+
+    Args:
+        model: compiled. other: a model of the same variables that gets the weights in its place.
     """
-    with _exchanged([(variable, numpy_of(average)) for variable, average in _pairs(model)]):
+    with _exchanged(_on(other, model, _averages(model))):
         yield
+
+
+def _averages(model):
+    """`(variable, values)`; none before the first step and without averages."""
+    return [(variable, numpy_of(average)) for variable, average in _pairs(model)]
+
+
+def _on(other, model, pairs):
+    """The pairs for the variables of another model, where there is one."""
+    if other is None or other is model:
+        return pairs
+    places = {id(variable): i for i, variable in enumerate(model.variables)}
+    return [(other.variables[places[id(variable)]], value) for variable, value in pairs]
 
 
 @contextlib.contextmanager
@@ -72,24 +88,27 @@ def _is_young(model):
     return getattr(_optimizer(model), "is_young", False)
 
 
-def judged(model, evaluate):
+def judged(model, evaluate, other=None):
     """`(result, averaged)` in a run: of the averaged weights, or of the raw ones where those are
-    better and the average is young. `evaluate(model)` returns what has an `ap`."""
-    pairs = _pairs(model)
-    with _exchanged([(variable, numpy_of(average)) for variable, average in pairs]):
-        result = evaluate(model)
-    raw = evaluate(model) if pairs and _is_young(model) else None
+    better and the average is young. `evaluate(model)` returns what has an `ap`; it is called with
+    `other`, a model with the same weights, where that is given."""
+    judge, pairs = other or model, _averages(model)
+    with _exchanged(_on(other, model, pairs)):
+        result = evaluate(judge)
+    raw = evaluate(judge) if pairs and _is_young(model) else None
     return (raw, False) if raw is not None and raw.ap > result.ap else (result, bool(pairs))
 
 
-def keep_better(model, evaluate, raw):
+def keep_better(model, evaluate, raw, other=None):
     """As `judged`, after a run: the model has its averages, `raw.pairs` the others; it keeps the
-    better ones."""
-    result = evaluate(model)
+    better ones, or `other` does."""
+    judge = other or model
+    result = evaluate(judge)
     if raw.pairs:
-        with _exchanged(raw.pairs):
-            other = evaluate(model)
-        if other.ap > result.ap:
-            raw.put_back()
-            return other, False
+        pairs = _on(other, model, raw.pairs)
+        with _exchanged(pairs):
+            second = evaluate(judge)
+        if second.ap > result.ap:
+            _assign(pairs)
+            return second, False
     return result, bool(_optimizer(model).use_ema)

@@ -96,7 +96,8 @@ class Run:
         progress = self._progress(milestones)  # of all processes: its sums are
         try:
             if self.devices.chief:
-                self.checkpoint.save(self.model, progress)
+                with self.devices.by_itself():
+                    self.checkpoint.save(self.model, progress)
             self.saved_step = self.budget.step
         except OSError as error:
             self.say(
@@ -154,31 +155,34 @@ class Run:
         """Validation AP of the averaged weights, or of the raw ones where these are better and the
         averages young; the best of a run become `best.keras`. Once for all processes: by the
         chief."""
-        if self.devices.chief:
-            result, is_averaged = judged(self.model, self._evaluate)
-            with averaged(self.model) if is_averaged else contextlib.nullcontext():
-                self._note(result, is_averaged)
+        if not self.devices.chief:
+            return
+        with self.devices.alone(self.model) as other:
+            result, is_averaged = judged(self.model, self._evaluate, other)
+            with averaged(self.model, other) if is_averaged else contextlib.nullcontext():
+                self._note(result, is_averaged, other)
 
     def measure_last(self):
-        """As `measure`, after training; the model keeps the better weights."""
+        """As `measure`, after training; the model keeps the better weights, in all processes."""
         is_averaged = True
         if self.devices.chief:
-            result, is_averaged = keep_better(self.model, self._evaluate, self.raw)
-            self._note(result, is_averaged)
-        if self.devices.total(np.array([not is_averaged], "int32"))[0] and not self.devices.chief:
+            with self.devices.alone(self.model) as other:
+                result, is_averaged = keep_better(self.model, self._evaluate, self.raw, other)
+                self._note(result, is_averaged, other)
+        decision = self.devices.total(np.array([not is_averaged], "int32"))
+        if self.devices.count > 1 and decision[0]:
             self.raw.put_back()
 
     def _evaluate(self, model):
-        with self.devices.alone(model) as other:
-            return evaluate_ap(other, self.validation_set)
+        return evaluate_ap(model, self.validation_set)
 
-    def _note(self, result, is_averaged):
-        """Writes down the AP of the weights that are in the model."""
+    def _note(self, result, is_averaged, model):
+        """Writes down the AP of the weights that are in a model."""
         numbers = {key: float(value) for key, value in result.numbers.items()}
         best = max((entry["AP"] for entry in self.history["ap"]), default=-1.0)
         if numbers["AP"] > best:
             try:
-                self._leave_best(numbers)
+                self._leave_best(numbers, model)
             except OSError as error:
                 self.say(f"Warning: best.keras not written ({_reason(error)}).", style="yellow")
         row = {"step": self.budget.step, "seconds": round(self.budget.seconds, 2)}
@@ -192,10 +196,10 @@ class Run:
         which = "" if is_averaged else "  (weights not averaged)"
         self.say(f"{self._so_far()}  validation AP {ap:.3f}  AP50 {ap50:.3f}{which}")
 
-    def _leave_best(self, numbers):
+    def _leave_best(self, numbers, model):
         results = {"steps": self.budget.step, "validation": numbers}
-        self.model.run_record = {**self.record.content, "results": results}
-        save_model(self.model, self.out / "best.keras")
+        model.run_record = {**self.record.content, "results": results}
+        save_model(model, self.out / "best.keras")
 
     def _evaluations_since_best(self):
         values = [entry["AP"] for entry in self.history["ap"]]
@@ -221,7 +225,8 @@ class Run:
             self.record.finish(self.budget, self.history)
             self.model.run_record = self.record.content
             if self.devices.chief:
-                self._until_saved()
+                with self.devices.by_itself():
+                    self._until_saved()
                 self.checkpoint.remove()  # last: one killed before this line can still be resumed
                 sweep(self.out)
             self.devices.total(np.zeros(1, "int32"))  # the others wait: the chief is their host
