@@ -99,7 +99,7 @@ def pictures(count, size):
     ]
     dataset = Dataset(records, ("thing",), (1,))
     images = draw.integers(0, 255, (count, size, size, 3)).astype("uint8")
-    dataset.decoded[(size, size)] = tf.constant(images), np.ones(count, bool)
+    dataset.decoded[(size, size), "letterbox"] = tf.constant(images), np.ones(count, bool)
     return dataset
 
 

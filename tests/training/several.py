@@ -31,7 +31,7 @@ def dataset():
         record = (f"{i}.png", SIZE[1], SIZE[0], kept, labels[labels >= 0], crowd, areas, i)
         records.append(Record(*record))
     made = Dataset(records, CLASSES, (1, 2, 3))
-    made.decoded[SIZE] = tf.constant(images.astype("uint8")), np.ones(24, bool)
+    made.decoded[SIZE, "letterbox"] = tf.constant(images.astype("uint8")), np.ones(24, bool)
     return made
 
 

@@ -46,7 +46,7 @@ def dataset():
             Record(f"{i}.png", SIZE[1], SIZE[0], boxes[kept], labels[kept], crowd, areas, i)
         )
     made = Dataset(records, CLASSES, (1, 2, 3))
-    made.decoded[SIZE] = tf.constant(images.astype("uint8")), np.ones(24, bool)
+    made.decoded[SIZE, "letterbox"] = tf.constant(images.astype("uint8")), np.ones(24, bool)
     return made
 
 
