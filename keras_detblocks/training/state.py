@@ -77,7 +77,7 @@ def save_model(model, path, include_optimizer=False):
     with (
         written_beside(path) as part,
         for_any_backend(model),
-        contextlib.nullcontext() if include_optimizer else _uncompiled(model),
+        contextlib.nullcontext() if include_optimizer or not model.compiled else _uncompiled(model),
     ):
         model.save(part)
         if getattr(model, "run_record", None):
