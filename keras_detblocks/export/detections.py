@@ -11,7 +11,7 @@ from ..detection import Detector
 from ..detection.decode import DISTANCES, LOGITS, level_names
 from ..images.letterbox import FILL
 from .check.outputs import METADATA_FILE, keras_outputs
-from .graph import Signature, as_float32, sample_inputs, signature_of
+from .graph import Signature, sample_inputs, signature_of
 from .runtime.forms import FORMS
 from .runtime.seal import BLANK
 from .suppression import any_batch, decode_any, one_image
@@ -77,7 +77,7 @@ def _levels(detector, raw):
 def raw_signature(detector, image_size=None, batch_size=1):
     """The signature of the detector's raw outputs, in float32, with its one input called
     `image`."""
-    raw = signature_of(as_float32(detector), size_for(detector, image_size), batch_size)
+    raw = signature_of(detector, size_for(detector, image_size), batch_size)
     return Signature({"image": next(iter(raw.inputs.values()))}, raw.outputs, raw.call)
 
 

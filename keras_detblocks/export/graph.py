@@ -1,6 +1,7 @@
 """From a Keras model to one frozen TensorFlow function of static shape with named inputs and
 outputs: the start of every format."""
 
+import contextlib
 import re
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from .fold import without_normalization
 _AUTOMATIC = re.compile(r"(keras_tensor|input_layer|input)(_?\d+)*")
 # Images to compare two implementations of dynamic size on: odd at some level, not square.
 _SAMPLE_SIZES = ((200, 312), (264, 168))
-_LOW_PRECISION = re.compile(r"(mixed_)?b?float16|float64")
+_OTHER_FLOATS = ("float16", "bfloat16", "float64")
 
 
 @dataclass(frozen=True)
@@ -33,62 +34,60 @@ class Signature:
     call: object
 
 
-def as_float32(model):
-    """The model itself if it computes in float32 throughout, else a copy of the same weights that
-    does."""
-    policies = {layer.dtype_policy.name for layer in model._flatten_layers()}
-    if not any(_LOW_PRECISION.fullmatch(name) for name in policies):
-        return model
-    config = _in_float32(keras.saving.serialize_keras_object(model))
-    config.pop("compile_config", None)
-    config.pop("build_config", None)
-    copy = keras.saving.deserialize_keras_object(config)
-    for theirs, ours in zip(copy.variables, model.variables, strict=True):
-        theirs.assign(keras.ops.cast(ours, theirs.dtype))
-    return copy
+class _Float32Policy(keras.DTypePolicy):
+    """Computes in float32 with variables of the dtype that they have."""
+
+    def __init__(self, variable_dtype):
+        super().__init__("float32")
+        self._variable_dtype = variable_dtype
 
 
-def _in_float32(node):
-    """A serialised object with each policy and dtype of another float type replaced."""
-    if isinstance(node, dict):
-        if node.get("class_name") in ("DTypePolicy", "FloatDTypePolicy"):
-            return "float32"
-        is_low = isinstance(node.get("dtype"), str) and _LOW_PRECISION.fullmatch(node["dtype"])
-        return {
-            key: "float32" if key == "dtype" and is_low else _in_float32(value)
-            for key, value in node.items()
-        }
-    return [_in_float32(value) for value in node] if isinstance(node, (list, tuple)) else node
+@contextlib.contextmanager
+def in_float32(model):
+    """Within it the layers of a model compute in float32, whatever their dtype policies.
+
+    They are the live layers, so that nothing has to be made again from a config, which a `Lambda`
+    or a class that nobody registered does not survive; their policies return at the end.
+    """
+    low = [layer for layer in model._flatten_layers() if layer.compute_dtype in _OTHER_FLOATS]
+    kept = [layer._dtype_policy for layer in low]
+    for layer in low:
+        layer._dtype_policy = _Float32Policy(layer.variable_dtype)
+    try:
+        yield
+    finally:
+        for layer, policy in zip(low, kept):
+            layer._dtype_policy = policy
 
 
 def signature_of(model, image_size=None, batch_size=1):
-    """The `Signature` of a model in which every size but the batch is a number, unless `image_size`
-    leaves it open.
+    """The `Signature` of a model, in float32, in which every size but the batch is a number, unless
+    `image_size` leaves it open.
 
     Args:
-        model: a built Keras model.
+        model: a functional or built Sequential Keras model.
         image_size: `(height, width)` for inputs of dynamic size (maps named `P3` get `ceil(size /
             8)`, and so on), or a dict from input name to `(height, width)`; `None` in it leaves
             that side dynamic.
         batch_size: an int, or `None` for any.
+
+    Raises:
+        ValueError: if the model has no inputs to read shapes from, or was quantized by Keras.
     """
-    structure = getattr(model, "_inputs_struct", None)
-    if structure is None:
-        raise ValueError(
-            f"{model.name!r} has no inputs to read shapes from: export a functional or Sequential "
-            f"model; a layer becomes one by "
-            f"`keras_detblocks.as_model(layer, input_shape)`. Received: {type(model).__name__}"
-        )
+    model = _with_graph(model)
+    _check_not_quantized(model)
+    structure = model._inputs_struct
     names = _input_names(structure)
-    tensors = keras.tree.flatten(structure)
     inputs = {
-        n: (_static(t, n, image_size, batch_size), keras.backend.standardize_dtype(t.dtype))
-        for n, t in zip(names, tensors)
+        name: (_static(tensor, name, image_size, batch_size), _dtype(tensor))
+        for name, tensor in zip(names, keras.tree.flatten(structure))
     }
 
     def call(*values):
         packed = keras.tree.pack_sequence_as(structure, list(values))
-        return dict(zip(outputs, keras.tree.flatten(model(packed, training=False)), strict=True))
+        with in_float32(model):
+            found = keras.tree.flatten(model(packed, training=False))
+        return dict(zip(outputs, (_as_float32(x) for x in found), strict=True))
 
     # In ONNX one name is one tensor: the P3 that leaves a neck cannot be called as the P3 that
     # enters it.
@@ -97,6 +96,43 @@ def signature_of(model, image_size=None, batch_size=1):
         for name in _names(model._outputs_struct, "output")
     )
     return Signature(inputs, outputs, call)
+
+
+def _with_graph(model):
+    """The model with a graph: itself, or for a built `keras.Sequential` one around it."""
+    if isinstance(model, keras.Sequential):
+        if not getattr(model, "inputs", None):
+            raise ValueError(
+                f"{model.name!r} is not built. Begin it with `keras.Input((height, width, "
+                "channels))`, or call `build`."
+            )
+        return keras.Model(model.inputs[0], model(model.inputs[0]), name=model.name)
+    if not hasattr(model, "_inputs_struct"):
+        raise ValueError(
+            "Expected a functional or Sequential keras.Model, whose inputs tell their shapes; a "
+            "layer becomes one by `keras_detblocks.as_model(layer, input_shape)`. Received: "
+            f"{type(model).__name__} {getattr(model, 'name', model)!r}"
+        )
+    return model
+
+
+def _check_not_quantized(model):
+    quantized = [layer for layer in model._flatten_layers() if layer.quantization_mode]
+    if quantized:
+        raise ValueError(
+            "Export the model as it was before `quantize`: these files cannot hold its integer "
+            "kernels, and `to_tflite(..., quantization='int8')` makes its own. Received: "
+            f"{quantized[0].name!r} in {quantized[0].quantization_mode!r}"
+        )
+
+
+def _dtype(tensor):
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    return "float32" if dtype in _OTHER_FLOATS else dtype
+
+
+def _as_float32(x):
+    return tf.cast(x, "float32") if keras.backend.standardize_dtype(x.dtype) in _OTHER_FLOATS else x
 
 
 def _input_names(structure):

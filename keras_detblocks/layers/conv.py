@@ -224,6 +224,11 @@ def native_convolutions(unfused=False):
         _TRACE.reset(token)
 
 
+def for_devices():
+    """Whether a graph is being traced for other runtimes than TensorFlow."""
+    return _TRACE.get() == "native"
+
+
 @functools.cache
 def _has_accelerator():
     import tensorflow as tf

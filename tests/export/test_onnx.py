@@ -1,9 +1,12 @@
+import warnings
+
 import keras
 import numpy as np
 import pytest
-from export_models import grouped_model, neck_model, pictures
+from export_models import grouped_model, neck_model, pictures, small_detector
 
 from keras_detblocks.export import ExportError, Session, to_onnx
+from keras_detblocks.export.check.outputs import show_warnings
 
 
 def test_grouped_convolutions_keep_their_groups(tmp_path):
@@ -52,3 +55,69 @@ def test_an_operator_without_a_form_is_named_with_its_layer(tmp_path):
     with pytest.raises(ExportError, match=r"my_layer.*\(Lgamma\)"):
         to_onnx(keras.Model(x, LogGamma(name="my_layer")(x)), tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def in_reference(path, inputs):
+    """What ONNX's own reference implementation computes, by output name."""
+    onnx = pytest.importorskip("onnx")
+    from onnx.reference import ReferenceEvaluator
+
+    onnx.checker.check_model(str(path), full_check=True)
+    names = [output.name for output in onnx.load(path).graph.output]
+    return dict(zip(names, ReferenceEvaluator(str(path)).run(None, inputs)))
+
+
+def test_a_neck_runs_in_the_reference_implementation(tmp_path):
+    """Without a resize, which every runtime reads another way; nothing is warned of."""
+    model = neck_model()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        report = to_onnx(model, tmp_path / "neck.onnx")
+    assert not [warning for warning in caught if "onnxruntime" in str(warning.message)]
+    assert report.operators["DepthToSpace"] == 2 and "Resize" not in report.operators
+    x = {k: np.ones((1, *t.shape[1:]), "float32") for k, t in model.input.items()}
+    got = in_reference(tmp_path / "neck.onnx", x)
+    for key, want in model(x).items():
+        np.testing.assert_allclose(got[key if key == "P6" else f"{key}_out"], want, atol=1e-4)
+
+
+@pytest.mark.parametrize("opset", [13, pytest.param(18, marks=pytest.mark.slow)])
+def test_a_detector_runs_in_the_reference_implementation(tmp_path, opset):
+    """Suppression included."""
+    detector = small_detector()
+    to_onnx(detector, tmp_path / "m.onnx", opset=opset)
+    image = pictures(1, (64, 96))
+    got = in_reference(tmp_path / "m.onnx", {"image": image})
+    want = detector.predict(image, verbose=0)
+    assert want["count"][0] > 5
+    np.testing.assert_array_equal(got["count"], want["count"])
+    np.testing.assert_allclose(got["scores"], want["scores"], atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [(16, 24), (13, 9), (3, 4)])
+def test_a_nearest_resize_of_the_user_is_in_words_of_the_operator_set(tmp_path, size):
+    x = keras.Input((8, 12, 3), name="image")
+    model = keras.Model(x, keras.layers.Resizing(*size, interpolation="nearest")(x))
+    to_onnx(model, tmp_path / "m.onnx")
+    image = pictures(1, (8, 16))[:, :, :12]
+    got = in_reference(tmp_path / "m.onnx", {"image": image})["output"]
+    np.testing.assert_array_equal(got, model(image))
+
+
+@pytest.mark.parametrize("opset", [9, 21, "18"])
+def test_other_operator_sets_are_refused(tmp_path, opset):
+    with pytest.raises(ValueError, match=rf"`opset` must be an int from 13 to 18.*opset={opset!r}"):
+        to_onnx(grouped_model(), tmp_path / "m.onnx", opset=opset)
+
+
+def test_what_the_runtime_warns_of_is_shown(tmp_path):
+    """A weight that no operator reads."""
+    onnx = pytest.importorskip("onnx")
+    to_onnx(neck_model(), tmp_path / "m.onnx")
+    proto = onnx.load(tmp_path / "m.onnx")
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(2, "float32"), "spare"))
+    onnx.save(proto, tmp_path / "m.onnx")
+    with Session(tmp_path / "m.onnx") as session:
+        assert any("spare" in text for text in session.warnings)
+        with pytest.warns(UserWarning, match="onnxruntime about the exported file.*spare"):
+            show_warnings(session)

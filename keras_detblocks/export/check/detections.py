@@ -12,7 +12,7 @@ from ..graph import sample_inputs
 from ..runtime.forms import PIXELS, as_pixels
 from ..runtime.session import Session, SessionError
 from ..suppression import as_keras
-from .outputs import ExportError, cast_inputs, keras_outputs
+from .outputs import ExportError, cast_inputs, keras_outputs, show_warnings
 
 # Detections of Keras from this score on must be found in the file. Below it, ties and the cut at
 # the threshold decide.
@@ -128,6 +128,7 @@ def _run(path, raw, samples):
                     {name: np.rint(value) for name, value in arrays.items()} for arrays in samples
                 ]
             got = [session(**cast_inputs(arrays, session.inputs)) for arrays in samples]
+            show_warnings(session)
             return (
                 [as_pixels(each, _size(arrays)) for each, arrays in zip(got, samples)],
                 samples,

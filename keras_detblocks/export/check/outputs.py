@@ -3,6 +3,7 @@ it there."""
 
 import contextlib
 import pathlib
+import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -131,6 +132,7 @@ def compare_outputs(path, signature, precision=None, samples=None, tolerance=Non
         with Session(path) as session:
             got = [session(**cast_inputs(arrays, session.inputs)) for arrays in samples]
             partitions = session.partitions
+            show_warnings(session)
     except SessionError as error:
         raise ExportError(
             f"The exported file was written but is unusable, and was removed: {error}"
@@ -141,6 +143,12 @@ def compare_outputs(path, signature, precision=None, samples=None, tolerance=Non
         pairs = [(want[name], have.get(name)) for want, have in zip(expected, got)]
         errors[name] = _error(name, pairs, precision, tolerance)
     return errors, partitions
+
+
+def show_warnings(session):
+    """Passes on what the runtime of an exported file warns of."""
+    for text in session.warnings:
+        warnings.warn(f"onnxruntime about the exported file: {text}", stacklevel=4)
 
 
 def cast_inputs(arrays, inputs):

@@ -8,6 +8,7 @@ import warnings
 
 import tensorflow as tf
 
+from ...checks import is_int
 from ..check.detections import compare_detections
 from ..check.outputs import (
     METADATA_KEY,
@@ -19,12 +20,13 @@ from ..check.outputs import (
 )
 from ..check.samples import COMPARED, calibration_samples
 from ..detections import is_detector, metadata, raw_signature, with_detections
-from ..graph import as_float32, freeze, is_dynamic, nodes_of, signature_of
+from ..graph import freeze, is_dynamic, nodes_of, signature_of
 from ..runtime.seal import seal
 from ..suppression import any_batch, one_image
 from .onnx_small import halve, quantize
 
 OPSET = 18
+OPSETS = range(13, 19)
 QUANTIZATIONS = (None, "fp16", "int8")
 
 
@@ -46,7 +48,7 @@ def to_onnx(
         image_size: `(height, width)`, needed where the model's are dynamic; `(None, None)` keeps
             them dynamic in the file, and it is then compared at two sizes.
         batch_size: of the file; 1 by default, `None` for any.
-        opset: ONNX operator set.
+        opset: ONNX operator set, 13 to 18.
         representative_data: inputs to compare on, as in `to_tflite`; random ones by default.
             int8 finds its ranges on them.
         quantization: `None` (float32), `"fp16"` (weights in half the size) or `"int8"` (QDQ, by
@@ -66,6 +68,11 @@ def to_onnx(
             outputs differ.
         ImportError: without the extra `keras_detblocks[export]`.
     """
+    if not (is_int(opset) and OPSETS[0] <= opset <= OPSETS[-1]):
+        raise ValueError(
+            f"`opset` must be an int from {OPSETS[0]} to {OPSETS[-1]}, which the runtimes of today "
+            f"read and tf2onnx writes. Received: opset={opset!r}"
+        )
     if quantization not in QUANTIZATIONS:
         raise ValueError(
             f"`quantization` must be one of {QUANTIZATIONS}. Received: {quantization!r}"
@@ -78,7 +85,7 @@ def to_onnx(
     if is_detector(model):
         make = _detector if postprocess else _raw_detector
         return make(model, path, image_size, batch_size, opset, representative_data, quantization)
-    signature = signature_of(as_float32(model), image_size, batch_size)
+    signature = signature_of(model, image_size, batch_size)
     return _network(signature, path, opset, representative_data, quantization)
 
 
@@ -166,9 +173,15 @@ def write_onnx(signature, path, opset=OPSET, metadata=None):
     _rename(
         proto.graph, {name: f"{name}:0" for name in signature.inputs} | _outputs(proto, signature)
     )
+    _standardize_resizes(proto.graph)
+    _list_limits(proto.graph)
     for key, value in (metadata or {}).items():
         proto.metadata_props.add(key=key, value=value)
     onnx.save(proto, str(path))
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"The file that tf2onnx made is not valid ONNX: {error}") from error
     return dict(collections.Counter(node.op_type for node in proto.graph.node))
 
 
@@ -208,6 +221,36 @@ def _outputs(proto, signature):
     present = [value.name for value in proto.graph.output]
     wanted = present if set(present) == set(signature.outputs) else sorted(signature.outputs)
     return dict(zip(wanted, present, strict=True))
+
+
+def _standardize_resizes(graph):
+    """Writes TensorFlow's nearest resize, of which operator sets from 13 on know nothing, in their
+    words: both take the source pixel `floor((x + 0.5) / scale)`."""
+    for node in graph.node:
+        given = {attribute.name: attribute for attribute in node.attribute}
+        mode = given.get("coordinate_transformation_mode")
+        if node.op_type == "Resize" and mode is not None and mode.s == b"tf_half_pixel_for_nn":
+            mode.s = b"half_pixel"
+            given["nearest_mode"].s = b"round_prefer_ceil"
+
+
+def _list_limits(graph):
+    """Gives the limits of a suppression as lists of one number, ONNX's own form in its examples and
+    the only one that its reference implementation runs; TensorFlow's are numbers."""
+    numbers = {tensor.name: tensor for tensor in graph.initializer if not tensor.dims}
+    limits = {}
+    for node in graph.node:
+        if node.op_type == "NonMaxSuppression":
+            for i, name in enumerate(node.input):
+                if name in numbers:
+                    node.input[i] = limits.setdefault(name, f"{name}_list")
+    for name, new in limits.items():
+        limit = graph.initializer.add()
+        limit.CopyFrom(numbers[name])
+        limit.name = new
+        limit.dims.append(1)
+        if not any(name in node.input for node in graph.node):
+            graph.initializer.remove(numbers[name])
 
 
 def _rename(graph, wanted):

@@ -9,7 +9,7 @@ from ..check.detections import compare_detections
 from ..check.outputs import ExportReport, compare_outputs, size_of, staged
 from ..check.samples import comparison_samples
 from ..detections import is_detector, metadata, raw_signature, write_beside
-from ..graph import as_float32, freeze, signature_of
+from ..graph import freeze, signature_of
 from ..runtime.seal import seal
 from .server import server_functions
 
@@ -58,7 +58,7 @@ def to_saved_model(
         return _detector(model, path, image_size, batch_size, representative_data)
     detector = model if is_detector(model) else None
     signature = (
-        signature_of(as_float32(model), image_size, batch_size)
+        signature_of(model, image_size, batch_size)
         if detector is None
         else raw_signature(model, image_size, batch_size)
     )

@@ -11,7 +11,7 @@ from ..check.detections import compare_detections
 from ..check.outputs import ExportError, ExportReport, compare_outputs, size_of, staged
 from ..check.samples import COMPARED, calibration_samples
 from ..detections import is_detector, metadata, raw_signature, tail, with_detections
-from ..graph import as_float32, is_dynamic, nodes_of, signature_of
+from ..graph import is_dynamic, nodes_of, signature_of
 from ..runtime.device import leave_program
 from ..runtime.forms import FORMS
 from ..runtime.metadata import packed, with_files
@@ -128,7 +128,7 @@ def _static_signature(model, image_size):
     if is_detector(model):
         signature = raw_signature(model, image_size)
     else:
-        signature = signature_of(as_float32(model), image_size)
+        signature = signature_of(model, image_size)
     if is_dynamic(signature):
         raise ValueError(
             f"TFLite files have one size: give `image_size=(height, width)`. Received: "

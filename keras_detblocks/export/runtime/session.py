@@ -4,6 +4,7 @@ TFLite files."""
 import os
 import pathlib
 import pickle
+import re
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,9 @@ def kind_of(path):
     raise ValueError(
         f"Expected a SavedModel folder, an .onnx file or a .tflite file at {path}, but {what}."
     )
+
+
+_WARNING = re.compile(r"\[W:onnxruntime[^\]]*\](.*?)(?:\x1b\[m)?$")
 
 
 class SessionError(ValueError):
@@ -108,13 +112,19 @@ class Session:
         return value
 
     def _last_words(self):
+        return " | ".join(self._said()[-3:])
+
+    def _said(self):
+        """The lines that the child wrote to its standard error."""
         self._errors.seek(0)
-        lines = [
-            line
-            for line in self._errors.read().decode(errors="replace").splitlines()
-            if line.strip()
-        ]
-        return " | ".join(lines[-3:])
+        lines = self._errors.read().decode(errors="replace").splitlines()
+        return [line for line in lines if line.strip()]
+
+    @property
+    def warnings(self):
+        """What onnxruntime warned of since the file was opened, a list of sentences."""
+        found = [_WARNING.search(line) for line in self._said()]
+        return list(dict.fromkeys(match[1].strip() for match in found if match))
 
     def close(self):
         self._process.stdin.close()

@@ -65,7 +65,7 @@ def open_onnx(path, threads):
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = threads
-    options.log_severity_level = 3
+    options.log_severity_level = 2  # warnings too, which the session shows
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     dtypes = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int32)": "int32"}
     inputs = {
