@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .folded import unfolded
-from .keras_file import whole
+from .keras_file import check_same_net, whole
 from .read import Checkpoint, is_keras_file, read
 
 # PyTorch state dicts hold these beside the weights; nothing in Keras corresponds to them.
@@ -134,6 +134,8 @@ def load(target, source, prefix="", skip=(), unused=None, adapt=None):
         ValueError: naming every missing, unused or misshapen tensor; nothing is assigned then.
     """
     if is_keras_file(source):
+        if str(source).endswith(".weights.h5"):
+            check_same_net(target, source)
         with whole(source):
             target.load_weights(source)
         return "Keras"

@@ -1,5 +1,6 @@
 """Opens Keras' own files, and says in one line what is wrong with one that cannot be."""
 
+import collections
 import pathlib
 import zipfile
 
@@ -56,3 +57,39 @@ class whole:
             f"{self.path} is damaged, or no model that this version reads ({name}{text}): copy or "
             f"write it again."
         )
+
+
+def check_same_net(target, path):
+    """Raises `ValueError` unless a `.weights.h5` file holds arrays of the shapes of a model's
+    weights: Keras takes them by the order of layers, and does not miss what a larger net has more.
+    """
+    with whole(path):
+        held = _shapes(path)
+    wanted = collections.Counter(
+        tuple(v.shape) for v in target.weights if "seed_generator" not in v.path
+    )
+    if held != wanted:
+        more, missing = (held - wanted).total(), (wanted - held).total()
+        raise ValueError(
+            f"{path} holds the weights of another net: build the one that was saved, with the same "
+            "arguments, or save it as a .keras file, which is read by names. Received: of its "
+            f"{held.total()} arrays {more} without a place here, and {missing} of {wanted.total()} "
+            f"weights of {target.name!r} without an array."
+        )
+
+
+def _shapes(path):
+    """How often each shape occurs among a file's arrays, less the optimizer's and the states of
+    random generators."""
+    import h5py
+
+    shapes = collections.Counter()
+
+    def count(name, item):
+        random = "seed_generator" in name
+        if isinstance(item, h5py.Dataset) and not random and not name.startswith("optimizer/"):
+            shapes[tuple(item.shape)] += 1
+
+    with h5py.File(path) as file:
+        file.visititems(count)
+    return shapes

@@ -216,8 +216,28 @@ def test_a_keras_file_of_another_net_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"missing: s1_b1_se/fc1"):
         build(weights=tmp_path / "x.keras")
     (tmp_path / "noise.keras").write_bytes(b"noise")
-    with pytest.raises(ValueError, match="noise.keras is not a Keras model"):
+    with pytest.raises(ValueError, match="noise.keras is damaged"):
         build(weights=tmp_path / "noise.keras")
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (dict(depths=(1, 1)), "weights of another net.*arrays [1-9][0-9]* without a place here"),
+        (dict(depths=(1, 3)), "another net.*, and [1-9][0-9]* of [0-9]+ weights of 'anynet'"),
+        (
+            dict(widths=(16, 32)),
+            "another net: build the one that was saved.*or save it as a .keras",
+        ),
+    ],
+    ids=["shallower", "deeper", "wider"],
+)
+def test_a_weights_file_of_another_net_is_refused(saved, changes, message):
+    """Of a larger one too, of which Keras takes what it can and says nothing."""
+    path = str(saved[1]).replace(".keras", ".weights.h5")
+    spec = dataclasses.replace(SPEC, **changes)
+    with pytest.raises(ValueError, match=message):
+        kdb.AnyNet(spec, input_shape=SHAPE, classes=5, weights=path)
 
 
 def test_weights_leave_what_the_input_tensor_brings():
