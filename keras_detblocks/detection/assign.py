@@ -35,7 +35,7 @@ def task_aligned(
             alignment, scaled so that each
         object's best point has the largest IoU among its points; 0 for background.
     """
-    count = truth_labels.shape[1]
+    count = ops.shape(truth_labels)[1]
     valid = truth_labels >= 0
     overlap = ops.maximum(
         iou_and_union(ops.expand_dims(boxes, 1), ops.expand_dims(truth_boxes, 2))[0], 0.0

@@ -1,5 +1,6 @@
 """`Detector`: backbone, context, neck and head as one functional Keras model."""
 
+import inspect
 import types
 
 import keras
@@ -19,7 +20,9 @@ from ..layers.block import set_trainable_parts, trainable_parts
 from ..optimizers import clip_after_reduction
 from .decode import candidates, decode, flatten, non_max_suppression
 from .head import AnchorFreeHead
+from .live import with_live_objects
 from .losses import BOX_LOSSES, CLASSIFICATION_LOSSES, PerImageLoss, detection_losses, over_replicas
+from .targets import Faults, FirstBatch, check_data, expects_bytes, padded
 
 
 def candidate_count(max_detections):
@@ -87,15 +90,14 @@ class Detector(keras.Model):
         **kwargs,
     ):
         num_classes, class_names = checked_classes(class_names, num_classes)
-        necks = (
-            list(neck) if isinstance(neck, (list, tuple)) else [neck] if neck is not None else []
-        )
+        necks = _necks(neck)
         head = AnchorFreeHead(num_classes, name="head") if head is None else head
         if getattr(head, "num_classes", num_classes) != num_classes:
             raise ValueError(
                 f"The head has {head.num_classes} classes, the detector {num_classes}; give both "
                 f"the same."
             )
+        _check_backbone(backbone)
         image = keras.Input(backbone.input_shape[1:], name="image")
         features = _with_context(_backbone_features(backbone, image), context)
         for layer in necks:
@@ -121,6 +123,10 @@ class Detector(keras.Model):
         self._loss_settings = {}
         self._averages_statistics = True
         self._per_image = PerImageLoss()
+        # Untracked too: a file of the model has no place for it.
+        self._checks = types.SimpleNamespace(
+            faults=Faults(num_classes, pixels=expects_bytes(backbone))
+        )
         self._loss_means = {
             kind: keras.metrics.Mean(name=f"{kind}_loss") for kind in ("classification", "box")
         }
@@ -293,6 +299,28 @@ class Detector(keras.Model):
         detector.run_record = record
         return detector
 
+    def save(self, filepath, *args, **kwargs):
+        """Saves as `keras.Model.save`, in a `.keras` file: the legacy HDF5 format cannot hold the
+        parts of a detector."""
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(
+                "A detector is saved as a .keras file, or its weights alone by "
+                f"`save_weights('name.weights.h5')`. Received: {str(filepath)!r}"
+            )
+        return super().save(filepath, *args, **kwargs)
+
+    def _run_through_graph(self, inputs, operation_fn=None, **kwargs):
+        # `keras.models.clone_model` would make a plain model of the layers, without the losses, the
+        # classes and the detections, and say nothing.
+        if getattr(operation_fn, "__module__", "") == keras.models.clone_model.__module__:
+            raise ValueError(
+                "A detector is cloned by `type(detector).from_config(detector.get_config())`, and "
+                "with its weights by `copy.deepcopy(detector)`: `keras.models.clone_model` would "
+                "keep the layers alone."
+            )
+        given = {} if operation_fn is None else {"operation_fn": operation_fn}
+        return super()._run_through_graph(inputs, **given, **kwargs)
+
     def with_classes(self, class_names):
         """A detector of the same parts, weights and settings for other classes, to train on other
         data.
@@ -323,8 +351,10 @@ class Detector(keras.Model):
         config.pop("run_record", None)  # what follows is another run
         count, names = checked_classes(class_names)
         config["head"]["config"]["num_classes"] = count
-        changes = {"num_classes": count, "class_names": list(names), "best_score_threshold": None}
-        other = type(self).from_config({**config, **changes})
+        config |= {"num_classes": count, "class_names": list(names), "best_score_threshold": None}
+        config, objects = with_live_objects(config, vars(self._parts))
+        with keras.saving.custom_object_scope(objects):
+            other = type(self).from_config(config)
         there = [names.index(name) for name in self.class_names if name in names]
         here = [i for i, name in enumerate(self.class_names) if name in names]
         of_classes = {id(v) for v in other.head.classifier.weights}
@@ -425,15 +455,46 @@ class Detector(keras.Model):
 
     @property
     def metrics(self):
-        return [
-            *super().metrics,
-            *(m for m in self._loss_means.values() if m not in super(Detector, self).metrics),
-        ]
+        known = super().metrics
+        own = [*self._loss_means.values(), self.faults]
+        return [*known, *(metric for metric in own if metric not in known)]
+
+    @property
+    def faults(self):
+        """What cannot be meant in the batches seen, a metric; `fit` reads it after the first."""
+        return self._checks.faults
+
+    def fit(self, *args, **kwargs):
+        """Trains as `keras.Model.fit`, on batches `(images, {"boxes": ..., "labels": ...})` (see
+        the class), also with `tf.RaggedTensor`s as targets.
+
+        Raises:
+            ValueError: on targets of another form, and after the first batch if its boxes are not
+                corners in pixels, its labels not classes, or its images between 0 and 1 where the
+                backbone normalizes pixels of 0 to 255.
+        """
+        given = inspect.signature(super().fit).bind(*args, **kwargs)
+        callbacks = given.arguments.get("callbacks")
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks.append(FirstBatch())
+        else:
+            listed = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+            given.arguments["callbacks"] = [FirstBatch(), *filter(None, listed)]
+        return super().fit(*given.args, **given.kwargs)
+
+    def train_step(self, *args):
+        check_data(args[-1])
+        return super().train_step(*args)
+
+    def test_step(self, *args):
+        check_data(args[-1])
+        return super().test_step(*args)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The batch's loss, a scalar, from raw outputs `y_pred` and padded ground truth `y` (see
         the class)."""
         settings = self._loss_settings
+        y = self.faults.update_state(x, padded(y))
         logits, distances, points, strides = flatten(y_pred, tuple(x.shape[1:3]))
         classification, box, weight = detection_losses(
             logits,
@@ -561,6 +622,27 @@ def checked_classes(class_names=None, num_classes=None):
 def _inner(optimizer):
     """The optimizer that has the states: mixed precision wraps it."""
     return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def _necks(neck):
+    """The layers of a neck, in turn."""
+    layers = list(neck) if isinstance(neck, (list, tuple)) else [neck]
+    layers = [layer for layer in layers if layer is not None]
+    others = [layer for layer in layers if not isinstance(layer, keras.layers.Layer)]
+    if others:
+        raise ValueError(
+            "`neck` must be a layer such as FPN(64, levels=(3, 4, 5)), a list of layers, or None; "
+            f"`build_detector` takes names. Received: {others[0]!r}"
+        )
+    return layers
+
+
+def _check_backbone(backbone):
+    if not isinstance(backbone, keras.Model):
+        raise ValueError(
+            "`backbone` must be a keras.Model from an image to a dict of levels; `build_detector` "
+            f"takes names. Received: {backbone!r}"
+        )
 
 
 def _backbone_features(backbone, image):

@@ -9,7 +9,6 @@ import pytest
 from toy import toy_backbone, toy_batch, toy_detector
 
 import keras_detblocks as kdb
-from keras_detblocks.export.graph import as_float32
 
 
 def _single_layers(detector):
@@ -74,7 +73,6 @@ def test_a_copy_in_float32_is_as_frozen():
         keras.config.set_dtype_policy("float32")
     _single_layers(detector)
     assert paths(kdb.Detector.from_config(detector.get_config())) == paths(detector)
-    assert len(as_float32(detector).trainable_variables) == len(detector.trainable_variables)
 
 
 def test_parts_by_name_and_constructor():
