@@ -188,9 +188,7 @@ class Run:
         row = {"step": self.budget.step, "seconds": round(self.budget.seconds, 2)}
         self.history["ap"].append({**row, "averaged": is_averaged, **numbers})
         values = {f"validation/{key}": value for key, value in numbers.items()}
-        values["validation/pictures"] = sample_pictures(
-            self.devices.twin(self.model), self.validation_set
-        )
+        values["validation/pictures"] = sample_pictures(model, self.validation_set)
         self.log.writer(values, self.budget.step)
         ap, ap50 = numbers["AP"], numbers["AP50"]
         which = "" if is_averaged else "  (weights not averaged)"
