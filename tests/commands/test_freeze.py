@@ -17,8 +17,10 @@ def folder(tmp_path_factory):
 def built(folder, tmp_path, monkeypatch, *options):
     """The detector that a run would train, and the settings that a resumed run must have."""
     runs = []
-    monkeypatch.setattr(training, "train", lambda build, *_, **given: runs.append((build(), given)))
-    shared = ["--size", "96x96", "--levels", "3-4", "--filters", "16"]
+    monkeypatch.setattr(
+        training, "train", lambda build, *_, **given: (runs.append((build(), given)), {})
+    )
+    shared = ["--no-report", "--size", "96x96", "--levels", "3-4", "--filters", "16"]
     assert main(["train", str(folder), "--out", str(tmp_path / "run"), *options, *shared]) == 0
     detector, given = runs[0]
     return detector, given["settings"]
@@ -35,8 +37,8 @@ def test_frozen_parts_and_the_second_stage(folder, tmp_path, monkeypatch):
     first.save(tmp_path / "first.keras")
     start = ["train", str(folder), "--out", str(tmp_path / "second")]
     runs = []
-    monkeypatch.setattr(training, "train", lambda build, *_, **__: runs.append(build()))
-    assert main([*start, "--start", str(tmp_path / "first.keras")]) == 0
+    monkeypatch.setattr(training, "train", lambda build, *_, **__: (runs.append(build()), {}))
+    assert main([*start, "--no-report", "--start", str(tmp_path / "first.keras")]) == 0
     (second,) = runs
     assert len(second.trainable_weights) == len(second.weights) - sum(
         weight.path.rpartition("/")[2].startswith("moving_") for weight in second.weights
