@@ -6,7 +6,7 @@ phone's runtime, and precision.
 
 The table is printed and kept in `necks.json` and `necks.png` in the folder `--out`. A stopped
 comparison continues where it was: finished necks are not run again. Beside its training a neck
-takes about two minutes for compilation, exports, checks, evaluation. Short budgets favour necks
+takes about two minutes for compilation, exports, checks, evaluation. Short budgets favor necks
 that learn fast: `--minutes` gives cheap necks more steps, `--steps` gives all of them the same.
 """
 

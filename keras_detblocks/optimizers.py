@@ -86,11 +86,11 @@ class AdamW(RampedAverage, keras.optimizers.AdamW):
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class ConvMuon(RampedAverage, keras.optimizers.Muon):
-    """`keras.optimizers.Muon` that orthogonalises the updates of convolution kernels too, which
+    """`keras.optimizers.Muon` that orthogonalizes the updates of convolution kernels too, which
     Keras' own leaves to AdamW.
 
     A kernel counts as the matrix from its `height * width * input channels` to its output channels;
-    of a grouped convolution each group is a matrix of its own. Biases, normalisation and the layers
+    of a grouped convolution each group is a matrix of its own. Biases, normalization and the layers
     named in `exclude_layers` (the predictors of a head) take AdamW steps of the same learning rate.
     Updates have the size of AdamW's, so learning rates carry over.
 

@@ -144,7 +144,7 @@ def randomize(model, seed=0):
 
 
 def fit_statistics(model, x, momentum=0.9**20):
-    """Moves the statistics of every batch normalisation towards those of these inputs, in one pass.
+    """Moves the statistics of every batch normalization toward those of these inputs, in one pass.
 
     By default as far as 20 passes at momentum 0.9 would. Nearer, where a map has few positions, the
     variance over a handful of random inputs comes close to zero, and dividing by it magnifies every

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Published(NamedTuple):
-    """One net: the quantised line (depth, w_0, w_a, w_m), then what it gives."""
+    """One net: the quantized line (depth, w_0, w_a, w_m), then what it gives."""
 
     name: str
     line: tuple

@@ -21,7 +21,7 @@ def complexity(model_or_spec, image_size=224, classes=1000):
     """Counts multiply-adds, parameters and activations in the RegNet paper's way
     (https://arxiv.org/abs/2003.13678, figure 12).
 
-    One multiply-add counts 1, biases count, batch normalisation only its scale and offset (as
+    One multiply-add counts 1, biases count, batch normalization only its scale and offset (as
     parameters); activations are the sizes of all outputs of convolutions and dense layers. A spec
     is counted in closed form, without building a model; a model is traced once, so that layers
     inside layers and layers called several times count as often as they run. Of attention, the
@@ -115,7 +115,7 @@ def _traced_counts(model, inputs):
 
 
 def parameters(model):
-    """Number of parameters, without the moving statistics of batch normalisation and the states of
+    """Number of parameters, without the moving statistics of batch normalization and the states of
     random generators."""
     return sum(math.prod(v.shape) for v in model.weights if not _STATE.search(v.path))
 

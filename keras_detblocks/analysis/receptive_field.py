@@ -16,7 +16,7 @@ __all__ = ["ReceptiveField", "effective_receptive_field", "theoretical_receptive
 LARGEST_PROBE = (
     16384  # pixels along a side; a field that does not fit into half of it is called infinite
 )
-_IMPULSE = 1e4  # outweighs what an image normalisation subtracts
+_IMPULSE = 1e4  # outweighs what an image normalization subtracts
 
 
 def theoretical_receptive_field(model_or_layer, channels=None):
@@ -54,7 +54,7 @@ def theoretical_receptive_field(model_or_layer, channels=None):
 def effective_receptive_field(
     model_or_layer, input_shape=None, output=None, samples=8, seed=0, inputs=None
 ):
-    """How strongly each input pixel acts on the centre unit of the output: the gradient's
+    """How strongly each input pixel acts on the center unit of the output: the gradient's
     magnitude, averaged over inputs.
 
     Paper: https://arxiv.org/abs/1701.04128. The unit's channels are weighted at random for each
@@ -116,7 +116,7 @@ class ReceptiveField:
         return tuple(int(i[-1] - i[0] + 1) if len(i) else 0 for i in (rows, columns))
 
     def side(self, share=0.95):
-        """Side of the smallest centred square that holds this share of the gradient's sum."""
+        """Side of the smallest centered square that holds this share of the gradient's sum."""
         rows, columns = np.indices(self.map.shape)
         centre = [_centre(n) for n in self.map.shape]
         distance = np.maximum(abs(rows - centre[0]), abs(columns - centre[1]))
@@ -274,7 +274,7 @@ def _last_before_rise(value, count):
 
 
 def _probe_value(variable):
-    """Kernels that average channels and add up pixels, identity normalisations: an impulse neither
+    """Kernels that average channels and add up pixels, identity normalizations: an impulse neither
     vanishes nor overflows."""
     name = variable.path.rpartition("/")[2]
     if "seed_generator" in variable.path:
@@ -286,7 +286,7 @@ def _probe_value(variable):
 
 
 def _centre_gradient(model, image, name, rng):
-    """The gradient `(1, H, W, C)` of the output's centre unit, its channels weighted at random,
+    """The gradient `(1, H, W, C)` of the output's center unit, its channels weighted at random,
     with respect to the image."""
 
     def unit(x):

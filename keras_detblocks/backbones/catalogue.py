@@ -167,8 +167,8 @@ def variant_of(name):
 
 
 def constructor(name):
-    """The function from the arguments of keras.applications to the model of one of `names()`, spelt
-    as in `find`.
+    """The function from the arguments of keras.applications to the model of one of `names()`,
+    spelled as in `find`.
 
     >>> constructor("RegNetX('400mf_tv')")(include_top=False, input_shape=(32, 32, 3)).name
     'regnetx_004_tv'

@@ -3,7 +3,7 @@ built.
 
 Conventions of pycls (https://github.com/facebookresearch/pycls, MIT) and of "Designing Network
 Design Spaces" (https://arxiv.org/abs/2003.13678, section 3 and figure 12): one multiply-add counts
-1; batch normalisation counts only its scale and offset as parameters; activations are the sizes of
+1; batch normalization counts only its scale and offset as parameters; activations are the sizes of
 all convolution outputs, and of the classifier's.
 """
 
@@ -132,7 +132,7 @@ class _Counter:
         self.macs, self.params, self.activations = (np.zeros(size, np.int64) for _ in range(3))
 
     def conv(self, width_in, width, side, kernel, stride, groups=1, times=1):
-        """Adds a convolution with batch normalisation; returns the output's side."""
+        """Adds a convolution with batch normalization; returns the output's side."""
         side = (side - 1) // stride + 1
         weights = kernel**2 * width_in * width
         self.macs += times * (weights * side**2 // groups)

@@ -297,7 +297,7 @@ def _specs(graph, entry):
 
 
 def _pools_all(node):
-    """Whether a window spelt out, larger than those of strides, is all of the map: global pooling
+    """Whether a window spelled out, larger than those of strides, is all of the map: global pooling
     as old nets write it."""
     before, after = node.input_tensors[0].shape[1:3], node.outputs[0].shape[1:3]
     if tuple(after) != (1, 1) or None in before or not hasattr(node.operation, "pool_size"):

@@ -1,4 +1,4 @@
-"""RegNetX and RegNetY: nets whose widths follow a quantised line, six numbers each.
+"""RegNetX and RegNetY: nets whose widths follow a quantized line, six numbers each.
 
 "Designing Network Design Spaces" (https://arxiv.org/abs/2003.13678). The numbers are those of pycls
 (https://github.com/facebookresearch/pycls, MIT); `_tv` marks the nets that torchvision's rounding
@@ -24,7 +24,7 @@ class RegNetSpec:
 
     Args:
         depth: number of blocks.
-        w_0, w_a: block j has the width w_0 + w_a * j before quantisation. w_0 is a multiple of 8.
+        w_0, w_a: block j has the width w_0 + w_a * j before quantization. w_0 is a multiple of 8.
         w_m: ratio between the widths of consecutive stages, above 1.
         group_width: channels per group of the 3x3 convolutions.
         bottleneck_ratio: the paper's b; the 3x3 convolutions have `width / b` channels.

@@ -35,7 +35,7 @@ class Augment:
             symmetries are equally likely). Canvases need not be square: objects keep their size,
             and what does not fit is cut off.
         scale: objects grow by a factor between these two, log-uniform; a larger image is cropped, a
-            smaller one surrounded by grey.
+            smaller one surrounded by gray.
         translate: further shift, as a share of the canvas.
         color: (brightness, contrast, saturation, hue): largest changes; brightness as a share of
             255, contrast and saturation as a share of their values, hue as a share of the color
@@ -143,7 +143,7 @@ def _sample(images, corner, window, extent, turned, flipped, size):
     """
     import tensorflow as tf
 
-    # crop_and_resize takes the coordinates of the first and the last pixel's centre, as shares of
+    # crop_and_resize takes the coordinates of the first and the last pixel's center, as shares of
     # the image's last index.
     first = (corner + window / tf.constant(size, "float32") / 2 - 0.5) / (extent - 1)
     last = (corner + window - window / tf.constant(size, "float32") / 2 - 0.5) / (extent - 1)
@@ -226,7 +226,7 @@ def _mosaic(images, boxes, labels):
 
 
 def _mixup(images, boxes, labels, seed):
-    """Each image blended with its neighbour in the batch, 35 to 65 %, with the boxes of both."""
+    """Each image blended with its neighbor in the batch, 35 to 65 %, with the boxes of both."""
     import tensorflow as tf
 
     share = tf.random.stateless_uniform((tf.shape(images)[0], 1, 1, 1), seed + 2, 0.35, 0.65)
@@ -266,7 +266,7 @@ def recolor(images, draw, color):
     import tensorflow as tf
 
     matrix, offset = _color_change(draw, color)
-    # A product with a 3x3 matrix is slow; with up to 16 neighbours as one row and a block-diagonal
+    # A product with a 3x3 matrix is slow; with up to 16 neighbors as one row and a block-diagonal
     # matrix it is 2.5 times faster.
     group = math.gcd(images.shape[2], 16)
     blocks = tf.reshape(

@@ -169,7 +169,7 @@ def _draw(rng, scans, labels, size):
 
 
 def _background(rng, size):
-    """A tinted grey with a smooth random texture, float32 (3, size, size)."""
+    """A tinted gray with a smooth random texture, float32 (3, size, size)."""
     cells = rng.integers(4, 17)
     coarse = rng.standard_normal((cells, cells), "float32") * np.float32(rng.uniform(*_TEXTURE))
     texture = np.asarray(Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC))

@@ -1,6 +1,6 @@
 """Which picture boxes were drawn on: the upright one, or the pixels as they are stored.
 
-A camera stores its pixels lying and says so in EXIF (orientation 1 to 8). Some labelling tools show
+A camera stores its pixels lying and says so in EXIF (orientation 1 to 8). Some labeling tools show
 the upright picture, others the stored pixels, and few write down which. For orientations 5 to 8,
 which swap width and height, a box that leaves one of the two frames tells; the whole set decides.
 """

@@ -56,8 +56,8 @@ def pipeline(
         xyxy in pixels of the letterboxed image, "labels": int32 (B, M), -1 where padded})`; crowds
         are left out. M suits the batch: the data set's largest number of objects up to 32, else the
         next power of two. An image file that cannot be decoded is dropped in training, and is a
-        grey image without boxes otherwise; one warning before the first batch tells. Where files
-        are read each time it is found out then: grey and without boxes in training too, with a
+        gray image without boxes otherwise; one warning before the first batch tells. Where files
+        are read each time it is found out then: gray and without boxes in training too, with a
         warning per reading. `dataset.unread` holds the path and the reason of each.
     """
     import tensorflow as tf
@@ -181,7 +181,7 @@ def _decode(record, size, dataset, resize):
 
 
 def _decode_all(dataset, size, resize):
-    """All images (N, H, W, 3) uint8, grey where unreadable, and readable (N,) bool."""
+    """All images (N, H, W, 3) uint8, gray where unreadable, and readable (N,) bool."""
     records = dataset.records
     canvases = np.full((len(records), *size, 3), FILL, "uint8")
     readable = np.ones(len(records), bool)

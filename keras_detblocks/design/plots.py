@@ -29,7 +29,7 @@ def plot_edf(populations, weights=None, title=None):
 
     Args:
         populations: errors `(n,)` by name, such as the spaces of a ladder.
-        weights: weights `(n,)` by name (`complexity_weights`) for a complexity-normalised
+        weights: weights `(n,)` by name (`complexity_weights`) for a complexity-normalized
             distribution.
         title: of the frame.
     """
@@ -83,7 +83,7 @@ def plot_error_against(parameters, errors, log=(), rng=0, columns=3):
 
 
 def plot_widths(specs, errors, best=6, columns=3):
-    """Width of every block of the best nets, and the quantised line fitted to it.
+    """Width of every block of the best nets, and the quantized line fitted to it.
 
     Args:
         specs: `AnyNetSpec`s or `RegNetSpec`s.

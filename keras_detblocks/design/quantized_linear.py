@@ -1,4 +1,4 @@
-"""How far a net's widths are from a quantised line: the e_fit of https://arxiv.org/abs/2003.13678,
+"""How far a net's widths are from a quantized line: the e_fit of https://arxiv.org/abs/2003.13678,
 section 3.3."""
 
 from itertools import product
@@ -10,7 +10,7 @@ from ..backbones.complexity import to_anynet
 
 
 class Fit(NamedTuple):
-    """The closest quantised line, its width at every block, and the mean absolute log-ratio of
+    """The closest quantized line, its width at every block, and the mean absolute log-ratio of
     those to the net's widths."""
 
     w_0: float
@@ -29,7 +29,7 @@ def fit_quantized_linear(spec, rounds=4):
         rounds: grids searched, each around the best points of the one before.
 
     Returns:
-        A `Fit`; `error` is the paper's e_fit: 0 for widths exactly on a quantised line, about 0.1
+        A `Fit`; `error` is the paper's e_fit: 0 for widths exactly on a quantized line, about 0.1
         for 10 % off on average.
 
     Example:

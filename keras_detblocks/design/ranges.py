@@ -1,4 +1,4 @@
-"""What one parameter of a design space may be: a quantised range or a list of choices, with the law
+"""What one parameter of a design space may be: a quantized range or a list of choices, with the law
 it is drawn by."""
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ class Range:
 
     Args:
         low, high: the ends, multiples of the quantum.
-        quantum: step between neighbouring values.
+        quantum: step between neighboring values.
         scale: `"log"`: probability inversely proportional to the value (log-uniform); `"uniform"`:
             all alike.
         settings: how many distinguishable values a count of the space takes, where that is not the

@@ -120,7 +120,7 @@ def _summary(results):
 
 
 def _distributions(results):
-    """The error distributions, plain and with complexity normalised where the nets allow it."""
+    """The error distributions, plain and with complexity normalized where the nets allow it."""
     errors = {result.name: result.errors for result in results}
     yield _image(plots.plot_edf(errors), "Error distributions: higher and further left is better.")
     macs = [result.complexity.macs for result in results]

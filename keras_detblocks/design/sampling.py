@@ -8,7 +8,7 @@ import numpy as np
 
 from ..backbones.complexity import Architectures, Complexity, population_complexity
 
-_CHUNK = 20_000  # draws per vectorised step: some tens of megabytes
+_CHUNK = 20_000  # draws per vectorized step: some tens of megabytes
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ class AnyNetSpace:
 
 @dataclass(frozen=True)
 class RegNetSpace:
-    """Nets whose block widths follow a quantised line; only draws that give exactly `stages` stages
+    """Nets whose block widths follow a quantized line; only draws that give exactly `stages` stages
     belong to it.
 
     Args:

@@ -2,7 +2,7 @@
 nets are.
 
 Error distributions and the bootstrap follow "Designing Network Design Spaces"
-(https://arxiv.org/abs/2003.13678, sections 3.1 to 3.3), complexity-normalised weights "On Network
+(https://arxiv.org/abs/2003.13678, sections 3.1 to 3.3), complexity-normalized weights "On Network
 Design Spaces for Visual Recognition" (https://arxiv.org/abs/1905.13214). Errors are numbers of any
 unit, smaller is better; nothing here knows a net, except through its numbers.
 """
@@ -196,7 +196,7 @@ def compare(errors, others, repetitions=10_000, rng=None):
 
     Args:
         errors, others: `(n,)` and `(m,)`.
-        repetitions: random relabellings; the smallest p-value possible is 1 / (repetitions + 1).
+        repetitions: random relabelings; the smallest p-value possible is 1 / (repetitions + 1).
         rng: `numpy.random.Generator`, or a seed for one.
 
     Returns:

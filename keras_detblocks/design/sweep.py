@@ -223,7 +223,7 @@ class _Worker:
 
     def objective(self, trial):
         """Trains one trial's spec; the record precedes the training, so that a dead worker's trial
-        is recognised."""
+        is recognized."""
         self.storage.record_heartbeat(trial._trial_id)
         trial.set_user_attr("worker", f"{socket.gethostname()}:{os.getpid()}")
         spec = self.claim(trial)

@@ -20,7 +20,7 @@ def task_aligned(
     """Chooses, for every point, the object that it should predict, and how good that prediction is.
 
     A point is a candidate for an object if it lies inside its box or within `radius` strides of its
-    centre (a box smaller than a cell would otherwise have none). Of the candidates the `top` with
+    center (a box smaller than a cell would otherwise have none). Of the candidates the `top` with
     the best alignment `score ** alpha * IoU ** beta` are taken; a point that several objects want
     goes to the one with the largest IoU.
 
@@ -70,7 +70,7 @@ def task_aligned(
 
 
 def _near(points, strides, truth_boxes, radius):
-    """`(B, M, N)`: whether a point is inside a box, or within `radius` strides of its centre on
+    """`(B, M, N)`: whether a point is inside a box, or within `radius` strides of its center on
     both axes."""
     boxes = ops.expand_dims(truth_boxes, 2)  # (B, M, 1, 4)
     inside = ops.logical_and(

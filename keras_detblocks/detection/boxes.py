@@ -37,7 +37,7 @@ def iou_matrix(a, b):
 
 
 def giou(a, b):
-    """Generalised IoU (https://arxiv.org/abs/1902.09630) of boxes `(..., 4)`: `(...)`, from -1 to
+    """Generalized IoU (https://arxiv.org/abs/1902.09630) of boxes `(..., 4)`: `(...)`, from -1 to
     1."""
     iou, union = iou_and_union(a, b)
     sides = ops.maximum(a[..., 2:], b[..., 2:]) - ops.minimum(a[..., :2], b[..., :2])
@@ -47,7 +47,7 @@ def giou(a, b):
 
 def ciou(a, b):
     """Complete IoU (https://arxiv.org/abs/1911.08287) of boxes `(..., 4)`: `(...)`; less than `iou`
-    by the distance of the centres over the hull's diagonal and by a term of the aspect ratios."""
+    by the distance of the centers over the hull's diagonal and by a term of the aspect ratios."""
     iou, _ = iou_and_union(a, b)
     sides = ops.maximum(a[..., 2:], b[..., 2:]) - ops.minimum(a[..., :2], b[..., :2])
     diagonal = ops.maximum(ops.sum(sides * sides, axis=-1), _EPSILON)
@@ -66,7 +66,7 @@ def ciou(a, b):
 
 
 def level_points(map_sizes, image_size, levels):
-    """Centres and strides of the cells of pyramid maps, finest level first, rows before columns.
+    """Centers and strides of the cells of pyramid maps, finest level first, rows before columns.
 
     Args:
         map_sizes: `(height, width)` of each level's map, static ints.

@@ -55,7 +55,7 @@ class Detector(keras.Model):
             be changed at any time. The score threshold is low because AP needs the unsure ones too.
         resize: how pictures are brought to the input's size in training (`training.train`),
             evaluation, `detect` and exports: `"letterbox"` keeps their proportions and fills the
-            rest with grey, `"stretch"` fills the input, as MediaPipe does. An attribute too.
+            rest with gray, `"stretch"` fills the input, as MediaPipe does. An attribute too.
         best_score_threshold: least score of what is worth showing, as an evaluation found it
             (`kdb.evaluation`): what `detect` returns from, on exported files too. `None`: not
             known, `detect` takes 0.3.
@@ -380,7 +380,7 @@ class Detector(keras.Model):
         """Configures training: as `keras.Model.compile`, without `loss`, which is the detector's
         own.
 
-        Normalisation and biases are kept out of the optimizer's weight decay, in a model loaded
+        Normalization and biases are kept out of the optimizer's weight decay, in a model loaded
         from a file too.
 
         Args:

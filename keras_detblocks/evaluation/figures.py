@@ -1,5 +1,5 @@
-"""The figures of a report: Okabe and Ito's colours, each with a line style or hatch of its own, so
-that grey prints and colour-blind eyes tell them apart."""
+"""The figures of a report: Okabe and Ito's colors, each with a line style or hatch of its own, so
+that gray prints and color-blind eyes tell them apart."""
 
 import numpy as np
 

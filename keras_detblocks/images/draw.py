@@ -35,7 +35,7 @@ def draw_boxes(
         colors: one per box; by default those of the labels.
         dashed: `(n,)` bool: which boxes have broken lines.
         casing: width of a black edge on both sides of the lines, which makes them stand out from
-            any picture, in grey too.
+            any picture, in gray too.
 
     Returns:
         A new PIL image.

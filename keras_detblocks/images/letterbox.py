@@ -9,7 +9,7 @@ from PIL import Image
 from ..checks import check_choice
 
 RESIZES = ("letterbox", "stretch")
-FILL = 114  # the canvas beside the image: a middle grey, near the mean of natural images
+FILL = 114  # the canvas beside the image: a middle gray, near the mean of natural images
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def letterbox(image, size, resize="letterbox"):
     Args:
         image: uint8 array (h, w, 3), as from `read_image`.
         size: (height, width) of the canvas, or one number for a square.
-        resize: `"letterbox"` keeps the proportions and fills the rest with grey, `"stretch"` fills
+        resize: `"letterbox"` keeps the proportions and fills the rest with gray, `"stretch"` fills
             the canvas.
 
     Returns:

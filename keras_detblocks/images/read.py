@@ -17,7 +17,7 @@ _JPEG = ("JPEG", "MPO")
 def read_image(image, levels=None, max_pixels=MAX_PIXELS):
     """An image as a uint8 array of shape (H, W, 3), RGB, upright.
 
-    JPEG, PNG and the other formats that Pillow decodes; grey, palette, transparent (over white),
+    JPEG, PNG and the other formats that Pillow decodes; gray, palette, transparent (over white),
     CMYK and deep images are converted, and a camera's EXIF orientation is applied.
 
     Args:

@@ -10,7 +10,7 @@ from ..checks import check_choice, check_int, check_number
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, for pixels of 0 to 255
 IMAGENET_STD = (58.395, 57.12, 57.375)
 # For nets trained from scratch: one number for all channels leaves no operator in exported files,
-# and the grey beside a letterboxed picture becomes zero.
+# and the gray beside a letterboxed picture becomes zero.
 PLAIN_MEAN, PLAIN_STD = 114.0, 58.0
 NORMALIZATIONS = ("batch", "group", None)
 

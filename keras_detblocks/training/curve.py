@@ -4,7 +4,7 @@ import pathlib
 
 from ..analysis.figures import subplots
 
-# Key of a loss entry -> (label, color, line style): told apart in grey too.
+# Key of a loss entry -> (label, color, line style): told apart in gray too.
 _LOSSES = {
     "loss": ("loss", "#222222", "-"),
     "classification_loss": ("classification", "#0072b2", "--"),

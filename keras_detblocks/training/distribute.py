@@ -1,4 +1,4 @@
-"""Batch normalisation over all replicas, accelerators, the values of variables."""
+"""Batch normalization over all replicas, accelerators, the values of variables."""
 
 import contextlib
 
@@ -36,7 +36,7 @@ def _batch_norms(model):
 
 @contextlib.contextmanager
 def for_any_backend(model):
-    """Within it, what is saved loads on every backend: JAX refuses synchronised statistics."""
+    """Within it, what is saved loads on every backend: JAX refuses synchronized statistics."""
     layers = [layer for layer in _batch_norms(model) if layer.synchronized]
     for layer in layers:
         layer.synchronized = False

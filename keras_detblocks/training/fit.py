@@ -79,7 +79,7 @@ def train(
         optimizer: `"muon"` (`ConvMuon`: fewest steps from scratch) or `"adamw"` (cheaper steps
             where layers are wide).
         learning_rate: at its peak; `None` for the optimizer's own in `LEARNING_RATES`.
-        weight_decay: normalisation and biases are not decayed.
+        weight_decay: normalization and biases are not decayed.
         ema: momentum of the averaged weights, which it reaches over `5 / (1 - ema)` steps; 0 for
             none. They are evaluated and saved; in a run of fewer steps the weights of training
             are, where their validation AP is higher.
@@ -87,7 +87,7 @@ def train(
         augment: passed to `data.pipeline`.
         evaluations: number of equal parts of the budget after each of which COCO AP is measured.
         patience: training ends after so many evaluations without a better AP; `None` for never.
-        synchronize: whether batch normalisation takes its statistics over all replicas; `None`
+        synchronize: whether batch normalization takes its statistics over all replicas; `None`
             where one has fewer than 8 images. On JAX it always does.
         seed: of initial weights, order and augmentation.
         resume: continue the stopped run in `out`. The budget, the learning rate, `evaluations`,
@@ -300,7 +300,7 @@ def _resumed(devices, checkpoint, settings, out, say):
 
 
 def _synchronized(wanted, batch_size, devices):
-    """Whether batch normalisation goes over all replicas; on JAX it does so anyway."""
+    """Whether batch normalization goes over all replicas; on JAX it does so anyway."""
     if keras.backend.backend() != "tensorflow" or devices.replicas == 1:
         return False
     return batch_size / devices.replicas < LEAST_IMAGES if wanted is None else wanted

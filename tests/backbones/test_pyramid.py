@@ -190,7 +190,7 @@ def test_one_level_of_a_nested_model_holds_nothing_deeper(tmp_path):
 
 
 def _stage(filters):
-    """Half the size and normalised by batch statistics."""
+    """Half the size and normalized by batch statistics."""
     return [
         keras.layers.Conv2D(filters, 3, strides=2, padding="same", name="conv"),
         keras.layers.BatchNormalization(name="norm"),

@@ -129,7 +129,7 @@ NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
 def tensorflow_units(channels, filters, rates, rng, separable=True, pool_bias=False):
-    """Random weights of DeepLab's units in TensorFlow's order: kernel and normalisation, or kernel
+    """Random weights of DeepLab's units in TensorFlow's order: kernel and normalization, or kernel
     and bias."""
 
     def unit(*shape, depthwise=False):
@@ -157,7 +157,7 @@ def tensorflow_units(channels, filters, rates, rng, separable=True, pool_bias=Fa
 
 
 def deeplab(x, units, rates):
-    """The separable form in plain operators: each convolution with its normalisation (or bias) and
+    """The separable form in plain operators: each convolution with its normalization (or bias) and
     a ReLU."""
 
     def after(y, unit):

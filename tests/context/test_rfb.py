@@ -224,7 +224,7 @@ def test_mobile_and_asff_names():
 
 
 def test_tail_of_rfbnet_by_the_authors_names():
-    """`extras.k` behind the blocks is one convolution with its normalisation: a layer, or a model
+    """`extras.k` behind the blocks is one convolution with its normalization: a layer, or a model
     of it, is a target."""
     rng = np.random.default_rng(0)
     params = {

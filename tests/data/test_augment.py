@@ -1,4 +1,4 @@
-"""Augmentation: boxes follow painted rectangles, symmetries are exact, colours change as stated, no
+"""Augmentation: boxes follow painted rectangles, symmetries are exact, colors change as stated, no
 box is invented."""
 
 import colorsys
@@ -40,7 +40,7 @@ def _check_followed(images, boxes, labels, tolerance):
     for image, image_boxes, image_labels in zip(*(np.asarray(t) for t in (images, boxes, labels))):
         for box, label in zip(image_boxes, image_labels):
             if label >= 0:
-                paint = image[..., label] - image[..., 2]  # the surrounding grey is in all channels
+                paint = image[..., label] - image[..., 2]  # the surrounding gray is in all channels
                 np.testing.assert_allclose(_extent(paint > 125), box, atol=tolerance)
                 seen += 1
     return seen
@@ -105,7 +105,7 @@ def test_boxes_follow_scaled_and_cut_rectangles(change):
     moved = augment(images, tf.constant(boxes), tf.constant(labels), [3, 4])
     if (
         augment.mosaic
-    ):  # several rectangles of one colour in an image: every pixel under a box centre is painted
+    ):  # several rectangles of one color in an image: every pixel under a box center is painted
         for image, image_boxes, image_labels in zip(*(t.numpy() for t in moved)):
             for box, label in zip(image_boxes, image_labels):
                 x, y = ((box[:2] + box[2:]) / 2).astype(int)
@@ -156,7 +156,7 @@ def test_mosaic_and_mixup_double_the_places_and_lose_no_box():
 
 
 def test_colours_against_colorsys():
-    """Hue turns, saturation fades to grey, contrast and brightness scale and shift; one image
+    """Hue turns, saturation fades to gray, contrast and brightness scale and shift; one image
     each."""
     rng = np.random.default_rng(0)
     pixel = rng.uniform(60, 200, 3).astype("float32")

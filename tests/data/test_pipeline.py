@@ -15,7 +15,7 @@ SIZES = [(40, 30), (30, 40), (40, 40), (64, 16), (40, 30), (80, 80), (33, 47)]
 
 @pytest.fixture
 def dataset(tmp_path):
-    """Seven images, image i of colour i, with i % 3 boxes and one crowd."""
+    """Seven images, image i of color i, with i % 3 boxes and one crowd."""
     records = []
     for i, (width, height) in enumerate(SIZES):
         Image.new("RGB", (width, height), (10 * i, 0, 0)).save(tmp_path / f"{i}.png")
@@ -171,7 +171,7 @@ def test_objects_are_padded_by_the_batch_not_by_the_set(tmp_path, augment):
 
 
 def test_pictures_that_vanish_lose_their_objects(dataset):
-    """Read each time: grey pictures that kept their objects would teach wrong things."""
+    """Read each time: gray pictures that kept their objects would teach wrong things."""
     batches = data.pipeline(dataset, 32, 7, training=True, memory_budget=0)
     assert (next(iter(batches))[1]["labels"].numpy() >= 0).sum() == 6
     for record in dataset.records:

@@ -13,7 +13,7 @@ def _spec(depths, widths):
 
 @pytest.mark.parametrize("net", THE_24, ids=lambda net: net.name)
 def test_published_nets_fit_up_to_the_group_rounding(net):
-    """On the quantised line itself the fit is exact; after the group fix it leaves at most what the
+    """On the quantized line itself the fit is exact; after the group fix it leaves at most what the
     fix moved."""
     depths, widths, _ = quantized_stages(*([value] for value in net.line))
     moved = np.abs(

@@ -7,7 +7,7 @@ import keras_detblocks as kdb
 
 
 def grouped_model(dtype="float32", size=(None, None), squeeze_bias=0.0):
-    """Normalisation, strided, grouped, dilated convolutions and squeeze-and-excitation; the layers'
+    """Normalization, strided, grouped, dilated convolutions and squeeze-and-excitation; the layers'
     parameters are not trivial."""
     keras.utils.set_random_seed(1)
     image = keras.Input((*size, 3), name="image")

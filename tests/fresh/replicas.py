@@ -28,7 +28,7 @@ def _strategy():
 
 def check_layers():
     """One model of all cases that ask for it, so that there is one function to trace. Batch
-    normalisation is synchronised: otherwise each replica rightly uses its own statistics."""
+    normalization is synchronized: otherwise each replica rightly uses its own statistics."""
     one = _all_layers()
     names = [v.path for v in one.variables if "seed" not in v.path]
     start = _values(one)
@@ -77,7 +77,7 @@ def _train(model):
 
 
 def check_detector():
-    """Unequal numbers of objects per replica; synchronised batch norm, since each replica sees half
+    """Unequal numbers of objects per replica; synchronized batch norm, since each replica sees half
     of the batch."""
     x, y = toy_batch(8)
     y["labels"][4:, 1:] = -1  # the second replica has fewer objects

@@ -181,7 +181,7 @@ def test_a_block_made_for_one_size_in_a_dynamic_model():
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_a_model_with_a_nested_model_is_a_block(policy):
-    """Sizes unknown, normalisation and dropout that depend on training, as blocks of real nets have
+    """Sizes unknown, normalization and dropout that depend on training, as blocks of real nets have
     them."""
     image = keras.Input((None, None, 4))
     inner = keras.Sequential(

@@ -24,7 +24,7 @@ def test_golden(name):
     check_golden(kdb.FPN(**GOLDENS[name]), name)
 
 
-# Trainable parameters without normalisation, by arithmetic from the definitions; backbone of
+# Trainable parameters without normalization, by arithmetic from the definitions; backbone of
 # ResNet-50's widths.
 @pytest.mark.parametrize(
     "levels, extra_levels, expected",

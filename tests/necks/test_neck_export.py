@@ -22,7 +22,7 @@ NECKS = {
     "mlfpn": (lambda: kdb.MLFPN(16, num_tums=2), CHANNELS, 272),
 }
 # Above 0.05 as measured, where the batch statistics fit the features: 0.06 for CSPPANet, 0.09 for
-# MLFPN; their docstrings say so. Batch normalisation over random weights magnifies any difference
+# MLFPN; their docstrings say so. Batch normalization over random weights magnifies any difference
 # by about 1.2 per layer (https://arxiv.org/abs/1902.08129).
 LIMITS = {"csp_panet": 0.07, "mlfpn": 0.12}
 
@@ -68,7 +68,7 @@ def test_int8(name, tmp_path, record_property):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LIMITS)
 def test_int8_with_initial_statistics(name, tmp_path, record_property):
-    """The necks above 0.05 are below it while their batch normalisation is the identity: it is not
+    """The necks above 0.05 are below it while their batch normalization is the identity: it is not
     the arithmetic."""
     errors = check(name, False, tmp_path / f"{name}.tflite")
     record_property("normalised_rms_error", errors)

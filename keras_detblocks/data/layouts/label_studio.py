@@ -62,7 +62,7 @@ def _picture(task):
 
 
 def _results(found, task):
-    """The results of the last annotation that was not cancelled; the short form lists them."""
+    """The results of the last annotation that was not canceled; the short form lists them."""
     annotations = task.get("annotations", task.get("completions"))
     if annotations is None:
         lists = [v for v in task.values() if isinstance(v, list)]

@@ -219,7 +219,7 @@ def _boxes(found, path, num_classes, keypoints):
 
 
 def _box(values, keypoints):
-    """xyxy of centre and sides (with a score, or with points behind), or around a polygon."""
+    """xyxy of center and sides (with a score, or with points behind), or around a polygon."""
     count = len(values)
     if count in (4, 5) or (keypoints and count == 4 + keypoints):
         x, y, width, height = values[:4]

@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-# XNNPACK refuses, or corrupts memory on, an int8 convolution whose requantisation factor reaches
+# XNNPACK refuses, or corrupts memory on, an int8 convolution whose requantization factor reaches
 # 256.
 _LARGEST_FACTOR = 256.0
 _SAFE_FACTOR = 128.0
@@ -80,7 +80,7 @@ def custom_operators(content):
 
 def join(body, tail):
     """One file of two: the outputs of `body` become the inputs of `tail`, by their names;
-    quantisation stays as it is in each.
+    quantization stays as it is in each.
 
     Both have one subgraph and one signature. Inputs are the body's, outputs the tail's.
     """
