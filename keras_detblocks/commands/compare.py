@@ -16,7 +16,7 @@ def add_options(parser):
         type=pathlib.Path,
         help="two or more: .keras, .onnx or .tflite files, SavedModel folders",
     )
-    shared.add_data_flag(parser)
+    shared.add_data(parser, "--data", required=True)
     parser.add_argument(
         "--split", default=None, help="(default: the one called test, else val, else the only one)"
     )

@@ -26,13 +26,13 @@ def with_flags(message):
     return message
 
 
-def add_data(parser, optional=False):
+def add_data(parser, name="data", **kwargs):
+    """`name` is `--data` for verbs whose arguments are something else."""
     parser.add_argument(
-        "data",
+        name,
         type=pathlib.Path,
-        nargs="?" if optional else None,
-        default=None,
         help="data set: COCO, Pascal VOC, YOLO, CSV, LabelMe, ... (folder or file)",
+        **kwargs,
     )
     parser.add_argument(
         "--images",
@@ -134,23 +134,6 @@ TEXTS = {
 
 def one_line(error):
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def add_data_flag(parser):
-    """As `add_data`, for verbs whose arguments are something else."""
-    parser.add_argument(
-        "--data",
-        type=pathlib.Path,
-        required=True,
-        help="data set: COCO, Pascal VOC, YOLO, CSV, LabelMe, ... (folder or file)",
-    )
-    parser.add_argument(
-        "--images",
-        type=pathlib.Path,
-        default=None,
-        help="folder of the pictures, where they do not lie with the annotations",
-    )
-    add_reading(parser)
 
 
 def model_file(path):

@@ -16,7 +16,7 @@ SYNCHRONIZE = {"auto": None, "yes": True, "no": False}
 
 
 def add_options(parser):
-    shared.add_data(parser, optional=True)
+    shared.add_data(parser, nargs="?", default=None)
     parser.add_argument(
         "--out", type=pathlib.Path, required=True, help="folder for model, history, curve and logs"
     )
