@@ -476,7 +476,9 @@ class Detector(keras.Model):
         given = inspect.signature(super().fit).bind(*args, **kwargs)
         callbacks = given.arguments.get("callbacks")
         if isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks.append(FirstBatch())
+            first = FirstBatch()
+            first.set_model(self)
+            callbacks.callbacks.append(first)
         else:
             listed = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
             given.arguments["callbacks"] = [FirstBatch(), *filter(None, listed)]
