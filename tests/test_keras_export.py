@@ -62,6 +62,8 @@ def test_tensorflows_own_saving(make, tmp_path):
     model = make()
     tf.saved_model.save(model, str(tmp_path / "m"))
     image = tf.constant(np.random.default_rng(0).uniform(0, 255, (1, 64, 96, 3)), "float32")
-    got = tf.saved_model.load(str(tmp_path / "m"))(image, training=False)
-    for key, value in model(image).items():
-        np.testing.assert_allclose(got[key], value, atol=1e-4)
+    serve = tf.saved_model.load(str(tmp_path / "m")).signatures["serving_default"]
+    (name,) = serve.structured_input_signature[1]
+    got = keras.tree.flatten(serve(**{name: image}))
+    for have, want in zip(got, keras.tree.flatten(model(image)), strict=True):
+        np.testing.assert_allclose(have, want, atol=1e-4)
