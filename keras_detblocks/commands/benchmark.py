@@ -1,7 +1,9 @@
 """The verb `detblocks benchmark`."""
 
+import argparse
 import pathlib
 
+from . import datasets
 from . import options as shared
 
 HELP = "milliseconds per image of models and exported files, taking turns, and their AP"
@@ -61,12 +63,12 @@ def _file(path):
 def _aps(paths, options):
     if options.data is None:
         return {}
-    from .. import data
     from ..training import evaluate_ap
 
-    names = data.splits(options.data)
-    split = options.split or shared.first(("test", *shared.VALIDATION), names)
-    dataset, found = data.load(options.data, split), {}
+    # --images are turns here, not the folder of a data set's pictures.
+    reading = {"images": None, "exif": "evidence", "layout": None}
+    dataset = datasets.for_evaluation(argparse.Namespace(**{**vars(options), **reading}))
+    found = {}
     for path in paths:
         model = shared.open_model(path)
         found[str(path)] = evaluate_ap(model, dataset).ap

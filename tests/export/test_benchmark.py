@@ -78,3 +78,16 @@ def test_the_command_prints_a_table(file, capsys):
     assert main(["benchmark", str(file), "--images", "2", "--threads", "1"]) == 0
     out = capsys.readouterr().out
     assert "partitions" in out and str(file) in out and "network / decoding" in out
+
+
+def test_the_command_adds_the_ap(tmp_path, capsys):
+    from keras_detblocks.cli import main
+
+    kdb.data.write_digits(tmp_path / "d", train_images=2, val_images=2, image_size=96)
+    model = kdb.build_detector(
+        kdb.data.load(tmp_path / "d", "val").class_names, (64, 64), levels=(4,)
+    )
+    model.save(tmp_path / "m.keras")
+    options = ["--images", "1", "--threads", "1", "--data", str(tmp_path / "d")]
+    assert main(["benchmark", str(tmp_path / "m.keras"), *options]) == 0
+    assert " AP " in capsys.readouterr().out
