@@ -84,7 +84,7 @@ def main(arguments=None):
         neck = kdb.EFM(filters, pool_size=pool_size)
         function = trace(neck, shapes)
         gathered = sum(
-            shapes[f"P{l}"][0] * shapes[f"P{l}"][1] * neck.fuses[f"P{l}"].conv.kernel.shape[2]
+            shapes[l][0] * shapes[l][1] * neck.fuses[l].conv.kernel.shape[2]
             for l in neck.fuses
         )
         print(
