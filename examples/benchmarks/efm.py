@@ -84,8 +84,7 @@ def main(arguments=None):
         neck = kdb.EFM(filters, pool_size=pool_size)
         function = trace(neck, shapes)
         gathered = sum(
-            shapes[l][0] * shapes[l][1] * neck.fuses[l].conv.kernel.shape[2]
-            for l in neck.fuses
+            shapes[l][0] * shapes[l][1] * neck.fuses[l].conv.kernel.shape[2] for l in neck.fuses
         )
         print(
             f"{pool_size:>4} {neck.count_params() / 1e6:>9.2f} {gigamacs(function.graph):>7.3f} "
