@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 PACKAGE = pathlib.Path(__file__).parent.parent / "keras_detblocks"
-# A file may import from the rows above its own, and within its own room. Rooms on one row never
+# A file may import from the rows above its own, and within its own folder. Folders on one row never
 # import each other.
 ROWS = [
     ["checks", "files", "startup", "version"],
@@ -27,7 +27,7 @@ ROWS = [
 ]
 
 
-def _room(path):
+def _part(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -52,14 +52,14 @@ def _imports(path):
     "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE))
 )
 def test_arrows(path):
-    room = _room(path)
-    if room == "__init__":
+    part = _part(path)
+    if part == "__init__":
         return
     rank = {name: row for row, names in enumerate(ROWS) for name in names}
-    assert room in rank, f"{room} is not a room of the design"
+    assert part in rank, f"{part} is not in the design's order"
     for other in _imports(path):
-        if other in rank and other != room:
-            assert rank[other] < rank[room], f"{path.name} ({room}) imports {other}"
+        if other in rank and other != part:
+            assert rank[other] < rank[part], f"{path.name} ({part}) imports {other}"
 
 
 def test_the_base_import_settles_the_environment_before_keras():

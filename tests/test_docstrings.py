@@ -41,7 +41,7 @@ def test_examples(name):
 
 
 def test_there_are_examples():
-    """The finder sees them: methods, functions and classes, in every room with public layers."""
+    """The finder sees them: methods, functions and classes, in every folder with public layers."""
     count = sum(
         len(test.examples)
         for name in MODULES

@@ -70,8 +70,8 @@ def demo(
     A stopped demo continues where it was, a finished one is reused.
 
     Args:
-        out: folder; `data/`, `run/`, `export/`, `predictions.png` and `results.json` come to lie in
-            it.
+        out: folder; `data/`, `run/`, `export/`, `predictions.png` and `results.json` are
+            written to it.
         fresh: start over.
         minutes: of training.
         train_images, val_images: size of the data set.

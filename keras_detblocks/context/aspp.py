@@ -12,7 +12,7 @@ from ..checks import check_choice, check_flag, check_int, check_ints, check_numb
 from ..layers.normalization import NORMALIZATIONS
 from .base import ContextBlock, check_map, in_turn
 
-# DeepLabv3's, by the output stride of the backbone: as far in pixels of the image at each.
+# DeepLabv3's, by the output stride of the backbone: the same distances in pixels of the image.
 RATES = {8: (12, 24, 36), 16: (6, 12, 18)}
 
 

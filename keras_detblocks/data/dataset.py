@@ -75,7 +75,7 @@ class Dataset:
 
     def with_classes(self, class_names):
         """The same records with the labels of another order of classes, such as a detector's; names
-        decide. Itself if it is this.
+        decide. Returns the data set itself if the order is already this one.
 
         Raises:
             DatasetError: an object here is of a class that is not among `class_names`.

@@ -30,8 +30,8 @@ class AnchorFreeHead(Block):
         prior: the probability that every class starts with (https://arxiv.org/abs/1708.02002,
             section 4.1).
         momentum: of the batch normalizations.
-        output_kernel_size: of the last convolutions. FCOS has 3; with 1 a step moves the outputs
-            less, so that higher learning rates pay.
+        output_kernel_size: of the last convolutions. FCOS has 3; with 1 each training
+            step changes the outputs less, which allows a higher learning rate.
 
     Input: dict of levels `{"P3": (B, h, w, C), ...}`, equally wide. Output: `{"P3_logits": (B, h,
     w, num_classes), "P3_distances": (B, h, w, 4), ...}` in float32: left, top, right, bottom, in

@@ -33,8 +33,8 @@ class Budget(keras.callbacks.Callback):
     """Ends training after `minutes` or `steps`, and sets the learning rate by the share of the
     budget that is used.
 
-    Minutes count training alone: the clock starts when the first step is done, since compiling it
-    belongs to the machine, and stands still within `paused()`, for validation.
+    Minutes count training alone: the clock starts when the first step is done, so that
+    compiling is not counted, and stands still within `paused()`, for validation.
 
     Args:
         learning_rate, warmup_steps: of the schedule. minutes, steps: the budget, one of the two.

@@ -2,8 +2,8 @@
 every class.
 
 The matching and the curves are computed by faster-coco-eval where it is installed, otherwise by
-pycocotools, its elder, slower equal. Crowd objects are ignored as COCO does it: a detection on one
-is neither right nor wrong.
+pycocotools, which gives the same numbers more slowly. Crowd objects are ignored as COCO does it: a
+detection on one is neither right nor wrong.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""`detect.py` comes to lie beside an export, and never in the place of another file."""
+"""`detect.py` is written beside an export, and never in the place of another file."""
 
 import pathlib
 import warnings

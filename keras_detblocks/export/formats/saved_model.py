@@ -36,7 +36,7 @@ def to_saved_model(
         batch_size: `None` for any.
         representative_data: inputs to compare on, as in `to_tflite`; random ones by default.
         postprocess: `False` exports a detector's raw outputs, without decoding and suppression.
-        version: a number: the SavedModel comes to lie in the folder of that name within `path`, as
+        version: a number: the SavedModel is written to the folder of that name within `path`, as
             TensorFlow Serving wants it.
 
     A `Detector` gets decoding and suppression inside. Its signature `serving_default` takes `image`

@@ -54,7 +54,7 @@ def export_all(
 
     Args:
         detector: a `Detector`.
-        folder: where the files come to lie, under the names of `FORMATS`.
+        folder: that the files are written to, under the names of `FORMATS`.
         formats: keys of `FORMATS`, or a string of them with commas between.
         calibration: for int8: batches of fitted pictures (`data.pipeline`), about a hundred.
         image_size: `(height, width)`, for a detector of dynamic size.
