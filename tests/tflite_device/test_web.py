@@ -6,6 +6,7 @@ import pathlib
 import queue
 import shutil
 import subprocess
+import tempfile
 import threading
 
 import numpy as np
@@ -84,13 +85,17 @@ def visit(page, query, before=""):
         def log_message(self, *_):
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with (
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server,
+        # A profile of its own: a browser that is still closing would take the visit over.
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
+    ):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         command = [
             *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
             # No other host is reached, and a phone's screen.
             *("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--window-size=390,800"),
-            f"--user-data-dir={page.parent / 'profile'}",
+            f"--user-data-dir={profile}",
             "--remote-debugging-port=0",
             f"http://127.0.0.1:{server.server_port}/?{query}",
         ]
@@ -98,7 +103,7 @@ def visit(page, query, before=""):
         try:
             return answers.get(timeout=120)
         finally:
-            browser.terminate()
+            browser.kill()
             browser.wait()
             server.shutdown()
 
