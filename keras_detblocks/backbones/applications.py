@@ -206,7 +206,8 @@ def _image(trunk, arguments):
 
 def _checked_shape(shape, trunk, arguments):
     """A shape as a tuple of ints and None, or an error that says what it must be."""
-    sides = tuple(shape) if isinstance(shape, (tuple, list)) else ()
+    # TensorFlow's shapes and NumPy's arrays are sequences too; a string or a number is not.
+    sides = tuple(shape) if hasattr(shape, "__len__") and not isinstance(shape, str) else ()
     if len(sides) != 3 or not all(n is None or is_int(n) for n in sides):
         raise ValueError(
             "`input_shape` must be a tuple of three integers, (height, width, channels) such as "
