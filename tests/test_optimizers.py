@@ -68,7 +68,7 @@ def test_groups_are_read_off_the_model():
     assert conv_groups(model) == {"grouped/kernel": 4}
 
 
-def test_predictors_biases_and_normalisation_take_adamw_steps_in_a_loaded_model_too(tmp_path):
+def test_predictors_biases_and_normalization_take_adamw_steps_in_a_loaded_model_too(tmp_path):
     model = toy_detector()
     training.compile_detector(model)
     model.optimizer.build(model.trainable_variables)

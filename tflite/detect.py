@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "PPM")
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
-COLOURS = (
+COLORS = (
     "#e6194b",
     "#3cb44b",
     "#4363d8",
@@ -247,7 +247,7 @@ def quiet():
 
 
 def is_deep(image):
-    """Grey of more than 8 bits."""
+    """Gray of more than 8 bits."""
     return image.mode.startswith("I") or image.mode == "F"
 
 
@@ -397,12 +397,12 @@ def draw(picture, found):
     line = max(1, round(min(picture.size) / 200))
     font = ImageFont.load_default(size=max(10, min(picture.size) // 30))
     for name, label, score, box in found:
-        colour = COLOURS[label % len(COLOURS)]
-        pen.rectangle([float(side) for side in box], outline=colour, width=line)
+        color = COLORS[label % len(COLORS)]
+        pen.rectangle([float(side) for side in box], outline=color, width=line)
         text = f"{name} {score:.2f}"
         left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
         corner = (float(box[0]), max(0.0, float(box[1]) - bottom - 2))
-        pen.rectangle((*corner, corner[0] + right + 2, corner[1] + bottom + 2), fill=colour)
+        pen.rectangle((*corner, corner[0] + right + 2, corner[1] + bottom + 2), fill=color)
         pen.text(corner, text, fill="white", font=font)
     return picture
 

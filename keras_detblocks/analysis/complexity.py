@@ -7,7 +7,7 @@ import warnings
 
 import keras
 
-from ..backbones import AnyNetSpec, RegNetSpec, catalogue
+from ..backbones import AnyNetSpec, RegNetSpec, catalog
 from ..backbones.complexity import Complexity
 from ..backbones.complexity import complexity as spec_complexity
 from ..checks import check_int
@@ -68,8 +68,8 @@ def complexity(model_or_spec, image_size=224, classes=1000):
 
 def _named(name, image_size, classes):
     """The spec or the model of a backbone."""
-    spec = catalogue.spec(catalogue.find(name))
-    return spec or catalogue.constructor(name)(
+    spec = catalog.spec(catalog.find(name))
+    return spec or catalog.constructor(name)(
         input_shape=(image_size, image_size, 3), classes=classes
     )
 

@@ -91,7 +91,7 @@ def effective_receptive_field(
         raise ValueError(f"`output` must be one of {names}. Received: output={output!r}")
     total = np.zeros(inputs.shape[1:3])
     for image in inputs:
-        total += np.abs(_centre_gradient(model, image[None], output or names[0], rng)).sum(
+        total += np.abs(_center_gradient(model, image[None], output or names[0], rng)).sum(
             axis=(0, -1)
         )
     return ReceptiveField(total / max(total.max(), np.finfo("float32").tiny))
@@ -118,13 +118,13 @@ class ReceptiveField:
     def side(self, share=0.95):
         """Side of the smallest centered square that holds this share of the gradient's sum."""
         rows, columns = np.indices(self.map.shape)
-        centre = [_centre(n) for n in self.map.shape]
-        distance = np.maximum(abs(rows - centre[0]), abs(columns - centre[1]))
+        center = [_center(n) for n in self.map.shape]
+        distance = np.maximum(abs(rows - center[0]), abs(columns - center[1]))
         held = np.cumsum(np.bincount(distance.ravel(), weights=self.map.ravel()))
         return int(2 * np.searchsorted(held, share * held[-1] * (1 - 1e-9)) + 1)
 
 
-def _centre(n):
+def _center(n):
     return n // 2
 
 
@@ -285,7 +285,7 @@ def _probe_value(variable):
     return keras.ops.ones_like(variable.value) / fan_in
 
 
-def _centre_gradient(model, image, name, rng):
+def _center_gradient(model, image, name, rng):
     """The gradient `(1, H, W, C)` of the output's center unit, its channels weighted at random,
     with respect to the image."""
 
@@ -293,7 +293,7 @@ def _centre_gradient(model, image, name, rng):
         y = _named(model(x, training=False))[name]
         weights = rng.normal(size=y.shape[-1]).astype("float32")
         return keras.ops.sum(
-            keras.ops.cast(y[0, _centre(y.shape[1]), _centre(y.shape[2])], "float32") * weights
+            keras.ops.cast(y[0, _center(y.shape[1]), _center(y.shape[2])], "float32") * weights
         )
 
     if keras.backend.backend() == "tensorflow":

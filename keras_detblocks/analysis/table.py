@@ -1,6 +1,6 @@
 """Tables of what there is to choose from: backbones, and the parts that go on top of them."""
 
-from ..backbones import catalogue
+from ..backbones import catalog
 from ..detection.build import PARTS
 
 __all__ = ["model_table", "print_model_table", "print_part_table"]
@@ -23,7 +23,7 @@ def model_table(filter=""):
     >>> [each.id for each in model_table("RegNetY032")[0]["checkpoints"]]
     ['timm/regnety_032.pycls_in1k', 'timm/regnety_032.tv2_in1k', 'timm/regnety_032.ra_in1k']
     """
-    return [catalogue.row(name) for name in catalogue.names() if filter.lower() in name.lower()]
+    return [catalog.row(name) for name in catalog.names() if filter.lower() in name.lower()]
 
 
 def print_model_table(filter=""):

@@ -2,7 +2,7 @@
 
 from .anynet import AnyNet, AnyNetSpec
 from .applications import preprocess_input
-from .catalogue import list_models
+from .catalog import list_models
 from .cspnet import (
     CS3DarknetL,
     CS3DarknetM,

@@ -22,7 +22,7 @@ def add_options(parser):
 
 
 def run(options):
-    from ..backbones import catalogue
+    from ..backbones import catalog
     from ..detection.build import DEEPEST, build_backbone
 
     shape = (*options.size, 3)
@@ -35,8 +35,8 @@ def run(options):
             )
         build_backbone("compact", options.size, levels).summary()
     elif options.levels:
-        catalogue.constructor(options.name)(
+        catalog.constructor(options.name)(
             include_top=False, input_shape=shape, levels=options.levels
         ).summary()
     else:
-        catalogue.constructor(options.name)(input_shape=shape).summary()
+        catalog.constructor(options.name)(input_shape=shape).summary()

@@ -247,10 +247,10 @@ def _color_change(draw, color):
     cos, sin, one, zero = tf.cos(angle), tf.sin(angle), tf.ones_like(angle), tf.zeros_like(angle)
     turn = tf.reshape(tf.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], 1), (-1, 3, 3))
     turn = np.linalg.inv(_YIQ).astype("float32") @ turn @ _YIQ
-    grey = np.tile(_LUMA, (3, 1))
+    gray = np.tile(_LUMA, (3, 1))
     saturation = (1 + saturation)[:, None, None]
     contrast = (1 + contrast)[:, None, None]
-    matrix = contrast * (saturation * np.eye(3, dtype="float32") + (1 - saturation) * grey) @ turn
+    matrix = contrast * (saturation * np.eye(3, dtype="float32") + (1 - saturation) * gray) @ turn
     offset = 255 * brightness[:, None, None] + 128 * (1 - contrast)
     return tf.linalg.matrix_transpose(matrix), tf.broadcast_to(offset, (tf.shape(draw)[0], 1, 3))
 

@@ -200,7 +200,7 @@ def _decode_all(dataset, size, resize):
 def _report_unreadable(dataset, readable, training):
     bad = [dataset.records[i].path for i in np.nonzero(~readable)[0]]
     if bad:
-        what = "skipped" if training else "taken as grey"
+        what = "skipped" if training else "taken as gray"
         warnings.warn(
             f"{len(bad)} of {len(readable)} images could not be decoded and are {what}: "
             f"{', '.join(bad[:3])}",
@@ -234,15 +234,15 @@ def _read_from(dataset, size, resize):
     """As `_from_memory`, reading the files of a batch anew; the threads of `map` share the work."""
     import tensorflow as tf
 
-    grey = np.full((*size, 3), FILL, "uint8")
+    gray = np.full((*size, 3), FILL, "uint8")
 
     def read(index):
         record = dataset.records[index]
         canvas = _decode(record, size, dataset, resize)
         if canvas is None:
-            what = "could not be decoded and is taken as grey, without objects"
+            what = "could not be decoded and is taken as gray, without objects"
             warnings.warn(f"{record.path} {what}", stacklevel=2)
-        return grey if canvas is None else canvas, np.bool_(canvas is not None)
+        return gray if canvas is None else canvas, np.bool_(canvas is not None)
 
     def read_one(index):
         canvas, readable = tf.numpy_function(read, [index], ["uint8", "bool"])

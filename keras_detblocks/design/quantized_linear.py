@@ -48,7 +48,7 @@ def fit_quantized_linear(spec, rounds=4):
         errors = np.abs(np.log(_line(points, len(target)) / target)).mean(axis=1)
         order = np.argsort(errors, kind="stable")[:12]
         found = points[order[0]], float(errors[order[0]])
-        best = [point for centre in points[order] for point in _around(centre, steps)]
+        best = [point for center in points[order] for point in _around(center, steps)]
         steps = steps[0], steps[1] ** 0.3, steps[2] * 0.3
     (w_0, slope, w_m), error = found
     return Fit(
@@ -63,10 +63,10 @@ def _line(points, depth):
     return (8 * np.rint(w_0 * w_m**exponents / 8)).clip(min=8)
 
 
-def _around(centre, steps):
+def _around(center, steps):
     """A finer grid around a point: `w_0` in steps, the slope by factors, `w_m` in steps within its
     range."""
-    w_0, slope, w_m = centre
+    w_0, slope, w_m = center
     offsets = np.linspace(-1, 1, 9)
     first = {max(8.0, w_0 + steps[0] * i) for i in (-1, 0, 1)}
     return product(

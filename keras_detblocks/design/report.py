@@ -157,7 +157,7 @@ def _section(result):
         )
     yield _image(
         plots.plot_widths(result.specs, result.errors),
-        "Widths of the best nets, and the quantised line closest to them.",
+        "Widths of the best nets, and the quantized line closest to them.",
     )
     yield _image(
         plots.plot_random_search(result.errors), "Expected best error of so many random nets, 95 %."

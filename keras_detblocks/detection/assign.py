@@ -76,8 +76,8 @@ def _near(points, strides, truth_boxes, radius):
     inside = ops.logical_and(
         ops.all(points >= boxes[..., :2], axis=-1), ops.all(points <= boxes[..., 2:], axis=-1)
     )
-    centre = (boxes[..., :2] + boxes[..., 2:]) / 2.0
-    central = ops.all(ops.abs(points - centre) <= radius * strides, axis=-1)
+    center = (boxes[..., :2] + boxes[..., 2:]) / 2.0
+    central = ops.all(ops.abs(points - center) <= radius * strides, axis=-1)
     return ops.logical_or(inside, central)
 
 

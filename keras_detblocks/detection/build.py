@@ -6,7 +6,7 @@ from functools import partial
 
 from .. import context as context_blocks
 from .. import necks
-from ..backbones import AnyNet, AnyNetSpec, catalogue
+from ..backbones import AnyNet, AnyNetSpec, catalog
 from ..checks import check_choice, check_int, check_levels, check_pair, look_up
 from ..images.letterbox import RESIZES
 from ..layers import ImageNormalization
@@ -166,9 +166,9 @@ def _known(table, name, kind):
 
 
 def _backbone_name(name):
-    """`"compact"`, or a name as the catalogue has it."""
+    """`"compact"`, or a name as the catalog has it."""
     compact = isinstance(name, str) and name.lower() == "compact"
-    return "compact" if compact else catalogue.find(name, others=("compact",))
+    return "compact" if compact else catalog.find(name, others=("compact",))
 
 
 def build_detector(class_names, image_size=(320, 320), *, neck_options=None, **options):
@@ -223,7 +223,7 @@ def build_backbone(name, image_size, levels, weights=None):
                 f"Received: weights={weights!r}"
             )
         return _compact(image_size, levels)
-    return catalogue.constructor(name)(
+    return catalog.constructor(name)(
         include_top=False,
         weights=weights,
         input_shape=(*image_size, 3),

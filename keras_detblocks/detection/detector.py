@@ -158,7 +158,7 @@ class Detector(keras.Model):
         return self._parts.context
 
     def freeze(self, *parts):
-        """Freezes these parts and nothing else; afterwards the detector is compiled anew.
+        """Freezes these parts and nothing else; afterward the detector is compiled anew.
 
         Single layers within can be frozen by their own `trainable`. Either way it is kept by
         `save`, copies and `with_classes`, and frozen batch normalizations keep their statistics.

@@ -23,7 +23,7 @@ def align(dataset, detections, class_names):
     ids = dict(zip(dataset.class_names, dataset.category_ids))
     dataset = replace(
         dataset,
-        records=[_relabelled(record, of_data) for record in dataset.records],
+        records=[_relabeled(record, of_data) for record in dataset.records],
         class_names=common,
         category_ids=tuple(ids[name] for name in common),
     )
@@ -35,7 +35,7 @@ def _table(names, common):
     return np.array([common.index(n) if n in common else -1 for n in names] + [-1], "int32")
 
 
-def _relabelled(record, table):
+def _relabeled(record, table):
     labels = table[record.labels]
     kept = labels >= 0
     return replace(

@@ -7,7 +7,7 @@ from ..analysis.figures import subplots
 from .curves import THRESHOLDS
 from .errors import KINDS
 
-BLUE, ORANGE, GREEN, BLACK, GREY = "#0072b2", "#d55e00", "#009e73", "#222222", "#8a8a8a"
+BLUE, ORANGE, GREEN, BLACK, GRAY = "#0072b2", "#d55e00", "#009e73", "#222222", "#8a8a8a"
 _STYLES = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (BLACK, ":"))
 _SIZE = (4.6, 3.3)  # inches: readable at the width of a phone
 MOST_CLASSES = 12  # of a matrix or of bars that can be read
@@ -191,7 +191,7 @@ def plot_calibration(evaluation):
     figure, axis = _axes()
     result = evaluation.calibration
     some = result.count > 0
-    axis.plot([0, 1], [0, 1], ":", color=GREY, label="as the score promises")
+    axis.plot([0, 1], [0, 1], ":", color=GRAY, label="as the score promises")
     error = np.sqrt(result.precision * (1 - result.precision) / np.maximum(result.count, 1))
     axis.errorbar(
         result.score[some],

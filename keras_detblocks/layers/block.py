@@ -2,7 +2,7 @@
 own `trainable`.
 
 Keras tells the parts of a layer that they are frozen when `trainable` is set, and never again: a
-part that is made afterwards trains, in a copy from the config every part does, and a `.keras` file
+part that is made afterward trains, in a copy from the config every part does, and a `.keras` file
 knows of the outer layer alone.
 """
 

@@ -18,7 +18,7 @@ def synchronize_batch_norm(model):
     """
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
-            f"Synchronised statistics exist on TensorFlow only. Received backend: "
+            f"Synchronized statistics exist on TensorFlow only. Received backend: "
             f"{keras.backend.backend()!r}"
         )
     for layer in _batch_norms(model):

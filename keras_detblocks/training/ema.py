@@ -10,7 +10,7 @@ from .distribute import numpy_of
 
 @contextlib.contextmanager
 def averaged(model, other=None):
-    """Within it the model has its averaged weights; afterwards those of training again.
+    """Within it the model has its averaged weights; afterward those of training again.
 
     For callbacks: when `fit` ends, Keras leaves the averaged weights in the model by itself.
 

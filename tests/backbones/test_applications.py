@@ -42,7 +42,7 @@ def test_keras_applications_contract(app, last_dim, body):
     case = applications_test.ApplicationsTest()
     # The names of the generated methods end in the model and the data format; the function below
     # them is Keras' own.
-    parametrised = next(
+    parametrized = next(
         v for k, v in vars(applications_test.ApplicationsTest).items() if k.startswith(body)
     )
-    parametrised.__wrapped__(case, app, last_dim, applications, "channels_last")
+    parametrized.__wrapped__(case, app, last_dim, applications, "channels_last")

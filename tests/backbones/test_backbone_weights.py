@@ -156,7 +156,7 @@ def saved(tmp_path_factory):
     return source, folder / "net.keras"
 
 
-def test_a_keras_file_brings_its_normalisation(saved):
+def test_a_keras_file_brings_its_normalization(saved):
     source, path = saved
     again = build(weights=path)
     same(again, source)

@@ -14,7 +14,7 @@ from published_regnets import PUBLISHED
 from without_values import without_values
 
 import keras_detblocks as kdb
-from keras_detblocks.backbones.catalogue import constructor, row
+from keras_detblocks.backbones.catalog import constructor, row
 
 NAMES = kdb.list_models()
 ROWS = [row["name"] for row in kdb.model_table()]  # these, and nets such as RegNetX("400mf_tv")

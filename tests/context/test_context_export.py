@@ -64,7 +64,7 @@ def test_int8(tmp_path, record_property):
         name: normalized_error(np.concatenate([each[name] for each in got]), np.asarray(want))
         for name, want in model(data).items()
     }
-    record_property("normalised_rms_error", errors)
+    record_property("normalized_rms_error", errors)
     print(
         {name: f"{error:.2g}" for name, error in errors.items()},
         report.operators,

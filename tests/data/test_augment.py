@@ -155,7 +155,7 @@ def test_mosaic_and_mixup_double_the_places_and_lose_no_box():
             assert image[y0:y1, x0:x1, k % 2].min() > 0.34 * 250
 
 
-def test_colours_against_colorsys():
+def test_colors_against_colorsys():
     """Hue turns, saturation fades to gray, contrast and brightness scale and shift; one image
     each."""
     rng = np.random.default_rng(0)

@@ -70,7 +70,7 @@ def test_members(name):
 
 
 @pytest.mark.parametrize("name", ["AnyNetY_A", "RegNetX", "RegNetY_constrained"])
-def test_spec_agrees_with_the_vectorised_rule(name):
+def test_spec_agrees_with_the_vectorized_rule(name):
     space, rng = SPACES[name], np.random.default_rng(1)
     values = {key: choices.draw(rng, 2000) for key, choices in space.parameters.items()}
     nets, valid = space.decode(values)

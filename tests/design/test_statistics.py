@@ -34,7 +34,7 @@ def test_mean_error_is_the_area_above_the_curve():
     assert edf(errors).mean == pytest.approx((1 - edf(errors)(grid)).mean(), abs=1e-4)
 
 
-def test_normalised_edf():
+def test_normalized_edf():
     """Three nets in the cheap half, one in the other: each half has the weight 1/2."""
     weights = complexity_weights([1, 2, 3, 9], bins=2, bounds=(0, 10))
     np.testing.assert_allclose(weights, [1 / 6, 1 / 6, 1 / 6, 1 / 2])

@@ -8,7 +8,7 @@ SMALL = AnyNetSpec((1, 1), (16, 32), (1, 1), (8, 8), stem_width=8)
 
 
 @pytest.mark.slow
-def test_digits_are_learnt():
+def test_digits_are_learned():
     """Chance is 0.9; a two-stage net of 13,000 weights gets below a third in a few epochs."""
     pytest.importorskip("sklearn")
     task = Classification(epochs=6, image_size=16)

@@ -110,7 +110,7 @@ for i, count in enumerate(found["count"].numpy()):
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """A wide JPEG, a tall PNG and a grey PNG."""
+    """A wide JPEG, a tall PNG and a gray PNG."""
     folder = tmp_path_factory.mktemp("photos")
     images = [
         Image.fromarray(pictures(1, size)[0].astype("uint8")) for size in ((200, 320), (160, 120))

@@ -7,7 +7,7 @@ from export_models import grouped_model, neck_model, pictures
 
 from keras_detblocks.export import ExportError, Session, to_tflite
 from keras_detblocks.export.check.samples import calibration_samples
-from keras_detblocks.export.formats.flatbuffer import mend_dead_tensors, parse, serialise
+from keras_detblocks.export.formats.flatbuffer import mend_dead_tensors, parse, serialize
 from keras_detblocks.export.formats.tflite import convert
 from keras_detblocks.export.graph import signature_of
 
@@ -90,7 +90,7 @@ def test_mending_a_dead_tensor_changes_no_number(tmp_path):
 def test_reading_and_writing_a_flatbuffer_changes_nothing():
     content, _ = convert(signature_of(neck_model()))
     model = parse(content)
-    again = parse(serialise(model))
+    again = parse(serialize(model))
     assert [t.name for t in again.subgraphs[0].tensors] == [
         t.name for t in model.subgraphs[0].tensors
     ]

@@ -45,16 +45,16 @@ def _saved(tmp_path, image, name, **options):
         ("CMYK", "a.jpg", 12),
     ],
 )
-def test_colours(tmp_path, mode, name, tolerance):
+def test_colors(tmp_path, mode, name, tolerance):
     pixels = data.read_image(_saved(tmp_path, _half(mode), name))
     assert pixels.shape == (16, 24, 3) and pixels.dtype == np.uint8
     np.testing.assert_allclose(pixels[8, 4].astype(int), RED, atol=tolerance)
     np.testing.assert_allclose(pixels[8, 20], 0, atol=tolerance)
 
 
-def test_grey_and_sixteen_bits(tmp_path):
-    grey = data.read_image(_saved(tmp_path, _half("L", (100,) * 3), "grey.png"))
-    assert (grey[8, 4] == 100).all()
+def test_gray_and_sixteen_bits(tmp_path):
+    gray = data.read_image(_saved(tmp_path, _half("L", (100,) * 3), "gray.png"))
+    assert (gray[8, 4] == 100).all()
     deep = np.zeros((16, 24), "uint16")
     deep[:, :12] = 257 * 100
     assert (data.read_image(_saved(tmp_path, Image.fromarray(deep), "deep.png"))[8, 4] == 100).all()

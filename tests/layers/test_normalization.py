@@ -70,7 +70,7 @@ def test_image_normalization_refuses_other_channel_counts():
         ImageNormalization(mean=(1.0, 2.0), std=(1.0, 2.0))(np.zeros((1, 2, 2, 3), "float32"))
 
 
-def test_synchronised_statistics_move_as_those_of_one_device():
+def test_synchronized_statistics_move_as_those_of_one_device():
     """The unbiased variance in both; here one replica has the whole batch."""
     x = np.random.default_rng(0).normal(3.0, 2.0, (2, 3, 4, 5)).astype("float32")
     one, other = BatchNormalization(), BatchNormalization(synchronized=True)

@@ -61,7 +61,7 @@ def test_int8(name, tmp_path, record_property):
     """With batch statistics that fit the features: builtin operators only, in another process, near
     the float model."""
     errors = check(name, True, tmp_path / f"{name}.tflite")
-    record_property("normalised_rms_error", errors)
+    record_property("normalized_rms_error", errors)
     assert max(errors.values()) <= LIMITS.get(name, 0.05)
 
 
@@ -71,7 +71,7 @@ def test_int8_with_initial_statistics(name, tmp_path, record_property):
     """The necks above 0.05 are below it while their batch normalization is the identity: it is not
     the arithmetic."""
     errors = check(name, False, tmp_path / f"{name}.tflite")
-    record_property("normalised_rms_error", errors)
+    record_property("normalized_rms_error", errors)
     assert max(errors.values()) <= 0.05
 
 

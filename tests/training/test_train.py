@@ -98,7 +98,7 @@ def test_averaged_weights_are_exchanged_and_put_back(scaled):
 
 
 @pytest.mark.parametrize("saved", [False, True])
-def test_normalisation_and_biases_are_not_decayed(saved, tmp_path):
+def test_normalization_and_biases_are_not_decayed(saved, tmp_path):
     model = toy_detector()
     training.compile_detector(model)
     model.optimizer.build(model.trainable_variables)

@@ -3,7 +3,7 @@ operators."""
 
 import copy
 
-from .flatbuffer import operator_name, parse, schema, serialise
+from .flatbuffer import operator_name, parse, schema, serialize
 
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 PARTS = ("network", "decoding", "suppression")
@@ -31,7 +31,7 @@ def cut(content, picked):
     wanted = {*_tensors(others, "inputs"), *map(int, graph.outputs)}
     made = [t for t in made if t not in weights]
     outputs = [t for t in made if t in wanted] or [t for t in made if t not in read]
-    return serialise(_model_of(model, chosen, inputs, outputs))
+    return serialize(_model_of(model, chosen, inputs, outputs))
 
 
 def _model_of(model, chosen, inputs, outputs):

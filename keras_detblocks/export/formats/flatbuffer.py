@@ -33,7 +33,7 @@ def parse(content):
     return tables.ModelT.InitFromObj(tables.Model.GetRootAs(bytearray(content), 0))
 
 
-def serialise(model):
+def serialize(model):
     """The bytes of a `ModelT`."""
     import flatbuffers
 
@@ -104,7 +104,7 @@ def join(body, tail):
     first.buffers += second.buffers
     first.operatorCodes += second.operatorCodes
     first.signatureDefs[0].outputs = second.signatureDefs[0].outputs
-    return serialise(first)
+    return serialize(first)
 
 
 def mend_dead_tensors(content):
@@ -125,7 +125,7 @@ def mend_dead_tensors(content):
         for op in graph.operators
         if operator_name(model, op) in _WEIGHTED and _mend(model, graph, op)
     ]
-    return (serialise(model), mended) if mended else (content, [])
+    return (serialize(model), mended) if mended else (content, [])
 
 
 def _mend(model, graph, operator):

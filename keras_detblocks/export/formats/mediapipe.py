@@ -6,7 +6,7 @@ EfficientDet-Lite: the order of its four outputs, and TFLite metadata
 import numpy as np
 
 from ..runtime.forms import RATIOS
-from .flatbuffer import parse, schema, serialise
+from .flatbuffer import parse, schema, serialize
 
 LABELS_FILE = "labels.txt"
 # The names by which MediaPipe tells the outputs apart, in the order that it and others expect.
@@ -31,7 +31,7 @@ def as_mediapipe(content):
     entry = schema().MetadataT()
     entry.name, entry.buffer = b"TFLITE_METADATA", len(model.buffers) - 1
     model.metadata = [*(model.metadata or []), entry]
-    return serialise(model)
+    return serialize(model)
 
 
 def _metadata():

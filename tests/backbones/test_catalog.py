@@ -8,8 +8,8 @@ from safetensors.numpy import save_file
 from test_backbone_weights import build, same, state
 
 import keras_detblocks as kdb
-from keras_detblocks.backbones import catalogue, cspnet, regnet
-from keras_detblocks.backbones.catalogue import variant_of
+from keras_detblocks.backbones import catalog, cspnet, regnet
+from keras_detblocks.backbones.catalog import variant_of
 from keras_detblocks.weights import hub
 
 CHECKPOINTS = [(row, each) for row in kdb.model_table() for each in row["checkpoints"]]
@@ -37,10 +37,10 @@ def test_every_tag_is_there_as_often_as_published():
 
 
 def test_nothing_in_the_tables_is_unreachable():
-    assert set(catalogue._REGNETS.values()) == set(regnet.VARIANTS)
-    assert {variant_of(name) for name in catalogue._OTHERS} >= set(cspnet.CSP_VARIANTS)
-    known = set(map(variant_of, catalogue.names()))
-    assert all(set(nets) <= known for *_, nets in catalogue._TAGS)
+    assert set(catalog._REGNETS.values()) == set(regnet.VARIANTS)
+    assert {variant_of(name) for name in catalog._OTHERS} >= set(cspnet.CSP_VARIANTS)
+    known = set(map(variant_of, catalog.names()))
+    assert all(set(nets) <= known for *_, nets in catalog._TAGS)
 
 
 @pytest.mark.parametrize("row, weights", CHECKPOINTS, ids=[each.id for _, each in CHECKPOINTS])
@@ -53,11 +53,11 @@ def test_facts_of_a_checkpoint(row, weights):
 
 def test_checkpoints_of_a_row_are_distinct_and_each_has_a_number_per_side():
     assert len({each.id for _, each in CHECKPOINTS}) == len(CHECKPOINTS)
-    for tag, _, _, sides, nets in catalogue._TAGS:
+    for tag, _, _, sides, nets in catalog._TAGS:
         assert {len(percents) for percents in nets.values()} == {len(sides)}, tag
 
 
-@pytest.mark.parametrize("name", catalogue.names())
+@pytest.mark.parametrize("name", catalog.names())
 def test_the_recommended_checkpoint_is_what_imagenet_loads(name, monkeypatch):
     """Nothing is downloaded: the hub is asked for the id, which is seen, and answers with an
     error."""
@@ -66,7 +66,7 @@ def test_the_recommended_checkpoint_is_what_imagenet_loads(name, monkeypatch):
         raise OSError(f"asked for {hub_id}.")
 
     monkeypatch.setattr(hub, "download", asked)
-    row = catalogue.row(name)
+    row = catalog.row(name)
     if row["weights"]:
         error, words = OSError, f"asked for {row['weights']}[.]$"
         assert (
@@ -77,7 +77,7 @@ def test_the_recommended_checkpoint_is_what_imagenet_loads(name, monkeypatch):
     else:
         error, words = ValueError, "No ImageNet weights are published"
     with pytest.raises(error, match=words):
-        catalogue.constructor(name)(weights="imagenet")
+        catalog.constructor(name)(weights="imagenet")
     if "(" not in name:
         assert (name in kdb.list_models(pretrained=True)) == bool(row["weights"])
 
@@ -128,7 +128,7 @@ def test_weights_of_other_classes_leave_the_classifier(hub_of):
 
 
 def test_one_checkpoint_as_published():
-    assert catalogue.published("regnety_032")[2] == (
+    assert catalog.published("regnety_032")[2] == (
         "timm/regnety_032.ra_in1k",
         ((224, 81.95), (288, 82.72)),
         "Apache-2.0",
@@ -146,7 +146,7 @@ def test_one_checkpoint_as_published():
     ],
 )
 def test_find(name, found):
-    assert catalogue.find(name) == found
+    assert catalog.find(name) == found
 
 
 def test_calls_build_the_net_of_their_row():
@@ -157,8 +157,8 @@ def test_calls_build_the_net_of_their_row():
         'RegNetY("8.0gf_tv")',
         'RegNetY("64gf")',
     ):
-        model = catalogue.constructor(name)(**shape)
+        model = catalog.constructor(name)(**shape)
         assert (
             model.name == variant_of(name)
-            and model.output["P2"].shape[-1] == catalogue.row(name)["channels"][0]
+            and model.output["P2"].shape[-1] == catalog.row(name)["channels"][0]
         )
