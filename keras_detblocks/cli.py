@@ -1,10 +1,12 @@
 """The command `detblocks`: one verb per job, each a thin call of the library.
 
-Every error that a user can mend is one line on stderr, and exit code 2.
+Every error that a user can mend is one line on stderr, and exit code 2. Where the reader of a pipe
+has gone (`detblocks models | head`), it ends without a word, as if by SIGPIPE.
 """
 
 import argparse
 import importlib
+import os
 import signal
 import sys
 
@@ -31,11 +33,27 @@ VERBS = (
 
 def main(arguments=None):
     """Runs the command line; returns the exit code."""
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            print(end="", flush=True)  # what is left fails here, not when Python ends
+    except (BrokenPipeError, SystemExit) as end:
+        # rich answers a broken pipe by an exit.
+        if BrokenPipeError not in (type(end), type(end.__context__)):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _run(arguments):
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser(arguments).parse_args(arguments)
     options.arguments = list(arguments)
     try:
         return options.run(options) or 0
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         if options.debug:
             raise

@@ -8,7 +8,8 @@ import sys
 import time
 
 # Codes of a process that ended as it should: well, with a mistake to mend, or when asked to stop.
-ENDS = (0, 2, *(128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)))
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
+ENDS = (0, 2, *(128 + number for number in STOPS))
 SECONDS_BETWEEN = 5.0
 
 

@@ -2,7 +2,9 @@
 every mistake."""
 
 import json
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -281,6 +283,17 @@ def test_models_prints_the_table(capsys):
     assert main(["models", "--filter", "RegNetY008"]) == 0
     printed = capsys.readouterr().out
     assert "6.26M" in printed and "timm/regnety_008.pycls_in1k" in printed and "MIT" in printed
+
+
+@pytest.mark.parametrize("words", ["models", "--help", "summary RegNetX002"])
+def test_a_reader_that_has_gone_is_answered_without_a_word(words, monkeypatch, capfd):
+    """Text that is printed at once, by argparse, and by rich."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with open(theirs, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert main(words.split()) == 128 + signal.SIGPIPE
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
