@@ -19,9 +19,16 @@ class _PooledConcat(ContextBlock):
     `pooled(x)`. Not public."""
 
     def __init__(
-        self, filters, hidden_filters, largest_first, activation, hidden_activation, **kwargs
+        self,
+        filters,
+        hidden_filters,
+        largest_first,
+        activation,
+        hidden_activation,
+        epsilon,
+        **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(epsilon=epsilon, **kwargs)
         self.filters = check_int(filters, "filters", optional=True)
         self.hidden_filters = check_int(hidden_filters, "hidden_filters", optional=True)
         if filters is None and hidden_filters is not None:
@@ -99,13 +106,7 @@ class SPP(_PooledConcat):
         **kwargs,
     ):
         super().__init__(
-            filters,
-            hidden_filters,
-            largest_first,
-            activation,
-            hidden_activation,
-            epsilon=epsilon,
-            **kwargs,
+            filters, hidden_filters, largest_first, activation, hidden_activation, epsilon, **kwargs
         )
         self.pool_sizes = check_ints(pool_sizes, "pool_sizes", odd=True)
         self.pools = [
@@ -163,13 +164,7 @@ class SPPF(_PooledConcat):
         **kwargs,
     ):
         super().__init__(
-            filters,
-            hidden_filters,
-            largest_first,
-            activation,
-            hidden_activation,
-            epsilon=epsilon,
-            **kwargs,
+            filters, hidden_filters, largest_first, activation, hidden_activation, epsilon, **kwargs
         )
         self.pool_size = check_int(pool_size, "pool_size", odd=True)
         self.num_pools = check_int(num_pools, "num_pools")

@@ -80,17 +80,11 @@ def map_size(shapes, level):
     return (shapes[top][0], *halved)
 
 
-class Neck(Block):
-    """What all necks share: their common arguments, checks and convolution unit. Not public.
-
-    Subclasses implement `make_levels(shapes)` (shapes by level number, finest first) and
-    `call(features)`. Parts are kept under the names of their levels.
-    """
+class NeckPart(Block):
+    """What necks and their parts share: the options of their units. Not public."""
 
     def __init__(
         self,
-        filters,
-        levels,
         normalization,
         activation,
         upsampling,
@@ -103,10 +97,40 @@ class Neck(Block):
         super().__init__(**kwargs)
         check_norm_options(self, epsilon, momentum, norm_groups)
         self.normalization = check_choice(normalization, "normalization", NORMALIZATIONS)
-        self.filters = self.check_filters(filters)
-        self.levels = check_levels(levels, optional=True)
         self.activation = activation
         self.upsampling = check_choice(upsampling, "upsampling", UPSAMPLINGS)
+
+    def unit(self, name, filters, kernel_size=1, strides=1, **options):
+        """A `ConvNormAct` with the part's normalization and activation."""
+        shared = {
+            "normalization": self.normalization,
+            "activation": self.activation,
+            "dtype": self.dtype_policy,
+            **norm_options(self),
+        }
+        return ConvNormAct(filters, kernel_size, strides, name=name, **{**shared, **options})
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "normalization": self.normalization,
+            "activation": self.activation,
+            "upsampling": self.upsampling,
+            **norm_options(self),
+        }
+
+
+class Neck(NeckPart):
+    """What all necks share: their levels and widths, and the check of their input. Not public.
+
+    Subclasses implement `make_levels(shapes)` (shapes by level number, finest first) and
+    `call(features)`. Parts are kept under the names of their levels.
+    """
+
+    def __init__(self, filters, levels, normalization, activation, upsampling, **kwargs):
+        super().__init__(normalization, activation, upsampling, **kwargs)
+        self.filters = self.check_filters(filters)
+        self.levels = check_levels(levels, optional=True)
 
     def check_filters(self, filters):
         filters = check_int(filters, "filters")
@@ -156,30 +180,14 @@ class Neck(Block):
             level_name(level): (*map_size(shapes, level), self.filters) for level in self.levels
         }
 
-    def unit(self, name, kernel_size=1, strides=1, filters=None, **kwargs):
-        """A convolution with the neck's width, normalization and activation; convolutions without
-        activation keep variance."""
-        options = {
-            "normalization": self.normalization,
-            "activation": self.activation,
-            "kernel_initializer": "lecun_uniform",
-            "dtype": self.dtype_policy,
-            **norm_options(self),
-        }
-        return ConvNormAct(
-            filters or self.filters, kernel_size, strides, name=name, **{**options, **kwargs}
-        )
+    def unit(self, name, kernel_size=1, strides=1, filters=None, **options):
+        """A unit of the neck's width; the initial values keep the variance of convolutions without
+        activation."""
+        options = {"kernel_initializer": "lecun_uniform", **options}
+        return super().unit(name, filters or self.filters, kernel_size, strides, **options)
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "levels": self.levels,
-            "normalization": self.normalization,
-            "activation": self.activation,
-            "upsampling": self.upsampling,
-            **norm_options(self),
-        }
+        return {**super().get_config(), "filters": self.filters, "levels": self.levels}
 
 
 def _names(levels):

@@ -9,55 +9,14 @@ output; its last encoder convolution is unpadded with stride 1.
 import keras
 from keras import ops
 
-from ..checks import check_choice, check_flag, check_int
-from ..layers import ConvNormAct, SqueezeExcite, resize_to, upsample_to
+from ..checks import check_flag, check_int
+from ..layers import SqueezeExcite, resize_to, upsample_to
 from ..layers.block import Block, with_sides
-from ..layers.normalization import NORMALIZATIONS, check_norm_options, norm_options
-from .base import UPSAMPLINGS
-
-
-class _Part(Block):
-    """What the parts share: the options of their units. Not public."""
-
-    def __init__(
-        self,
-        normalization,
-        activation,
-        upsampling,
-        *,
-        epsilon=1e-5,
-        momentum=0.9,
-        norm_groups=32,
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
-        check_norm_options(self, epsilon, momentum, norm_groups)
-        self.normalization = check_choice(normalization, "normalization", NORMALIZATIONS)
-        self.activation = activation
-        self.upsampling = check_choice(upsampling, "upsampling", UPSAMPLINGS)
-
-    def unit(self, filters, kernel_size, strides=1, name=None, **kwargs):
-        options = {
-            "normalization": self.normalization,
-            "activation": self.activation,
-            "kernel_initializer": "he_normal",
-            "dtype": self.dtype_policy,
-            **norm_options(self),
-        }
-        return ConvNormAct(filters, kernel_size, strides, name=name, **options, **kwargs)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "normalization": self.normalization,
-            "activation": self.activation,
-            "upsampling": self.upsampling,
-            **norm_options(self),
-        }
+from .base import NeckPart
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
-class FFMv1(_Part):
+class FFMv1(NeckPart):
     """Base feature: a shallow map (3x3 convolution) and a deep one (1x1 convolution, upsampled),
     concatenated.
 
@@ -89,8 +48,8 @@ class FFMv1(_Part):
         self.deep_filters = check_int(deep_filters, "deep_filters")
         # how much coarser the deep map is, for graphs whose sizes are unknown; None means twice
         self.factor = None
-        self.shallow = self.unit(shallow_filters, 3, name="shallow")
-        self.deep = self.unit(deep_filters, 1, name="deep")
+        self.shallow = self.unit("shallow", shallow_filters, 3)
+        self.deep = self.unit("deep", deep_filters)
 
     def build_parts(self, input_shape):
         shallow, deep = _two_maps(self, input_shape)
@@ -116,7 +75,7 @@ class FFMv1(_Part):
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
-class FFMv2(_Part):
+class FFMv2(NeckPart):
     """The base feature, thinned by a 1x1 convolution, concatenated with the largest output of the
     TUM before.
 
@@ -136,7 +95,7 @@ class FFMv2(_Part):
     def __init__(self, filters=128, normalization="batch", activation="relu", **kwargs):
         super().__init__(normalization, activation, "nearest", **kwargs)
         self.filters = check_int(filters, "filters")
-        self.leach = self.unit(filters, 1, name="leach")
+        self.leach = self.unit("leach", filters)
 
     def build_parts(self, input_shape):
         base, _ = _two_maps(self, input_shape)
@@ -155,7 +114,7 @@ class FFMv2(_Part):
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
-class TUM(_Part):
+class TUM(NeckPart):
     """Thinned U-shape module: an encoder of stride-2 convolutions and a decoder of sums, one output
     per scale.
 
@@ -194,14 +153,12 @@ class TUM(_Part):
         self.smooth = check_flag(smooth, "smooth")
         scales = range(1, num_scales)  # of all maps but the smallest; scale 1 is the input's
         self.encoders = [
-            self.unit(filters, 3, strides=2, name=f"encoder_{scale + 1}") for scale in scales[:-1]
+            self.unit(f"encoder_{scale + 1}", filters, 3, strides=2) for scale in scales[:-1]
         ]
-        self.encoders.append(self.unit(filters, 3, name=f"encoder_{num_scales}", padding="valid"))
-        self.top = self.unit(filters, 1, name="top")
-        self.laterals = [self.unit(filters, 3, name=f"lateral_{scale}") for scale in scales]
-        self.smooths = [
-            self.unit(filters, 1, name=f"smooth_{scale}") for scale in scales if self.smooth
-        ]
+        self.encoders.append(self.unit(f"encoder_{num_scales}", filters, 3, padding="valid"))
+        self.top = self.unit("top", filters)
+        self.laterals = [self.unit(f"lateral_{scale}", filters, 3) for scale in scales]
+        self.smooths = [self.unit(f"smooth_{scale}", filters) for scale in scales if self.smooth]
 
     def build_parts(self, input_shape):
         self.compute_output_shape(input_shape)

@@ -4,11 +4,11 @@ line read."""
 import json
 import os
 import pathlib
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image
 
+from ...files import written_beside
 from .masks import CLASS_NAMES
 from .scene import draw_scene
 
@@ -43,24 +43,27 @@ def write_scenes(out, train_images=2000, val_images=200, image_size=256, seed=0)
         raise ValueError(
             f"write_scenes: expected a new or empty folder; received {out}. Name another one."
         )
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / "annotations").mkdir(parents=True)
-    for number, (split, count) in enumerate(zip(_SPLITS, (train_images, val_images))):
-        (partial / split).mkdir()
-
-        def draw_and_save(i, split=split, number=number):
-            pixels, boxes, labels = draw_scene((seed, number, i), image_size)
-            name = f"{i + 1:06d}.png"
-            Image.fromarray(pixels).save(partial / split / name, compress_level=1)
-            return name, pixels.shape, boxes, labels
-
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            drawn = list(pool.map(draw_and_save, range(count)))
-        (partial / "annotations" / f"instances_{split}.json").write_text(json.dumps(_coco(drawn)))
-    shutil.rmtree(out, ignore_errors=True)
-    os.replace(partial, out)
+    with written_beside(out, durable=False) as partial:  # it can be made again
+        (partial / "annotations").mkdir(parents=True)
+        for number, (split, count) in enumerate(zip(_SPLITS, (train_images, val_images))):
+            drawn = _split(partial / split, (seed, number), count, image_size)
+            annotations = partial / "annotations" / f"instances_{split}.json"
+            annotations.write_text(json.dumps(_coco(drawn)))
     return out
+
+
+def _split(folder, seed, count, image_size):
+    """Draws and saves the pictures of one split; returns what `_coco` takes."""
+    folder.mkdir()
+
+    def draw_and_save(i):
+        pixels, boxes, labels = draw_scene((*seed, i), image_size)
+        name = f"{i + 1:06d}.png"
+        Image.fromarray(pixels).save(folder / name, compress_level=1)
+        return name, pixels.shape, boxes, labels
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(draw_and_save, range(count)))
 
 
 def _coco(drawn):
