@@ -1,7 +1,9 @@
-"""The one step of the build that pyproject.toml cannot say: `tflite/`, which runs without the
-package, goes into the wheel as data of the package."""
+"""What pyproject.toml cannot say of the build: `tflite/`, which runs without the package, goes into
+the wheel as data of the package; the description is README.md without what leads into the
+repository, for on a package index such pictures and links would be broken."""
 
 import pathlib
+import re
 
 from setuptools import setup
 from setuptools.command.build_py import build_py
@@ -37,4 +39,16 @@ class BuildWithDevice(build_py):
                 yield path, build / TARGET / path.relative_to(SOURCE)
 
 
-setup(cmdclass={"build_py": BuildWithDevice})
+def description(readme):
+    """A page in Markdown without its pictures, and with the text alone of links that lead nowhere
+    from elsewhere."""
+    text = re.sub(r"^!\[[^\]]*\]\([^)]*\)\n+", "", readme, flags=re.MULTILINE)
+    return re.sub(r"\[([^\]]*)\]\((?!\w+:)[^)]*\)", r"\1", text)
+
+
+if __name__ == "__main__":
+    setup(
+        cmdclass={"build_py": BuildWithDevice},
+        long_description=description(pathlib.Path("README.md").read_text(encoding="utf-8")),
+        long_description_content_type="text/markdown",
+    )

@@ -2,8 +2,10 @@
 
 import pathlib
 import re
+import runpy
 import subprocess
 import sys
+import textwrap
 
 import pytest
 
@@ -11,7 +13,8 @@ import keras_detblocks as kdb
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs" / "pages").glob("*.md"))
-BLOCK = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
+ALL = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+BLOCK = re.compile(r"^ *```python\n(.*?)^ *```", re.M | re.S)
 
 
 def python_in(path):
@@ -19,14 +22,14 @@ def python_in(path):
     text, program = path.read_text(), ""
     for match in BLOCK.finditer(text):
         above = text[: match.start(1)].count("\n") - program.count("\n")
-        program += "\n" * above + match[1]
+        program += "\n" * above + textwrap.dedent(match[1])
     return program
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
-    [page for page in [*PAGES, ROOT / "README.md"] if BLOCK.search(page.read_text())],
+    [page for page in ALL if BLOCK.search(page.read_text())],
     ids=lambda path: path.stem,
 )
 def test_the_python_of_a_page_runs(path, tmp_path, monkeypatch):
@@ -49,7 +52,17 @@ def test_it_builds_and_every_public_object_is_in_it(tmp_path):
 
 
 def test_pages_and_pictures_that_are_linked_exist():
-    for path in [*PAGES, ROOT / "README.md"]:
+    for path in ALL:
         prose = re.sub(r"(?ms)^```.*?^```", "", path.read_text())
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", prose):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_what_a_package_index_shows_leads_nowhere_that_is_not_there():
+    pytest.importorskip("setuptools")
+    readme = (ROOT / "README.md").read_text()
+    shown = runpy.run_path(str(ROOT / "setup.py"))["description"](readme)
+    assert "![" in readme and "![" not in shown
+    assert not re.findall(r"\]\((?!https?:)", shown)
+    assert "[documentation](" in readme and "in the documentation." in shown
+    assert len(readme.splitlines()) <= 130
