@@ -7,12 +7,42 @@ from .clean import cleaned
 from .dataset import merge
 from .errors import DatasetError
 from .frames import check_convention
-from .layouts import coco, createml, csv, cvat, label_studio, labelme, voc, yolo
+from .layouts import (
+    coco,
+    createml,
+    csv,
+    cvat,
+    fiftyone,
+    keras_txt,
+    kitti,
+    label_studio,
+    labelme,
+    supervisely,
+    via,
+    voc,
+    yolo,
+)
 from .parse import without_collector
 from .tree import Tree
 
 # In this order: the first with evidence reads.
-LAYOUTS = (coco, voc, yolo, cvat, label_studio, createml, labelme, csv)
+LAYOUTS = (
+    *(coco, voc, yolo, cvat, label_studio, createml, labelme, supervisely, fiftyone, via),
+    *(keras_txt, csv, kitti),
+)
+# What is asked for instead of a folder that can be read.
+_HINTS = {
+    ".zip": "Unpack the archive.",
+    ".tar": "Unpack the archive.",
+    ".gz": "Unpack the archive.",
+    ".7z": "Unpack the archive.",
+    ".rar": "Unpack the archive.",
+    ".tfrecord": "TFRecords go through `tf.data` (see docs), or export COCO instead.",
+    ".record": "TFRecords go through `tf.data` (see docs), or export COCO instead.",
+    ".parquet": "Bring Parquet and Arrow through `data.from_records`, or export COCO instead.",
+    ".arrow": "Bring Parquet and Arrow through `data.from_records`, or export COCO instead.",
+    ".jsonl": "Bring JSON lines through `data.from_records`, or export COCO instead.",
+}
 
 
 def splits(path, layout=None, images=None):
@@ -78,12 +108,12 @@ def _readers(tree, layout=None):
     """`({split: function that reads it}, names of other layouts there)`."""
     if not tree.path.exists():
         raise DatasetError(
-            f"{tree.path}: it does not exist; expected a data set: {_looked_for(LAYOUTS)}."
+            f"{tree.path}: it does not exist; expected a data set in one of the layouts "
+            f"{_all_names()}."
         )
     layouts = [each for each in LAYOUTS if layout is None or layout.lower() in _names(each)]
     if not layouts:
-        known = ", ".join(each.NAME for each in LAYOUTS)
-        raise DatasetError(f"expected layout to be one of {known}; received {layout!r}.")
+        raise DatasetError(f"expected layout to be one of {_all_names()}; received {layout!r}.")
     if tree.is_file:
         # A JSON file that is nothing else is taken for COCO's, whose errors say what is missing.
         layouts = sorted(layouts, key=lambda each: each is coco)
@@ -97,10 +127,7 @@ def _readers(tree, layout=None):
             if tree.is_file:
                 break
     if not found:
-        raise DatasetError(
-            f"{tree.path}: expected a data set; found none of the known layouts: "
-            f"{_looked_for(layouts)}."
-        )
+        raise DatasetError(_nothing_found(tree, layouts))
     first, *others = found
     return found[first], others
 
@@ -110,8 +137,30 @@ def _names(layout):
     return layout.NAME.lower(), layout.__name__.rpartition(".")[2].replace("_", "-")
 
 
-def _looked_for(layouts):
-    return "; ".join(each.LOOKED_FOR for each in layouts)
+def _all_names():
+    return ", ".join(each.NAME for each in LAYOUTS)
+
+
+def _nothing_found(tree, layouts):
+    """What is there, what could be read, and what to do."""
+    counts = {suffix: len(paths) for suffix, paths in tree.by_suffix.items()}
+    there = ", ".join(
+        f"{count} {suffix or 'without a suffix'}"
+        for suffix, count in sorted(counts.items(), key=lambda each: -each[1])[:6]
+    )
+    found = f"the files there ({there}) are none of these" if there else "it is empty"
+    if len(layouts) == 1:
+        return f"{tree.path}: expected {layouts[0].LOOKED_FOR}; {found}."
+    remedy = next((_HINTS[suffix] for suffix in counts if suffix in _HINTS), _REMEDY)
+    return (
+        f"{tree.path}: expected a data set in one of the layouts {_all_names()}; {found}. {remedy}"
+    )
+
+
+_REMEDY = (
+    "Export one of these, name the folder that holds pictures and annotations, or bring a format "
+    "of your own through `data.from_records`."
+)
 
 
 def read_coco(annotations, images=None):

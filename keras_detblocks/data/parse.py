@@ -22,6 +22,13 @@ _MARKS = (  # the longer one first: UTF-32's begins as UTF-16's
 _DEEPEST = 60  # brackets within brackets of a JSON file that are kept
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _JSON_KEY = re.compile(r'"(\w+)"\s*:\s*(\[)?')
+# Keys that tell a layout; where none is in the first bytes of a file, more of it is looked at.
+_TELLING = {
+    *("images", "annotations", "categories", "shapes", "imagePath", "coordinates", "regions"),
+    *("rectanglelabels", "polygonlabels", "ellipselabels", "brushlabels", "objects"),
+    *("detections", "bounding_box"),
+}
+_FURTHER = 1 << 20
 _XML_ENCODING = re.compile(rb"""<\?xml[^>]*?encoding=["']([A-Za-z0-9._-]+)["']""")
 
 
@@ -41,12 +48,18 @@ def decode(content):
         return content.decode("latin-1")
 
 
-def _read(path, size=-1):
-    """Bytes of an ordinary file; opening a pipe that nobody writes to would never return."""
+@contextlib.contextmanager
+def _opened(path):
+    """An ordinary file; opening a pipe that nobody writes to would never return."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(f"{path} is no ordinary file")
+        yield file
+
+
+def _read(path, size=-1):
+    with _opened(path) as file:
         return file.read(size)
 
 
@@ -67,6 +80,16 @@ def read_head(path, size=1 << 14):
         return ""
 
 
+def _read_tail(path, size=1 << 14):
+    """The text of the last bytes of a file; nothing where it cannot be read."""
+    try:
+        with _opened(path) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - size))
+            return decode(file.read())
+    except (OSError, ValueError):
+        return ""
+
+
 class JsonHead(NamedTuple):
     """What the beginning of a JSON file tells: whether it is a list, its keys, those of lists, and
     whether more follows."""
@@ -81,9 +104,12 @@ def json_head(path):
     """The `JsonHead` of a file."""
     head = read_head(path)
     found = _JSON_KEY.findall(head)
+    cut = len(head) > 5000
+    if cut and not _TELLING & {name for name, _ in found}:  # a license or a picture stands first
+        found = _JSON_KEY.findall(read_head(path, _FURTHER) + _read_tail(path))
     lists = frozenset(name for name, bracket in found if bracket)
     names = frozenset(name for name, _ in found)
-    return JsonHead(head.lstrip("\ufeff \t\r\n")[:1] == "[", names, lists, len(head) > 5000)
+    return JsonHead(head.lstrip("\ufeff \t\r\n")[:1] == "[", names, lists, cut)
 
 
 def read_json(path, hook=None):

@@ -15,6 +15,11 @@ BY_NAME = "picture found by its name alone, in another folder than is written"
 # Label Studio puts eight digits before the names of pictures that were uploaded.
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")
 _MOST_FILES = 3_000_000
+PICTURE_FOLDERS = ("images", "JPEGImages", "Images", "image_2", "img", "imgs", "data")
+_ANNOTATION_FOLDERS = (
+    *("annotations", "annotation", "labels", "label", "label_2", "labeltxt", "ann", "json"),
+    *("xml", "xmls"),
+)
 
 
 class Pictures:
@@ -28,13 +33,13 @@ class Pictures:
     def __init__(self, folders=(), below=()):
         self.below = [str(folder) for folder in dict.fromkeys(below)]
         self.folders = list(dict.fromkeys([*map(str, folders), *self.below]))
-        self._listings, self._places = {}, {}
+        self._listings, self._places, self._around = {}, {}, {}
         self._by_name = None
 
     def find(self, name, near="", other_name=""):
         """`(path, how)`: the file of that name, None where there is none, and how it was found,
         None for as it is written."""
-        places = [near, *self.folders] if near else self.folders
+        places = [*self._near(near), *self.folders] if near else self.folders
         if path := self._joined(places, name):
             return path, None
         for each in filter(None, (name, other_name)):
@@ -49,6 +54,13 @@ class Pictures:
             if path := self._anywhere(each, near):
                 return path, BY_NAME
         return None, None
+
+    def _near(self, folder):
+        """The folder of an annotation file, and those of pictures that belong to it."""
+        if folder not in self._around:
+            found = dict.fromkeys([folder, *beside(folder)])
+            self._around[folder] = [f for f in found if self._listing(f).exists]
+        return self._around[folder]
 
     def _joined(self, places, name):
         """The name in the first folder that has it."""
@@ -169,6 +181,18 @@ class _Listing:
                 if suffix:
                     self._stems.setdefault(_folded(stem), []).append(name)
         return self._stems
+
+
+def beside(folder):
+    """Folders of pictures that belong to one of annotations: `a/labels/b` -> `a/images/b`, and the
+    usual ones beside it."""
+    parts = folder.split("/")
+    for k in range(len(parts) - 1, -1, -1):
+        if parts[k].lower() in _ANNOTATION_FOLDERS:
+            for name in PICTURE_FOLDERS:
+                yield "/".join([*parts[:k], name, *parts[k + 1 :]])
+            yield "/".join([*parts[:k], *parts[k + 1 :]])
+            break
 
 
 def spellings(name):

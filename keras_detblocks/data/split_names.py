@@ -9,7 +9,7 @@ TEST = ("test", "test2017", "test2014", "testing")
 NAMES = frozenset((*TRAINING, *VALIDATION, *TEST, "minival", "test-dev", "eval", "unlabeled"))
 # What the rest of a file's name says, beside the split.
 _WORDS = re.compile(
-    r"instances|annotations?|labels?|result|coco|_?createml|export|bboxes|boxes|objects|dataset"
+    r"person_keypoints|instances|annotations?|labels?|result|coco|_?createml|export|bboxes|boxes|objects|dataset"
     r"|data|images?"
 )
 

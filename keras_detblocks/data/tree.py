@@ -5,9 +5,7 @@ import pathlib
 from functools import cached_property
 
 from .parse import json_head
-from .pictures import Pictures, is_picture, walk
-
-_PICTURE_FOLDERS = ("images", "JPEGImages", "data", "imgs", "media")
+from .pictures import PICTURE_FOLDERS, Pictures, is_picture, walk
 
 
 class Tree:
@@ -65,9 +63,7 @@ class Tree:
         """The finder of picture files: in `images` first, then in the folders named, then below the
         data set's own folder. Beside a single file only the usual folders are searched through."""
         given = [self.images] if self.images else []
-        usual = [
-            f"{self.root}/{part}" for part in ("images", "JPEGImages", "data", "imgs", "media")
-        ]
+        usual = [f"{self.root}/{part}" for part in (*PICTURE_FOLDERS, "media")]
         below = [f for f in usual if os.path.isdir(f)] if self.is_file else [self.root]
         return Pictures([*given, *folders], [*given, *below])
 

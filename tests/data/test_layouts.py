@@ -7,6 +7,7 @@ import pytest
 from makers import CLASSES, coco, labelme, picture, put, voc, yolo
 
 from keras_detblocks import data
+from keras_detblocks.data.load import LAYOUTS as KNOWN
 
 YAML = "names: [cat, dog]\nnc: 2\n"
 VOC_LISTS = {"train": "a\n", "val": "b\n"}
@@ -258,7 +259,7 @@ LAYOUTS = {
     "roboflow yolo": (_roboflow_yolo, ("train", "val")),
     "yolo, names by number, lists": (_yolo_with_a_dict_and_lists, TRAIN_VAL),
     "label studio yolo": (_yolo_without_a_file, WHOLE),
-    "darknet, cvat yolo": (_darknet, WHOLE),
+    "darknet, cvat yolo": (_darknet, ("train",)),
     "csv": (_csv, WHOLE),
     "csv roboflow": (_csv_roboflow, TRAIN_VALID),
     "csv without header": (_csv_without_header, TRAIN_VAL),
@@ -432,8 +433,20 @@ def test_a_path_that_matches_nothing_names_what_was_looked_for(tmp_path):
     picture(tmp_path / "a.png")
     with pytest.raises(data.DatasetError) as error:
         data.load(tmp_path)
-    for word in ("COCO JSON", "Pascal VOC", "data.yaml", "CVAT", "Label Studio", "LabelMe", "CSV"):
-        assert word in str(error.value)
+    for layout in KNOWN:
+        assert layout.NAME in str(error.value)
+    assert "1 .png" in str(error.value) and "from_records" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [("set.zip", "Unpack"), ("a.tfrecord", "tf.data"), ("metadata.jsonl", "from_records")],
+)
+def test_what_cannot_be_read_says_what_to_do(tmp_path, name, remedy):
+    put(tmp_path / name, b"PK")
+    for path in (tmp_path, tmp_path / name):
+        with pytest.raises(data.DatasetError, match=remedy):
+            data.load(path)
 
 
 def test_pictures_of_a_folder_elsewhere(tmp_path):

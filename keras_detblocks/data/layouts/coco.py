@@ -18,7 +18,8 @@ LOOKED_FOR = (
     "annotations/instances_SPLIT.json, SPLIT/_annotations.coco.json, SPLIT.json or labels.json"
 )
 # COCO's own folder holds these beside the boxes.
-_OTHERS = ("captions_", "person_keypoints_", "panoptic_", "image_info_", "stuff_", "lvis_")
+_KEYPOINTS = "person_keypoints_"
+_OTHERS = ("captions_", _KEYPOINTS, "panoptic_", "image_info_", "stuff_", "lvis_")
 _LISTS = ("images", "annotations", "categories")
 _TEXT = "number or id written as text"
 
@@ -29,6 +30,8 @@ def find(tree):
         suffix = os.path.splitext(tree.path)[1].lower()
         return {None: partial(read, tree, str(tree.path))} if suffix == ".json" else {}
     files = [path for path in tree.of(".json") if _looks_like_coco(tree, path)]
+    if not files:  # boxes of people with keypoints, where these are all there is
+        files = [p for p in tree.of(".json") if os.path.basename(p).startswith(_KEYPOINTS)]
     named = [
         (split_names.of_file(path, tree.root), path, partial(read, tree, path)) for path in files
     ]
@@ -99,7 +102,7 @@ def _has_extent(box):
 def _folders(path):
     """Where the pictures of a file may lie, most likely first."""
     folder, name = os.path.split(path)
-    stem = os.path.splitext(name)[0].removeprefix("instances_")
+    stem = os.path.splitext(name)[0].removeprefix("instances_").removeprefix(_KEYPOINTS)
     split = split_names.of_file(path, folder) or stem
     parts = [stem, f"images/{stem}", split, f"images/{split}", f"{split}/images", f"{split}_images"]
     parts += [f"{split}/data", "images", "data", ""]

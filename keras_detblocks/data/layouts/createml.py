@@ -22,9 +22,18 @@ def find(tree):
     return {s: partial(read, tree, path, files) for s, path in split_names.unique(named).items()}
 
 
+# Apple's own documents write both.
+_IMAGE, _LIST = ("image", "imagefilename"), ("annotations", "annotation")
+
+
+def _value(entry, names):
+    """What stands under one of some names, None for what is no dict or has none of them."""
+    return next((entry[n] for n in names if n in entry), None) if isinstance(entry, dict) else None
+
+
 def _is_createml(tree, path):
     head = tree.json_head(path)
-    return head.is_list and {"image", "coordinates"} <= head.keys
+    return head.is_list and "coordinates" in head.keys and bool(head.keys & set(_IMAGE))
 
 
 def read(tree, path, files):
@@ -43,7 +52,7 @@ def read(tree, path, files):
     found.category_ids = list(range(len(found.class_names)))
     note_alike(found.class_names, found.skipped)
     for entry in contents[path]:
-        name = entry.get("image") if isinstance(entry, dict) else None
+        name = _value(entry, _IMAGE)
         if not isinstance(name, str) or not name.strip():
             found.skipped.add("entry without a picture", str(entry)[:120])
             continue
@@ -71,7 +80,7 @@ def _entries(path, needed):
 
 
 def _objects(entries):
-    lists = [e.get("annotations") for e in entries if isinstance(e, dict)]
+    lists = [_value(entry, _LIST) for entry in entries]
     return [each for found in lists if isinstance(found, list) for each in found]
 
 

@@ -1,5 +1,5 @@
 """CSV tables, one object a line: with a header in any order of columns (TensorFlow's, Roboflow's,
-OpenImages'), or without one (`path,x1,y1,x2,y2,class`)."""
+OpenImages'), or without one (`path,x1,y1,x2,y2,class`, makesense's, SKU-110K's)."""
 
 import csv
 import os
@@ -10,7 +10,7 @@ from .. import split_names
 from ..account import ASSUMED
 from ..annotations import Annotated, Annotations, Objects
 from ..errors import DatasetError
-from ..parse import number, read_head, read_text, size_of
+from ..parse import flag, number, read_head, read_text, size_of
 from ..pictures import split_suffix
 from .coco_classes import note_alike
 
@@ -22,11 +22,11 @@ LOOKED_FOR = (
 # What columns are called, in small letters without blanks, dashes and underscores.
 _FILE = (
     *("filename", "file", "path", "image", "imagepath", "img", "imagename", "imageid"),
-    *("filepath", "imgpath", "imagefile", "picture", "name", "id"),
+    *("filepath", "imgpath", "imagefile", "picture", "frame", "framename", "name", "id"),
 )
 _CLASS = (
-    *("class", "label", "category", "classname", "labelname", "categoryname", "object", "type"),
-    *("classid", "categoryid", "labels", "name"),
+    *("classname", "labelname", "categoryname", "class", "label", "category", "object", "type"),
+    *("classid", "categoryid", "labelid", "labels", "name"),
 )
 _CORNERS = (
     ("xmin", "ymin", "xmax", "ymax"),
@@ -34,6 +34,7 @@ _CORNERS = (
     ("x0", "y0", "x1", "y1"),
     ("left", "top", "right", "bottom"),
     ("bboxxmin", "bboxymin", "bboxxmax", "bboxymax"),
+    ("roix1", "roiy1", "roix2", "roiy2"),
     ("minx", "miny", "maxx", "maxy"),
 )
 _SIDES = (
@@ -55,6 +56,9 @@ _CENTERS = (
 )
 _BOX = ("bbox", "box", "boundingbox")
 _SIZE = (("width", "height"), ("imagewidth", "imageheight"), ("imgwidth", "imgheight"))
+_GROUPS = ("isgroupof", "iscrowd")
+_DESCRIPTIONS = "class-descriptions"  # OpenImages' names of its labels
+_DECIMAL = re.compile(r"(?<=;)(-?\d+),(\d+)(?=;|$)")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
 
@@ -85,6 +89,8 @@ def _rows(text):
     if not lines:
         return []
     delimiter = max(",;\t", key=lines[0].count)
+    if delimiter == ";":  # written where numbers have a comma
+        lines = [_DECIMAL.sub(r"\1.\2", line) for line in lines]
     csv.field_size_limit(1 << 24)
     try:
         return [[c.strip() for c in row] for row in csv.reader(lines, delimiter=delimiter) if row]
@@ -112,6 +118,7 @@ def _with_header(names):
         "box": [names.index(n) for n in columns],
         "kind": kind,
         "size": [names.index(n) for n in size] if size else None,
+        "crowd": next((names.index(n) for n in _GROUPS if n in names), None),
     }
 
 
@@ -128,26 +135,37 @@ def _without_header(rows):
     """By which columns are numbers: four behind the name of a file, and a class."""
     width = len(rows[0])
     rows = [row for row in rows if len(row) == width]
+    a_file = [all(split_suffix(row[k])[1] for row in rows) for k in range(width)]
     numeric = [
         all(number(r[k]) is not None for r in rows if r[k]) and any(r[k] for r in rows)
         for k in range(width)
     ]
-    forms = {  # columns -> places of file, box, class and size
-        (6, (1, 2, 3, 4)): (0, [1, 2, 3, 4], 5, None),
-        (8, (1, 2, 4, 5, 6, 7)): (0, [4, 5, 6, 7], 3, [1, 2]),
-        (6, (2, 3, 4, 5)): (0, [2, 3, 4, 5], 1, None),
-    }
-    for (count, places), (file, box, class_, size) in forms.items():
-        if width == count and all(numeric[k] for k in places) and not numeric[file]:
-            form = {"start": 0, "file": file, "class": class_, "box": box, "kind": "corners"}
-            return {**form, "size": size}
+    for file, box, class_, size, kind in _HEADERLESS:
+        places = [file, class_, *box, *(size or ())]
+        if len(places) != width or not (a_file[file] or not (any(a_file) or numeric[file])):
+            continue
+        if all(numeric[k] for k in (*box, *(size or ()))):
+            form = {"start": 0, "file": file, "class": class_, "box": box, "kind": kind}
+            return {**form, "size": size, "crowd": None}
     return None
+
+
+# Places of file, box, class and size, and what the box is.
+_HEADERLESS = (
+    (0, [1, 2, 3, 4], 5, None, "corners"),  # RetinaNet's
+    (0, [4, 5, 6, 7], 3, [1, 2], "corners"),  # TensorFlow's
+    (0, [1, 2, 3, 4], 5, [6, 7], "corners"),  # SKU-110K's
+    (5, [1, 2, 3, 4], 0, [6, 7], "sides"),  # makesense's
+    (0, [2, 3, 4, 5], 1, None, "corners"),
+)
 
 
 def read(tree, path, files):
     """The `Annotations` of one file; the classes are those of all `files`."""
     folder = os.path.dirname(path)
-    pictures = tree.pictures(folder or ".", *(f"{folder}/{part}" for part in ("images", "data")))
+    split = split_names.of_file(path, tree.root)
+    parts = [*([split, f"images/{split}"] if split else ()), "images", "data"]
+    pictures = tree.pictures(folder or ".", *(f"{folder}/{part}" for part in parts))
     found = Annotations([], Objects(), [], [], pictures, path)
     try:
         rows = _rows(read_text(path))
@@ -161,16 +179,28 @@ def read(tree, path, files):
     for table in others:
         other = _form(table[:50]) if table else None
         names |= {_class(row, other) for row in table[other["start"] :]} if other else set()
-    found.class_names = sorted(name for name in names if name)
-    found.category_ids = list(range(len(found.class_names)))
+    known = sorted(name for name in names if name)
+    labels = {name: label for label, name in enumerate(known)}
+    described = _described(tree)
+    found.class_names = [described.get(name, name) for name in known]
+    found.category_ids = list(range(len(known)))
     note_alike(found.class_names, found.skipped)
     if form["class"] is None:
         found.skipped.add("table without a column of classes (one is assumed)", path, ASSUMED)
     if form["kind"] == "cell":
         reason = "box in one cell (taken as x, y, width, height)"
         found.skipped.add(reason, rows[min(1, len(rows) - 1)], ASSUMED)
-    _read_rows(found, rows, form, folder)
+    _read_rows(found, rows, form, folder, labels)
     return found
+
+
+def _described(tree):
+    """OpenImages' label -> its name in words, by its file of descriptions where that is there."""
+    rows = []
+    for path in tree.of(".csv"):
+        if os.path.basename(path).startswith(_DESCRIPTIONS):
+            rows += _rows(read_text(path))
+    return {row[0]: row[1] for row in rows if len(row) == 2 and row[1]}
 
 
 def _class(row, form):
@@ -180,8 +210,7 @@ def _class(row, form):
     return row[form["class"]] if form["class"] < len(row) else ""
 
 
-def _read_rows(found, rows, form, folder):
-    labels = {name: label for label, name in enumerate(found.class_names)}
+def _read_rows(found, rows, form, folder, labels):
     owners = {}
     for i, row in enumerate(rows[form["start"] :], start=form["start"] + 1):
         where = f"line {i}: {','.join(row)[:100]}"
@@ -202,7 +231,18 @@ def _read_rows(found, rows, form, folder):
         if None in values or not class_name:
             found.skipped.add("line without a class or a box of four numbers", where)
             continue
-        found.objects.add(owners[name], _CORNERS_OF[form["kind"]](*values), labels[class_name])
+        box = _CORNERS_OF[form["kind"]](*values)
+        found.objects.add(owners[name], box, labels[class_name], _crowd(found, row, form, where))
+
+
+def _crowd(found, row, form, where):
+    """Whether a row is of a group of objects."""
+    place = form["crowd"]
+    value = flag(row[place]) if place is not None and place < len(row) else False
+    if value is None:
+        reason = "group or crowd that says neither yes nor no (taken as no)"
+        found.skipped.add(reason, where, ASSUMED)
+    return bool(value)
 
 
 # What the four numbers of a kind are -> x_min, y_min, x_max, y_max.

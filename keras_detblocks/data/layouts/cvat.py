@@ -8,6 +8,7 @@ from .. import split_names
 from ..annotations import Annotated, Annotations, Objects
 from ..errors import DatasetError
 from ..parse import number, read_head, read_xml, size_of
+from ..shapes import box_around, box_of_rotated
 from .coco_classes import note_alike
 
 NAME = "CVAT XML"
@@ -18,20 +19,38 @@ _ROOT = re.compile(r"<annotations[\s>]")
 def find(tree):
     """Split name -> reader."""
     files = [p for p in tree.of(".xml") if _ROOT.search(read_head(p, 4096))][:50]
+    if len(files) == 1 and len(subsets := _subsets(files[0])) > 1:
+        return {s: partial(read, tree, files[0], s) for s in subsets}
     named = [
         (split_names.of_file(path, tree.root), path, partial(read, tree, path)) for path in files
     ]
     return {None: named[0][2]} if tree.is_file and named else split_names.unique(named)
 
 
-def read(tree, path):
-    """The `Annotations` of one file."""
+def _subsets(path):
+    """CVAT's names of parts of a task, in the order of its pictures."""
+    try:
+        root = read_xml(path)
+    except (ValueError, OSError, MemoryError):
+        return []
+    return list(dict.fromkeys(image.get("subset") or "default" for image in root.iter("image")))
+
+
+def read(tree, path, subset=None):
+    """The `Annotations` of one file, or of one subset of its pictures."""
     try:
         root = read_xml(path)
     except (ValueError, OSError, MemoryError) as error:
         raise DatasetError(f"{path}: expected CVAT's XML; it does not parse ({error}).") from error
+    if root.find(".//track") is not None and root.find(".//image") is None:
+        raise DatasetError(
+            f"{path}: expected CVAT's XML with an <image> for each picture; received tracks of a "
+            "video. Export the task as 'CVAT for images' or 'COCO', with its pictures."
+        )
     folder = os.path.dirname(path)
-    pictures = tree.pictures(f"{folder}/images", folder or ".")
+    places = [f"{folder}/images", folder or "."]
+    places = [f"{folder}/images/{subset}", f"{folder}/{subset}", *places] if subset else places
+    pictures = tree.pictures(*places)
     found = Annotations([], Objects(), _names(root), [], pictures, path)
     found.category_ids = list(range(len(found.class_names)))
     note_alike(found.class_names, found.skipped)
@@ -40,6 +59,8 @@ def read(tree, path):
         name = (image.get("name") or "").strip()
         if not name:
             found.skipped.add("image entry without a name", str(image.attrib)[:120])
+            continue
+        if subset not in (None, image.get("subset") or "default"):
             continue
         owner = len(found.images)
         size = size_of(image.get("width"), image.get("height"))
@@ -63,12 +84,27 @@ def _names(root):
 
 
 def _box(shape):
-    if shape.tag == "box":
-        box = [number(shape.get(side)) for side in ("xtl", "ytl", "xbr", "ybr")]
-        return None if None in box else box
-    points = [p.split(",") for p in (shape.get("points") or "").split(";")]
-    points = [[number(v) for v in p] for p in points if len(p) == 2]
-    if shape.tag != "polygon" or len(points) < 3 or any(None in p for p in points):
+    """xyxy around a shape, None for points, lines and what is none."""
+    if shape.tag == "polygon":
+        points = [p.split(",") for p in (shape.get("points") or "").split(";")]
+        points = [[number(v) for v in p] for p in points if len(p) == 2]
+        return box_around(points) if len(points) > 2 else None
+    if shape.tag not in _SIDES:
         return None
-    x, y = zip(*points)
-    return min(x), min(y), max(x), max(y)
+    values = [number(shape.get(side)) for side in _SIDES[shape.tag]]
+    if None in values:
+        return None
+    a, b, c, d = values
+    box = {
+        "box": (a, b, c, d),
+        "ellipse": (a - c, b - d, a + c, b + d),
+        "mask": (a, b, a + c, b + d),
+    }[shape.tag]
+    return box_of_rotated(box, number(shape.get("rotation")) or 0)
+
+
+_SIDES = {
+    "box": ("xtl", "ytl", "xbr", "ybr"),
+    "ellipse": ("cx", "cy", "rx", "ry"),
+    "mask": ("left", "top", "width", "height"),
+}

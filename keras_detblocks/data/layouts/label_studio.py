@@ -1,5 +1,9 @@
-"""Label Studio's own JSON: a list of tasks with results in per cent of the picture."""
+"""Label Studio's own JSON: a list of tasks with results in per cent of the picture; and its CSV and
+TSV, which hold the same results in their cells."""
 
+import csv
+import io
+import json
 import os
 from functools import partial
 
@@ -7,17 +11,24 @@ from .. import split_names
 from ..account import ASSUMED
 from ..annotations import Annotated, Annotations, Objects
 from ..errors import DatasetError
-from ..parse import number, read_json, size_of
+from ..parse import number, read_head, read_json, read_text, size_of
+from ..shapes import box_around, box_of_rotated
 from .coco_classes import note_alike
 
 NAME = "Label Studio JSON"
-LOOKED_FOR = "Label Studio JSON: a .json file with a list of tasks (data, annotations, result)"
+LOOKED_FOR = (
+    "Label Studio JSON: a .json file with a list of tasks (data, annotations, result), or its CSV"
+)
 _KINDS = ("rectanglelabels", "polygonlabels", "ellipselabels", "brushlabels", "labels")
+
+
+_NO_AREAS = {"keypointlabels", "vectorlabels", "relations"}
 
 
 def find(tree):
     """Split name -> reader."""
     files = [path for path in tree.of(".json") if _is_tasks(tree, path)]
+    files += [path for path in tree.of(".csv", ".tsv") if _is_table(path)]
     named = [
         (split_names.of_file(path, tree.root), path, partial(read, tree, path)) for path in files
     ]
@@ -29,12 +40,37 @@ def _is_tasks(tree, path):
     return head.is_list and bool(head.lists & set(_KINDS))
 
 
-def read(tree, path):
-    """The `Annotations` of one file, of the full form and of the short one (JSON-MIN)."""
+def _is_table(path):
+    head = read_head(path)
+    first = head.partition("\n")[0]
+    return "annotation_id" in first and any(f'"{kind}' in head for kind in _KINDS)
+
+
+def _rows(path):
+    """The lines of a table as tasks of the short form."""
+    text = read_text(path)
+    csv.field_size_limit(1 << 24)
+    first = text.partition("\n")[0]
+    table = csv.DictReader(io.StringIO(text), delimiter="\t" if "\t" in first else ",")
+    return [{k: _cell(v) for k, v in row.items() if isinstance(k, str)} for row in table]
+
+
+def _cell(text):
+    """The list in a cell, or its text."""
+    if not isinstance(text, str) or text[:1] != "[":
+        return text
     try:
-        tasks = read_json(path)
-    except (ValueError, OSError, MemoryError) as error:
-        raise DatasetError(f"{path}: expected JSON; it does not parse ({error}).") from error
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def read(tree, path):
+    """The `Annotations` of one file, of the full form and of the short one (JSON-MIN, CSV)."""
+    try:
+        tasks = read_json(path) if path.lower().endswith(".json") else _rows(path)
+    except (ValueError, OSError, MemoryError, csv.Error) as error:
+        raise DatasetError(f"{path}: expected tasks; it does not parse ({error}).") from error
     folder = os.path.dirname(path)
     found = Annotations([], Objects(), [], [], tree.pictures(folder or "."), path, shares=True)
     rows = []
@@ -93,14 +129,15 @@ def _label(value):
 
 
 def _add_objects(found, rows):
+    """Fills objects and classes from `(index of the picture, result)`."""
     objects = []
     for owner, result in rows:
         value = result.get("value", result)
         label = _label(value) if isinstance(value, dict) else ""
-        box = _box(value) if label else None
+        box = _box(value, _size(result)) if label else None
         if box is not None:
             objects.append((owner, [v / 100 for v in box], label))
-        elif label:
+        elif label or (isinstance(value, dict) and _NO_AREAS & value.keys()):
             found.skipped.add("result without a box or a polygon", str(result)[:120])
     found.class_names = sorted({label for *_, label in objects})
     found.category_ids = list(range(len(found.class_names)))
@@ -110,13 +147,26 @@ def _add_objects(found, rows):
         found.objects.add(owner, box, labels[label])
 
 
-def _box(value):
-    """xyxy in per cent."""
+def _box(value, size):
+    """xyxy in per cent of a picture of a size; rectangles turn about their first corner, ellipses
+    about their center."""
     points = value.get("points")
     if isinstance(points, list):
         pairs = [[number(v) for v in p] for p in points if isinstance(p, list) and len(p) == 2]
-        pairs = [p for p in pairs if None not in p]
-        return (*map(min, zip(*pairs)), *map(max, zip(*pairs))) if len(pairs) > 1 else None
+        return box_around([p for p in pairs if None not in p])
+    width, height = size or (1, 1)
+    degrees = number(value.get("rotation")) or 0
+    box = _upright(value)
+    if box is None or not degrees:
+        return box
+    box = [v * side for v, side in zip(box, (width, height) * 2)]
+    pivot = None if "radiusX" in value else box[:2]
+    turned = box_of_rotated(box, degrees, pivot)
+    return [v / side for v, side in zip(turned, (width, height) * 2)]
+
+
+def _upright(value):
+    """xyxy of a rectangle or an ellipse before it is turned."""
     x, y = number(value.get("x")), number(value.get("y"))
     if "radiusX" in value:
         rx, ry = number(value.get("radiusX")), number(value.get("radiusY"))

@@ -2,9 +2,10 @@
 folders hold it and as LabelImg, Roboflow, CVAT, Label Studio and FiftyOne write it.
 
 VOC counts pixels from 1 and includes the last one, so that a box is (xmin - 1, ymin - 1, xmax,
-ymax) in our coordinates.
+ymax) in our coordinates. Some tools count from 0: a box that begins at 0 tells for the whole set.
 """
 
+import math
 import os
 import re
 from functools import partial
@@ -15,6 +16,7 @@ from ..annotations import Annotated, Annotations, Objects
 from ..errors import DatasetError
 from ..parse import flag, number, read_head, read_text, read_xml, size_of
 from ..pictures import split_suffix
+from ..shapes import box_of_rotated
 from .coco_classes import note_alike
 from .voc_lists import image_lists, listed_names
 
@@ -25,6 +27,7 @@ LOOKED_FOR = (
 )
 _ROOT = re.compile(r"<annotation[\s>]")
 _LOOKED_AT = 50
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
 _PICTURE_FOLDERS = ("JPEGImages", "images", "Images", "data", "")
 
 
@@ -32,7 +35,7 @@ def find(tree):
     """Split name -> reader."""
     files = tree.of(".xml")
     step = max(1, len(files) // _LOOKED_AT)
-    if tree.is_file or not any(_ROOT.search(read_head(path, 4096)) for path in files[::step]):
+    if tree.is_file or not any(_ROOT.search(read_head(path)) for path in files[::step]):
         return _empty_folder(tree)
     home = _home(tree, files)
     files = [path for path in files if path.startswith(f"{home}/")]
@@ -105,6 +108,10 @@ def read(tree, home, files, part, image_list=None):
     labels = {name: label for label, name in enumerate(found.class_names)}
     for path in _chosen(found, trees, part, image_list):
         _read_one(found, path, trees[path], labels)
+    from_zero = [p for p, root in trees.items() if any(map(_begins_at_0, root.iter("object")))]
+    found.one_based = not from_zero
+    reason = "annotation file with a box from 0 on (the whole set counts pixels from 0, not from 1)"
+    found.skipped.add_many(reason, len(from_zero), iter(from_zero), ASSUMED)
     return found
 
 
@@ -188,12 +195,24 @@ def _read_one(found, path, root, labels):
         found.objects.add(owner, box, labels[class_name], difficult)
 
 
+def _begins_at_0(obj):
+    """Whether it is a box whose first pixel is 0, or one of roLabelImg's."""
+    x0, y0, x1, y1 = (number(obj.findtext(f"bndbox/{side}")) for side in _SIDES)
+    real = None not in (x0, y0, x1, y1) and x1 > x0 and y1 > y0
+    return (real and 0 in (x0, y0)) or obj.find("robndbox") is not None
+
+
 def _box(obj):
     """xyxy of the box, or around the polygon where there is none."""
-    box = [number(obj.findtext(f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax")]
+    box = [number(obj.findtext(f"bndbox/{side}")) for side in _SIDES]
     if None not in box:
         return box
     outline = obj.find("polygon")
+    turned = [number(obj.findtext(f"robndbox/{k}")) for k in ("cx", "cy", "w", "h", "angle")]
+    if None not in turned:  # roLabelImg's
+        x, y, width, height, angle = turned
+        box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+        return box_of_rotated(box, math.degrees(angle))
     if outline is None:
         return None
     points = {}

@@ -11,22 +11,24 @@ from ..annotations import Annotated, Annotations, Objects
 from ..parse import number, read_head, read_text
 from ..pictures import is_picture, split_suffix, walk_pictures
 from .coco_classes import note_alike
-from .yolo_config import read_config
+from .yolo_config import names_of_file, read_config
+from .yolo_lists import read_lists
 
 NAME = "YOLO"
 LOOKED_FOR = (
-    "YOLO: data.yaml with names and paths, or .txt files of `class x y width height` in labels/ "
-    "or beside the pictures"
+    "YOLO: data.yaml with names and paths, darknet's .data file, or .txt files of `class x y width "
+    "height` in labels/ or beside the pictures"
 )
 _LINE = re.compile(r"^\s*\d+(?:\.0*)?(?:\s+-?[\d.]+(?:[eE][-+]?\d+)?){4,}\s*$")
 _NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt", "names.txt")
 _NOT_LABELS = (*_NAME_FILES, "train.txt", "val.txt", "test.txt", "readme.txt", "license.txt")
+_LABELS = ("labels", "Labels")
 _LOOKED_AT = 200
 
 
 def find(tree):
     """Split name -> reader."""
-    config = read_config(tree)
+    config = read_config(tree) or read_lists(tree)
     if config is not None:
         return {s: partial(read, tree, s, w, config) for s, w in config.splits.items()}
     if tree.is_file or not _has_labels(tree):
@@ -68,14 +70,14 @@ def read(tree, split, where, config):
     source = f"{config.path if config else root} ({split or 'all'})"
     found = Annotations([], Objects(), [], [], tree.pictures("", root), source, shares=True)
     labels = _Labels(tree)
-    if tree.images and config:
+    if tree.images and config and not config.lists:
         pictures = [path for path in _all_pictures(tree) if _is_of(labels.of(path), split, root)]
     else:
         pictures = _listed(found, where, root)
-    names = list(config.names) if config else _names(tree)
+    names = list(config.names if config else ()) or _names(tree)
     for missing in config.missing if config else ():
         found.skipped.add("split whose pictures are not there", missing, ASSUMED)
-    if config is None:
+    if config is None or config.lists:
         for path in tree.of(".yaml", ".yml"):
             reason = "YAML file without names and paths of splits, or that does not parse"
             found.skipped.add(reason, path)
@@ -102,8 +104,7 @@ def _names(tree):
     for wanted in _NAME_FILES:
         for path in tree.files:
             if os.path.basename(path).lower() == wanted:
-                lines = [line.strip() for line in read_text(path).splitlines()]
-                return [line for line in lines if line]
+                return names_of_file(path)
     return []
 
 
@@ -130,14 +131,18 @@ def _of_list(found, path, root):
     except OSError as error:
         found.skipped.add("list of pictures that cannot be read", f"{path}: {error}")
         return []
-    pictures = []
-    for line in lines:
-        near = os.path.dirname(path)
-        full, _ = found.pictures.find(line, near)
-        if full is None:
-            full, _ = found.pictures.find(line.removeprefix("./").removeprefix("data/"), root)
-        pictures.append(full or line)
-    return pictures
+    near = os.path.dirname(path)
+    return [_of_line(found, line, near, root) for line in lines]
+
+
+def _of_line(found, line, near, root):
+    """The file of a line of a list; CVAT and darknet write `data/` before what is in the folder."""
+    forms = ((line, near), (line.removeprefix("./").removeprefix("data/"), root))
+    ways = [found.pictures.find(*form) for form in forms]
+    full, how = min(ways, key=lambda way: (way[0] is None, way[1] is not None))
+    if how:
+        found.skipped.add(how, f"{line}: {full}", ASSUMED)
+    return full or line
 
 
 def _read_all(found, pictures, labels, names, keypoints):
@@ -182,13 +187,12 @@ class _Labels:
 def _label_folders(folder):
     """`a/images/b` -> `a/labels/b`; the folder itself; labels/ in it and beside it."""
     parts = folder.split("/")
-    for k in range(len(parts) - 1, -1, -1):
-        if parts[k].lower() in ("images", "jpegimages", "imgs"):
-            yield "/".join([*parts[:k], "labels", *parts[k + 1 :]])
-            break
+    places = [i for i, part in enumerate(parts) if part.lower() in ("images", "jpegimages", "imgs")]
+    for k in places[-1:]:
+        yield from ("/".join([*parts[:k], name, *parts[k + 1 :]]) for name in _LABELS)
     yield folder
-    yield f"{folder}/labels"
-    yield f"{os.path.dirname(folder)}/labels"
+    for place in (folder, os.path.dirname(folder)):
+        yield from (f"{place}/{name}" for name in _LABELS)
 
 
 def _boxes(found, path, num_classes, keypoints):

@@ -15,14 +15,16 @@ _OTHERS = ("path", "names", "nc", "download", "kpt_shape", "flip_idx", "roboflow
 @dataclass
 class Config:
     """`names` by class number, `splits`: name -> paths, `keypoints`: numbers behind a box,
-    `missing`: splits whose paths are not there while others are."""
+    `missing`: splits whose paths are not there while others are; `lists`: no YAML, but lists of
+    pictures."""
 
     path: str
     root: str
     names: list
     splits: dict
-    keypoints: int
-    missing: list
+    keypoints: int = 0
+    missing: list = ()
+    lists: bool = False
 
 
 def read_config(tree):
@@ -54,9 +56,9 @@ def _config(path):
     content = _parsed(path)
     if not isinstance(content, dict):
         return None
-    names = _names(content.get("names"), content.get("nc"))
     folder = os.path.dirname(path)
     roots = _roots(folder, content.get("path"))
+    names = _names(content.get("names"), content.get("nc"), roots)
     parts = {str(s): _paths(v, roots, str(s)) for s, v in content.items() if _is_split(s, v)}
     there = {s: p for s, p in parts.items() if any(map(os.path.exists, p))}
     named = {s: p for s, p in parts.items() if s.lower() in split_names.NAMES}
@@ -92,8 +94,10 @@ def _depth(text):
     return max(accumulate(steps), default=0)
 
 
-def _names(names, count):
-    """A list of texts: of a list, of a dict by number, or of a number of classes alone."""
+def _names(names, count, roots):
+    """A list of texts: of a list, of a dict by number, of a file, or of a number of classes."""
+    if isinstance(names, str) and names.lower().endswith((".txt", ".names")):
+        return names_of_file(path_of(names, roots, ""))
     if isinstance(names, str):
         names = [part.strip(" '\"") for part in names.strip("[]").split(",")]
     if isinstance(names, dict):
@@ -124,20 +128,31 @@ def _roots(folder, stated):
 def _paths(value, roots, split):
     """Paths of the folders and lists of a split; as written where nothing is there."""
     values = value if isinstance(value, list) else [value]
-    return [_path(str(v).replace("\\", "/").strip(), roots, split) for v in values]
+    return [path_of(str(v), roots, "" if len(values) > 1 else split) for v in values]
 
 
-def _path(written, roots, split):
-    """Roboflow writes `../train/images` for what lies beside data.yaml in `train/images`."""
+def path_of(written, roots, split):
+    """Roboflow writes `../train/images` for what lies beside data.yaml in `train/images`; where
+    nothing of a path is there, the folders that are usual for its split are tried."""
+    written = written.replace("\\", "/").strip()
     parts = [part for part in written.split("/") if part not in ("", ".", "..")]
     shorter = ["/".join(parts[k:]) for k in range(len(parts))]
-    usual = [f"images/{split}", f"{split}/images", split]
+    usual = [f"images/{split}", f"{split}/images", split] if split else []
     for form in (written.rstrip("/"), *shorter, *usual):
         for root in roots:
             path = os.path.normpath(os.path.join(root, form))
             if os.path.exists(path) and path != os.path.normpath(root):
                 return path
     return os.path.join(roots[0], written)
+
+
+def names_of_file(path):
+    """Names of classes, one a line; none where the file cannot be read."""
+    try:
+        lines = [line.strip() for line in read_text(path).splitlines()]
+    except OSError:
+        return []
+    return [line for line in lines if line]
 
 
 def _keypoints(shape):

@@ -1,0 +1,52 @@
+"""Lists of pictures, a path a line: darknet's .data file, which names them, and train.txt, val.txt
+on their own."""
+
+import os
+import re
+
+from .. import split_names
+from ..parse import read_head, read_text
+from ..pictures import is_picture
+from .yolo_config import Config, names_of_file, path_of
+
+_LINE = re.compile(r"^\s*(train|valid|val|test|names)\s*=\s*(\S.*?)\s*$", re.MULTILINE)
+
+
+def read_lists(tree):
+    """The `Config` of a darknet .data file, or of lists named for splits; None without any."""
+    if tree.is_file:
+        return _of_data_file(str(tree.path)) if str(tree.path).lower().endswith(".data") else None
+    for path in _outermost(tree.of(".data")):
+        if config := _of_data_file(path):
+            return config
+    named = [p for p in tree.of(".txt") if _stem(p).lower() in split_names.NAMES and _is_list(p)]
+    splits = {_stem(path): [path] for path in _outermost(named)}
+    return Config(tree.root, tree.root, [], splits, lists=True) if splits else None
+
+
+def _of_data_file(path):
+    try:
+        values = dict(_LINE.findall(read_text(path)))
+    except OSError:
+        return None
+    roots = [os.path.dirname(path) or "."]
+    names = names_of_file(path_of(values.pop("names", ""), roots, ""))
+    paths = {split: path_of(value, roots, split) for split, value in values.items()}
+    splits = {split: [p] for split, p in paths.items() if os.path.exists(p)}
+    missing = [f"{split}: {p}" for split, p in paths.items() if split not in splits]
+    return Config(path, roots[0], names, splits, 0, missing, lists=True) if splits else None
+
+
+def _stem(path):
+    return os.path.splitext(os.path.basename(path))[0]
+
+
+def _outermost(paths):
+    depth = min((path.count("/") for path in paths), default=0)
+    return [path for path in paths if path.count("/") == depth]
+
+
+def _is_list(path):
+    """Whether the first line is the name of a picture, and not a list of VOC's."""
+    lines = [line.strip() for line in read_head(path, 4096).splitlines() if line.strip()]
+    return bool(lines) and is_picture(lines[0].replace("\\", "/").rpartition("/")[2])
