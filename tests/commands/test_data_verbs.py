@@ -55,7 +55,7 @@ def test_check_of_every_layout_goes_by_evidence(tmp_path, capsys):
     assert main(["check", str(tmp_path)]) == 0
     assert "classes without names" in capsys.readouterr().out
     assert main(["check", str(tmp_path), "--layout", "CSV"]) == 2
-    assert "found none of the known layouts: CSV" in capsys.readouterr().err
+    assert "expected CSV: .csv files" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("layout", ["coco", "voc", "yolo"])
