@@ -455,3 +455,22 @@ CONTEXT = [
 ]
 
 CASES = LAYERS + CROSS_STAGES + NECKS + CONTEXT
+
+
+def everything(cases=CASES):
+    """A model with one input per map of every case, and one output per tensor that they return."""
+    keras.utils.set_random_seed(0)
+    inputs, outputs = {}, {}
+    for case in cases:
+        arrays = case.inputs()
+        taken = {k: keras.Input(x.shape[1:], name=k) for k, x in named(case.name, arrays).items()}
+        packed = keras.tree.pack_sequence_as(arrays, list(taken.values()))
+        inputs |= taken
+        outputs |= named(f"{case.name}_out", case.build(name=f"{case.name}_layer")(packed))
+    return randomize(keras.Model(inputs, outputs, name="everything"))
+
+
+def named(stem, structure):
+    """A structure as one flat dict."""
+    paths = keras.tree.flatten_with_path(structure)
+    return {"_".join([stem, *map(str, path)]): value for path, value in paths}

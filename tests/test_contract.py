@@ -73,6 +73,15 @@ def test_unequal_kernels(case):
         assert not any(one.shape == other.shape and (one == other).all() for other in kernels[:i])
 
 
+@each_case
+def test_tensorflow_finds_every_variable(case):
+    """So that `tf.train.Checkpoint` keeps all of them."""
+    layer = case.built()
+    found = {id(each) for each in tf.train.TrackableView(layer).descendants()}
+    lost = [variable.path for variable in layer.variables if id(variable) not in found]
+    assert not lost
+
+
 def flags(layer):
     return [w.trainable for w in layer.weights]
 

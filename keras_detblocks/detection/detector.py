@@ -16,7 +16,7 @@ from ..checks import (
     look_up,
 )
 from ..images.letterbox import RESIZES
-from ..layers.block import set_trainable_parts, trainable_parts
+from ..layers.block import declare_to_tensorflow, set_trainable_parts, trainable_parts
 from ..optimizers import clip_after_reduction
 from .decode import candidates, decode, flatten, non_max_suppression
 from .head import AnchorFreeHead
@@ -106,6 +106,7 @@ class Detector(keras.Model):
         super().__init__(image, head(features), name=name, **kwargs)
         if not trains:  # Keras would keep it from the parts, whose statistics then go on moving
             self.trainable = False
+        declare_to_tensorflow(self)
         self.num_classes = num_classes
         self.class_names = class_names
         # In a namespace, which Keras does not track: the parts are in the graph already, and would
@@ -308,6 +309,16 @@ class Detector(keras.Model):
                 f"`save_weights('name.weights.h5')`. Received: {str(filepath)!r}"
             )
         return super().save(filepath, *args, **kwargs)
+
+    def export(
+        self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **kwargs
+    ):
+        """Exports as `keras.Model.export`: a file that returns the raw maps of the head.
+        `keras_detblocks.export` writes files that return detections."""
+        if input_signature is None:  # without it Keras writes ONNX of models alone that have run
+            shape = (None, *self.input_shape[1:])
+            input_signature = [keras.InputSpec(shape=shape, dtype=self.input.dtype, name="image")]
+        super().export(filepath, format, verbose, input_signature, **kwargs)
 
     def _run_through_graph(self, inputs, operation_fn=None, **kwargs):
         # `keras.models.clone_model` would make a plain model of the layers, without the losses, the

@@ -39,12 +39,41 @@ def with_sides(shape, side=64):
 
 def _walk(layer, prefix=""):
     """(path, part, layer that it is in) for all parts, each before its own parts."""
-    seen = {}
-    for part in layer._flatten_layers(include_self=False, recursive=False):
-        count = seen[part.name] = seen.get(part.name, 0) + 1
-        path = f"{prefix}{part.name}{f':{count}' if count > 1 else ''}"
+    for name, part in _numbered(layer._flatten_layers(include_self=False, recursive=False)):
+        path = f"{prefix}{name}"
         yield path, part, layer
         yield from _walk(part, f"{path}/")
+
+
+def _numbered(named):
+    """(name, object), where a name that came before has its count behind it."""
+    seen = {}
+    for each in named:
+        count = seen[each.name] = seen.get(each.name, 0) + 1
+        yield f"{each.name}{f':{count}' if count > 1 else ''}", each
+
+
+def declare_to_tensorflow(layer):
+    """Lets `tf.train.Checkpoint` and `tf.saved_model.save` find the parts, variables and seeds that
+    a built layer holds in lists, dicts and generators: Keras keeps these in classes that TensorFlow
+    does not look into, and a checkpoint would lack them without a word."""
+    if keras.backend.backend() != "tensorflow":
+        return
+    parts = layer._flatten_layers(include_self=False, recursive=False)
+    variables = [*layer._trainable_variables, *layer._non_trainable_variables]
+    seeds = [generator.state for generator in layer._seed_generators]
+    found = {id(child) for child in layer._trackable_children().values()}
+    hidden = [each for each in _numbered([*parts, *variables, *seeds]) if id(each[1]) not in found]
+    if hidden:
+        import tensorflow as tf
+
+        # In a module of TensorFlow's: of what is tracked itself, Keras would make state of its own.
+        layer._track_trackable(tf.Module("parts"), "parts", overwrite=True)
+        for name, child in hidden:
+            setattr(layer._lookup_dependency("parts"), name, child)
+    for part in parts:
+        if not isinstance(part, Block):  # which has done so itself
+            declare_to_tensorflow(part)
 
 
 class Block(keras.layers.Layer):
@@ -77,6 +106,7 @@ class Block(keras.layers.Layer):
                 part.trainable = False
         set_trainable_parts(self, dict(self._pending_flags))
         self._pending_flags = ()
+        declare_to_tensorflow(self)
 
     def make_parts(self, input_shape):
         """Makes the parts that depend on the shape of the input; there need not be any."""

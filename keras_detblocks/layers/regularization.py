@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from ..checks import check_int, check_number
+from .block import declare_to_tensorflow
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
@@ -22,6 +23,7 @@ class StochasticDepth(keras.layers.Layer):
         self.rate = check_number(rate, "rate", least=0, below=1)
         self.seed = check_int(seed, "seed", least=0, optional=True)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
+        declare_to_tensorflow(self)
 
     def call(self, x, training=False):
         if not training or self.rate == 0.0:
