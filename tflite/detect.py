@@ -11,6 +11,7 @@ input size and the way in which pictures are fitted into it are read from the mo
 import argparse
 import contextlib
 import hashlib
+import io
 import json
 import os
 import pathlib
@@ -246,9 +247,32 @@ def quiet():
         os.close(keep)
 
 
-def is_deep(image):
-    """Gray of more than 8 bits."""
-    return image.mode.startswith("I") or image.mode == "F"
+def deep_values(image):
+    """Pixels of more than 8 bits, upright, of an opened file; None where it has 8."""
+    if image.mode.startswith("I") or image.mode == "F":
+        return np.asarray(ImageOps.exif_transpose(image))
+    swapped = [_swapped(tile) for tile in image.tile] if image.format in ("PNG", "TIFF") else []
+    if not swapped or None in swapped:
+        return None
+    # Of color Pillow decodes the upper 8 bits; in the other order of bytes it gives the lower ones.
+    image.fp.seek(0)
+    content = image.fp.read()
+    upper, lower = (type(image)(io.BytesIO(content)) for _ in range(2))
+    lower.tile = swapped
+    upper, lower = (np.asarray(ImageOps.exif_transpose(each)) for each in (upper, lower))
+    return upper.astype("uint16") << 8 | lower
+
+
+def _swapped(tile):
+    name, extents, offset, args = tile
+    raw, *others = (args,) if isinstance(args, str) else args
+    mode, mark, order = str(raw).partition(";16")
+    other = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}.get(order)
+    if mode not in ("RGB", "RGBA", "RGBX") or not mark or other is None:
+        return None
+    raw = f"{mode};16{other}"
+    args = raw if isinstance(args, str) else (raw, *others)
+    return getattr(type(tile), "_make", tuple)((name, extents, offset, args))
 
 
 # The package's `images.levels` once more.
@@ -271,8 +295,9 @@ def levels_of_files(paths):
     for path in paths:
         try:
             with Image.open(path, formats=FORMATS) as image:
-                if is_deep(image):
-                    found.append(levels_of(np.asarray(image)))
+                pixels = deep_values(image)
+                if pixels is not None:
+                    found.append(levels_of(pixels[..., :3] if pixels.ndim == 3 else pixels))
         except Exception:  # told when the picture itself is read
             continue
         if len(found) == 64:
@@ -286,22 +311,31 @@ def read_picture(path, levels=None):
         raise Mistake(f"there is no picture {path}")
     try:
         with Image.open(path, formats=FORMATS) as image:
-            image.load()
-            image = ImageOps.exif_transpose(image)
+            pixels = deep_values(image)
+            if pixels is None:
+                image.load()
+                image = ImageOps.exif_transpose(image)
     except Exception as error:  # decoders raise anything on damaged files
         raise Mistake(
             f"{path} is not a picture that can be read ({' '.join(str(error).split())[:100]})"
         ) from None
-    if is_deep(image):
-        pixels = np.asarray(image)
-        black, white = levels or levels_of(pixels)
-        pixels = (pixels.astype("float64") - black) * (255 / max(white - black, 1e-12))
-        pixels = np.nan_to_num(pixels, nan=0, posinf=255, neginf=0)
-        image = Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype("uint8"))
+    if pixels is not None:
+        image = _of_deep(pixels, levels)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
+
+
+def _of_deep(pixels, levels):
+    color = pixels[..., :3] if pixels.ndim == 3 else pixels
+    black, white = levels or levels_of(color)
+    color = (color.astype("float64") - black) * (255 / max(white - black, 1e-12))
+    color = np.clip(np.rint(np.nan_to_num(color, nan=0, posinf=255, neginf=0)), 0, 255)
+    if pixels.shape[2:] == (4,):
+        opaque = pixels[..., 3:] / 65535
+        color = np.rint(color * opaque + 255 * (1 - opaque))
+    return Image.fromarray(color.astype("uint8"))
 
 
 def letterbox(picture, size, fill, stretch=False):

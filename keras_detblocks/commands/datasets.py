@@ -1,9 +1,11 @@
 """Data sets on the command line: how they are read, and which parts of them are used."""
 
 import pathlib
+from dataclasses import replace
 
 from ..data.split_names import TEST, TRAINING, VALIDATION
 from ..data.split_names import first as first_name
+from ..images.levels import joined
 
 # Pixels of a picture that is cut into tiles.
 LARGEST_TILED = 10**9
@@ -113,6 +115,7 @@ def for_training(options):
         print("No validation split: training without validation AP (--val-fraction 0.1 makes one).")
         return train_set, None
     validation_set = validation_set.with_classes(train_set.class_names)
+    train_set, validation_set = _scaled_alike(train_set, validation_set)
     seen = {r.path for r in train_set.records} & {r.path for r in validation_set.records}
     if seen and options.val_split is None and options.val_data is None:
         print(
@@ -127,6 +130,14 @@ def for_training(options):
         )
     print(validation_set.describe())
     return train_set, validation_set
+
+
+def _scaled_alike(*parts):
+    """The parts with one rule for their deep pictures, where more than one has any."""
+    levels = [part.levels for part in parts if part.levels]
+    if len(levels) < 2:
+        return parts
+    return tuple(replace(part, levels=joined(levels)) for part in parts)
 
 
 def _validation(options, free):

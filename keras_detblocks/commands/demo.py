@@ -250,7 +250,7 @@ def _draw(detector, dataset, path, count=24):
     from ..data import read_image
     from ..images.draw import detection_grid, draw_boxes
 
-    pictures = [read_image(record.path) for record in dataset.records[:count]]
+    pictures = [read_image(record.path, dataset.levels) for record in dataset.records[:count]]
     detection_grid(
         [
             draw_boxes(

@@ -171,8 +171,24 @@ def _clip(objects, pictures, skipped):
         examples = (_box_example(objects, i, pictures) for i in np.flatnonzero(mask))
         args = (kind,) if kind else ()
         skipped.add_many(reason, int(mask.sum()), examples, *args)
+    _note_corners(boxes, limits, reaching, skipped)
     objects.boxes = inside
     objects.keep(~(broken | empty | outside))
+
+
+def _note_corners(boxes, limits, reaching, skipped):
+    """Says where boxes look as if they were written as corners and read as a corner and sides: many
+    reach out of their picture, and as corners none would."""
+    if reaching.sum() < max(3, 0.05 * len(boxes)):
+        return
+    corners = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    if (corners[:, 2:] > corners[:, :2]).all() and (corners <= limits + 1).all():
+        reason = (
+            "box that reaches out and would not if it were written as x_min, y_min, x_max, y_max "
+            "instead of x, y, width, height: is it?"
+        )
+        examples = (str([round(float(v), 1) for v in corners[i]]) for i in np.flatnonzero(reaching))
+        skipped.add_many(reason, int(reaching.sum()), examples, ASSUMED)
 
 
 def _box_example(objects, i, pictures):
@@ -197,7 +213,7 @@ def _records(objects, pictures):
 
 def _note_halved(pictures, skipped):
     paths = [p for p, header in zip(pictures.paths, pictures.headers) if header.halved]
-    reason = "color picture of 16 bits: its upper 8 bits are read (10 or 12 bits come out dark)"
+    reason = "picture of 16 bits whose upper 8 bits alone are read (10 or 12 bits come out dark)"
     skipped.add_many(reason, len(paths), iter(paths), ASSUMED)
 
 

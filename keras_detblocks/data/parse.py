@@ -29,6 +29,7 @@ _TELLING = {
     *("detections", "bounding_box"),
 }
 _FURTHER = 1 << 20
+_ID = re.compile(r"([0-9]{1,18})(?:\.0+)?")
 _XML_ENCODING = re.compile(rb"""<\?xml[^>]*?encoding=["']([A-Za-z0-9._-]+)["']""")
 
 
@@ -222,10 +223,12 @@ def flag(value):
 
 
 def key(value):
-    """An id in the form that equals its like: 7, 7.0 and "7" are one. None of what is no id."""
+    """An id in the form that equals its like: 7, 7.0, "7" and "7.0" are one. None of what is
+    none."""
     if isinstance(value, str):
         text = value.strip()
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else value
+        match = _ID.fullmatch(text)
+        return int(match[1]) if match else value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     if isinstance(value, float):

@@ -76,7 +76,7 @@ def draw_pair(evaluation, image, side=_SIDE):
     """
     record = evaluation.dataset.records[image]
     try:
-        picture = Image.fromarray(read_image(record.path))
+        picture = Image.fromarray(read_image(record.path, evaluation.dataset.levels))
     except ImageError:
         return None
     scale = side / max(picture.size)

@@ -9,18 +9,20 @@ import os
 import stat
 from typing import NamedTuple
 
+from .color16 import is_color16
 from .files import ImageError, check_ordinary, opened
 
 _HEAD, _TAIL = 4096, 65536
 # Start-of-frame markers of JPEG: all of C0 to CF but DHT, JPG and DAC.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _ORIENTATION = 0x0112
+_DECODED = (0, 2, 6)  # PNG's gray, color, and color with transparency; not gray with it
 
 
 class Header(NamedTuple):
     """Width and height are of the stored pixels; an EXIF orientation of 5 to 8 swaps them in the
-    upright image. `deep`: gray of more than 8 bits. `reducible`: JPEG, which decodes in part.
-    `halved`: color of 16 bits, of which Pillow decodes the upper 8."""
+    upright image. `deep`: of more than 8 bits. `reducible`: JPEG, which decodes in part. `halved`:
+    of 16 bits in a form of which Pillow decodes the upper 8 alone."""
 
     width: int
     height: int
@@ -138,8 +140,8 @@ def _png(head):
     while at + 8 <= len(head):
         size, kind = int.from_bytes(head[at : at + 4], "big"), head[at + 4 : at + 8]
         if kind == b"IDAT":
-            deep, gray = head[24] == 16, head[25] == 0
-            return Header(width, height, 1, deep=deep and gray, halved=deep and not gray)
+            deep, whole = head[24] == 16, head[25] in _DECODED
+            return Header(width, height, 1, deep=deep and whole, halved=deep and not whole)
         if kind in (b"eXIf", b"zTXt", b"tEXt", b"iTXt"):
             return None
         at += 12 + size
@@ -152,7 +154,7 @@ def _by_pillow(path):
         orientation = orientation_of(image)
         if image.format == "TIFF" and orientation >= 5:  # Pillow gives the upright size already
             width, height = (int(image.tag_v2[tag]) for tag in (256, 257))
-        deep = image.mode.startswith("I") or image.mode == "F"
+        deep = image.mode.startswith("I") or image.mode == "F" or is_color16(image)
         if image.format in ("JPEG", "PNG", "MPO"):
             _check_end(path, image)
         reducible = image.format in ("JPEG", "MPO")

@@ -3,8 +3,9 @@
 import os
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
+from .color16 import color16, is_color16
 from .files import MAX_PIXELS, ImageError, opened
 from .header import orientation_of
 from .letterbox import Letterbox, place
@@ -75,7 +76,8 @@ def levels_of_files(paths):
         try:
             with opened(path) as picture:
                 _check_pixels(picture, MAX_PIXELS, path)
-                found.append(levels_of(np.asarray(picture)))
+                pixels = color16(picture) if is_color16(picture) else np.asarray(picture)
+                found.append(levels_of(pixels[..., :3] if pixels.ndim == 3 else pixels))
         except ImageError:
             continue  # whoever reads the picture itself tells
     return joined(found) if found else None
@@ -90,6 +92,8 @@ def _check_pixels(picture, max_pixels, path):
 
 
 def _to_rgb(image, levels=None):
+    if isinstance(image, ImageFile.ImageFile) and is_color16(image):
+        return _over_white(color16(image), levels)
     if orientation_of(image) != 1:
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
@@ -100,6 +104,15 @@ def _to_rgb(image, levels=None):
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _over_white(pixels, levels):
+    """uint8 of deep color, what is transparent over white."""
+    color = to_bytes(pixels[..., :3], levels)
+    if pixels.shape[2] == 3:
+        return color
+    opaque = pixels[..., 3:] / 65535
+    return np.rint(color * opaque + 255 * (1 - opaque)).astype("uint8")
 
 
 def _array_to_rgb(pixels, levels=None):

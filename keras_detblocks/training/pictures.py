@@ -25,7 +25,7 @@ def sample_pictures(detector, dataset, count=6):
     pictures = []
     for record in [dataset.records[i] for i in chosen]:
         with contextlib.suppress(ImageError):
-            pictures.append(read_image(record.path))
+            pictures.append(read_image(record.path, dataset.levels))
     drawn = []
     for picture, found in zip(pictures, detector.detect(pictures, batch_size=len(chosen))):
         canvas, fitted = letterbox(picture, _SIDE)

@@ -170,3 +170,20 @@ def test_parts_for_training(folder, tmp_path, capsys):
     assert parts(tmp_path / "yolo")[0][1] is None and "--val-fraction" in capsys.readouterr().out
     with pytest.raises(ValueError, match="Give one of"):
         parts(folder, "--val-split", "val", "--val-fraction", "0.5")
+
+
+def test_deep_pictures_of_both_parts_are_scaled_alike(tmp_path):
+    """A dark part would else be as bright as the other."""
+    from keras_detblocks.cli import _parser
+    from keras_detblocks.commands import datasets, settings
+
+    for split, name, most in (("train", "a", 4000), ("val", "b", 100)):
+        (tmp_path / "set" / split).mkdir(parents=True)
+        pixels = np.linspace(0, most, 1200).astype("uint16").reshape(30, 40)
+        Image.fromarray(pixels).save(tmp_path / "set" / split / f"{name}.png")
+        put(tmp_path / "set" / f"{split}.json", coco([name]))
+    command = ["train", str(tmp_path / "set"), "--out", str(tmp_path / "run")]
+    options = _parser(command).parse_args(command)
+    settings.settle(options)
+    train, val = datasets.for_training(options)
+    assert train.levels == val.levels == (0, 4095)

@@ -11,6 +11,8 @@ from PIL import Image
 
 from keras_detblocks import data
 
+SIDES = ("x", "y", "width", "height")
+
 
 def _both(root, content, **options):
     for name in "ab":
@@ -181,6 +183,28 @@ def test_numbers_as_text(tmp_path):
     dataset = _both(tmp_path, content)
     makers.check(dataset)
     assert dataset.records[0].areas.tolist() == [90, 64] and not dataset.records[0].crowd.any()
+
+
+def test_ids_of_floats_and_whole_boxes_as_text(tmp_path):
+    content = coco()
+    for annotation, form in zip(content["annotations"], (str, str, lambda v: dict(zip(SIDES, v)))):
+        annotation |= {"category_id": f"{annotation['category_id']}.0"}
+        annotation |= {"bbox": form(annotation["bbox"])}
+    dataset = _both(tmp_path, content)
+    makers.check(dataset)
+    assert dataset.skipped.of("repaired") == {"number or id written as text": 3}
+
+
+def test_corners_that_are_read_as_sides_are_pointed_out(tmp_path):
+    content = coco()
+    boxes = [[20, 10, 39, 29], [25, 15, 38, 28], [22, 16, 37, 30]]
+    for annotation, box in zip(content["annotations"], boxes):
+        annotation["bbox"] = box
+    dataset = _both(tmp_path, content)
+    assert "x_min, y_min, x_max, y_max" in dataset.describe()
+    for annotation in content["annotations"]:
+        annotation["bbox"] = [35, 2, 20, 10]  # these only reach out
+    assert "x_min, y_min, x_max, y_max" not in _both(tmp_path, content).describe()
 
 
 def test_shares_are_taken_as_shares(tmp_path):

@@ -106,19 +106,76 @@ def test_a_dark_frame_of_a_camera_is_scaled_as_a_bright_one(tmp_path):
     assert means[0] / means[1] == pytest.approx(32, rel=0.2)
 
 
-def test_colors_of_16_bits_are_halved_and_told(tmp_path):
-    def chunk(kind, body):
-        data_ = kind + body
-        return struct.pack(">I", len(body)) + data_ + struct.pack(">I", zlib.crc32(data_))
+def _png16(path, pixels, kind, more=b""):
+    """A PNG of uint16 (h, w, channels), of its color type 2 (RGB), 4 (gray, alpha) or 6 (RGBA)."""
 
-    row = b"\0" + np.full((24, 3), 2000, ">u2").tobytes()
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 24, 16, 16, 2, 0, 0, 0))
-    body = chunk(b"IDAT", zlib.compress(row * 16)) + chunk(b"IEND", b"")
-    for name, more in (("plain.png", b""), ("text.png", chunk(b"tEXt", b"a\0b"))):
-        (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n" + head + more + body)
-        assert image_header(tmp_path / name).halved
-    assert (data.read_image(tmp_path / "plain.png") == 2000 >> 8).all()
-    record = {"image": tmp_path / "plain.png", "boxes": [], "labels": []}
+    def chunk(name, body):
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
+
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", *pixels.shape[1::-1], 16, kind, 0, 0, 0))
+    body = more and chunk(b"tEXt", more)
+    body += chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + body)
+    return path
+
+
+def _tiff16(path, pixels, order):
+    """An uncompressed TIFF of uint16 (h, w, 3) in an order of bytes, "<" or ">"."""
+    height, width = pixels.shape[:2]
+    tags = [
+        *((256, 4, width), (257, 4, height), (258, 3, 8), (259, 3, 1), (262, 3, 2), (273, 4, 14)),
+        *((277, 3, 3), (278, 4, height), (279, 4, pixels.nbytes)),
+    ]
+    start = 14 + pixels.nbytes
+    entries = b""
+    for tag, kind, value in tags:
+        count, value = (3, 8) if tag == 258 else (1, value)
+        small = (
+            struct.pack(order + "HH", value, 0) if kind == 3 else struct.pack(order + "I", value)
+        )
+        small = struct.pack(order + "I", 8) if count == 3 else small
+        entries += struct.pack(order + "HHI", tag, kind, count) + small
+    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, start)
+    bits = struct.pack(order + "HHH", 16, 16, 16)
+    body = head + bits + pixels.astype(order + "u2").tobytes()
+    path.write_bytes(body + struct.pack(order + "H", len(tags)) + entries + bytes(4))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["png", "text", "alpha", "little", "big", "lzw"])
+@pytest.mark.parametrize("most", [1000, 65535])
+def test_colors_of_16_bits_by_the_rule_of_gray(tmp_path, kind, most):
+    values = np.random.default_rng(0).integers(0, most, (16, 24, 3)).astype("uint16")
+    values[0, 0, 0] = most
+    expected = np.rint(values * (255 / (1023 if most == 1000 else 65535)))
+    path = tmp_path / ("a.png" if kind in ("png", "text", "alpha") else "a.tif")
+    if kind == "alpha":
+        opaque = np.random.default_rng(1).integers(0, 65535, (16, 24, 1)).astype("uint16")
+        _png16(path, np.concatenate([values, opaque], 2), 6)
+        expected = expected * (opaque / 65535) + 255 * (1 - opaque / 65535)
+    elif path.suffix == ".png":
+        _png16(path, values, 2, b"a\0b" * (kind == "text"))
+    else:
+        _tiff16(path, values, ">" if kind == "big" else "<")
+        if kind == "lzw":
+            cv2 = pytest.importorskip("cv2")
+            cv2.imwrite(str(path), values[..., ::-1], [cv2.IMWRITE_TIFF_COMPRESSION, 5])
+    header = image_header(path)
+    assert header.deep and not header.halved
+    found = [data.read_image(path), np.asarray(DEVICE.read_picture(path))]
+    for pixels in (*found, read_letterboxed(path, (16, 24))[0]):
+        np.testing.assert_allclose(pixels, expected, atol=1)
+    record = {"image": path, "boxes": [], "labels": []}
+    assert data.from_records([record], ["x"]).levels == DEVICE.levels_of_files([path])
+
+
+def test_sixteen_bits_that_are_halved_are_told(tmp_path):
+    path = _png16(tmp_path / "a.png", np.full((16, 24, 2), 65535, "uint16"), 4)
+    assert image_header(path).halved and (data.read_image(path) == 255).all()
+    record = {"image": path, "boxes": [], "labels": []}
     assert "upper 8 bits" in data.from_records([record], ["x"]).describe()
 
 

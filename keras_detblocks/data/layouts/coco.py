@@ -236,14 +236,23 @@ def _problem(entry, owners, labels):
         return "annotation with an unknown image id"
     if key(entry.get("category_id")) not in labels:
         return "annotation with an unknown category id"
-    if numbers(entry.get("bbox"), 4) is None and outline_box(entry.get("segmentation")) is None:
+    if _four(entry.get("bbox")) is None and outline_box(entry.get("segmentation")) is None:
         return "annotation without a bbox of four numbers"
     return None
 
 
+def _four(box):
+    """x, y, width, height of a list, of a text such as "[1, 2, 3, 4]", or of a dict; else None."""
+    if isinstance(box, str):
+        box = box.strip(" []()").replace(",", " ").split()
+    elif isinstance(box, dict):
+        box = [box.get(side) for side in ("x", "y", "width", "height")]
+    return numbers(box, 4)
+
+
 def _box(found, entry):
     """xyxy, of the outline where there is no box."""
-    box = numbers(entry.get("bbox"), 4)
+    box = _four(entry.get("bbox"))
     around = None
     if box is None or min(box[2:]) <= 0:
         around = outline_box(entry.get("segmentation"))
@@ -251,7 +260,8 @@ def _box(found, entry):
         reason = "annotation without a bbox (taken around its outline)"
         found.skipped.add(reason, f"annotation {entry.get('id')}", REPAIRED)
         return around
-    if any(isinstance(v, str) for v in (*entry["bbox"], entry["image_id"], entry["category_id"])):
+    written = entry["bbox"] if isinstance(entry["bbox"], list) else [str(entry["bbox"])]
+    if any(isinstance(v, str) for v in (*written, entry["image_id"], entry["category_id"])):
         found.skipped.add(_TEXT, _short(entry), REPAIRED)
     x, y, width, height = box
     return x, y, x + width, y + height

@@ -1,0 +1,42 @@
+"""Color of 16 bits a channel in PNG and TIFF files, of which Pillow decodes the upper 8 bits alone.
+
+Decoded a second time as if its bytes stood in the other order, Pillow gives the lower 8.
+"""
+
+import io
+import sys
+
+import numpy as np
+from PIL import ImageOps
+
+# Ends of Pillow's names for the order of bytes: big, little, the machine's own.
+_OTHER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+
+
+def is_color16(image):
+    """Whether an opened file that is not decoded yet is of such color."""
+    tiles = image.tile if image.format in ("PNG", "TIFF") else ()
+    return bool(tiles) and all(_swapped(tile) for tile in tiles)
+
+
+def color16(image):
+    """uint16 (H, W, 3 or 4), upright, of a file of which `is_color16` is true."""
+    image.fp.seek(0)
+    content = image.fp.read()
+    upper, lower = (type(image)(io.BytesIO(content)) for _ in range(2))
+    lower.tile = [_swapped(tile) for tile in lower.tile]
+    upper, lower = (np.asarray(ImageOps.exif_transpose(each)) for each in (upper, lower))
+    return upper.astype("uint16") << 8 | lower
+
+
+def _swapped(tile):
+    """Pillow's order to decode a part of a file, for the other order of bytes; None where it is of
+    another kind of color."""
+    name, extents, offset, args = tile
+    raw, *others = (args,) if isinstance(args, str) else args
+    mode, mark, order = str(raw).partition(";16")
+    if mode not in ("RGB", "RGBA", "RGBX") or not mark or order not in _OTHER:
+        return None
+    raw = f"{mode};16{_OTHER[order]}"
+    args = raw if isinstance(args, str) else (raw, *others)
+    return getattr(type(tile), "_make", tuple)((name, extents, offset, args))
