@@ -3,6 +3,7 @@ https://arxiv.org/abs/2502.16982) for convolutions."""
 
 import math
 import re
+import types
 
 import keras
 from keras import ops
@@ -24,8 +25,8 @@ class RampedAverage:
     and with several replicas, each of which has its own, they stay those of training.
     """
 
-    _statistics = ()
     _statistics_average = ()
+    _averaged = types.SimpleNamespace(statistics=(), saved=False)
 
     @property
     def ramp_steps(self):
@@ -37,12 +38,33 @@ class RampedAverage:
         """Whether the averages have seen less than five time constants of steps."""
         return int(self.iterations.numpy()) < YOUNG * self.ramp_steps
 
-    def average_also(self, statistics):
-        """Names non-trainable variables to average along; before the optimizer is built."""
+    @property
+    def _statistics(self):
+        return self._averaged.statistics
+
+    @property
+    def saves_statistics(self):
+        """How a file holds averaged statistics: `False` for not at all, `"once"`, or `"twice"`."""
+        return self._averaged.saved
+
+    def average_also(self, statistics, among_states=False):
+        """Names non-trainable variables to average along; before the optimizer is built.
+
+        Args:
+            statistics: variables of the model.
+            among_states: whether the optimizer saves them too, beside their averages, as older
+                files have it.
+        """
         strategy = getattr(self, "_distribution_strategy", None)
         alone = strategy is None or strategy.num_replicas_in_sync == 1
         if self.use_ema and not self.built and alone and keras.backend.backend() != "jax":
-            self._statistics = tuple(statistics)
+            statistics = tuple(statistics)
+            # In a namespace, which Keras does not track: the model saves its own variables.
+            self._averaged = types.SimpleNamespace(
+                statistics=statistics, saved="twice" if among_states else "once"
+            )
+            if among_states:
+                self._tracked_statistics = statistics
 
     def averages(self):
         """Pairs of a variable of the model and its average; none before the first step."""

@@ -11,7 +11,8 @@ from ..checks import check_choice, check_int, check_levels, check_pair, look_up
 from ..images.letterbox import RESIZES
 from ..layers import ImageNormalization
 from ..layers.normalization import PLAIN_MEAN, PLAIN_STD
-from .detector import Detector, checked_classes
+from .classes import checked_classes
+from .detector import Detector
 from .head import AnchorFreeHead
 
 # Stages of the compact backbone that trains from scratch in minutes: RegNet's Y block, one stage

@@ -64,6 +64,12 @@ def decode(outputs, image_size):
     return ops.minimum(ops.maximum(boxes, 0.0), limits), ops.sigmoid(logits)
 
 
+def candidate_count(max_detections):
+    """How many pairs of box and class enter the suppression of one image: several for each object
+    that may come out."""
+    return max(512, 5 * max_detections)
+
+
 def candidates(boxes, scores, count, image_size, class_agnostic=False, score_threshold=0.0):
     """The best `count` pairs of box and class.
 

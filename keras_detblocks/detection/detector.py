@@ -1,38 +1,23 @@
 """`Detector`: backbone, context, neck and head as one functional Keras model."""
 
-import inspect
 import types
 
 import keras
-from keras import ops
 
-from ..checks import (
-    check_choice,
-    check_flag,
-    check_int,
-    check_number,
-    finest_first,
-    is_int,
-    look_up,
-)
+from ..checks import check_choice, check_flag, check_int, check_number, look_up
 from ..images.letterbox import RESIZES
 from ..layers.block import declare_to_tensorflow, set_trainable_parts, trainable_parts
-from ..optimizers import clip_after_reduction
-from .decode import candidates, decode, flatten, non_max_suppression
+from .classes import checked_classes, with_classes
+from .decode import candidate_count, candidates, decode, non_max_suppression
+from .explain import explain
 from .head import AnchorFreeHead
-from .live import with_live_objects
-from .losses import BOX_LOSSES, CLASSIFICATION_LOSSES, PerImageLoss, detection_losses, over_replicas
-from .targets import Faults, FirstBatch, check_data, expects_bytes, padded
-
-
-def candidate_count(max_detections):
-    """How many pairs of box and class enter the suppression of one image: several for each object
-    that may come out."""
-    return max(512, 5 * max_detections)
+from .inference import detect
+from .model import DetectionModel
+from .parts import deserialize, joined, serialize
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
-class Detector(keras.Model):
+class Detector(DetectionModel):
     """An object detector assembled from parts; a functional model, so `summary`, `save` and
     freezing are Keras' own.
 
@@ -90,24 +75,15 @@ class Detector(keras.Model):
         **kwargs,
     ):
         num_classes, class_names = checked_classes(class_names, num_classes)
-        necks = _necks(neck)
         head = AnchorFreeHead(num_classes, name="head") if head is None else head
-        if getattr(head, "num_classes", num_classes) != num_classes:
-            raise ValueError(
-                f"The head has {head.num_classes} classes, the detector {num_classes}; give both "
-                f"the same."
-            )
-        _check_backbone(backbone)
-        image = keras.Input(backbone.input_shape[1:], name="image")
-        features = _with_context(_backbone_features(backbone, image), context)
-        for layer in necks:
-            features = layer(features)
+        image, outputs = joined(backbone, context, neck, head, num_classes)
         trains = kwargs.pop("trainable", True)
-        super().__init__(image, head(features), name=name, **kwargs)
+        super().__init__(
+            image, outputs, num_classes=num_classes, backbone=backbone, name=name, **kwargs
+        )
         if not trains:  # Keras would keep it from the parts, whose statistics then go on moving
             self.trainable = False
         declare_to_tensorflow(self)
-        self.num_classes = num_classes
         self.class_names = class_names
         # In a namespace, which Keras does not track: the parts are in the graph already, and would
         # be saved twice.
@@ -121,16 +97,6 @@ class Detector(keras.Model):
         self.best_score_threshold = best_score_threshold
         self._about = types.SimpleNamespace(run_record=None)
         self.resize = resize
-        self._loss_settings = {}
-        self._averages_statistics = True
-        self._per_image = PerImageLoss()
-        # Untracked too: a file of the model has no place for it.
-        self._checks = types.SimpleNamespace(
-            faults=Faults(num_classes, pixels=expects_bytes(backbone))
-        )
-        self._loss_means = {
-            kind: keras.metrics.Mean(name=f"{kind}_loss") for kind in ("classification", "box")
-        }
 
     @property
     def image_size(self):
@@ -268,7 +234,7 @@ class Detector(keras.Model):
         )
 
     def get_config(self):
-        parts = {key: _serialize(part) for key, part in vars(self._parts).items()}
+        parts = {key: serialize(part) for key, part in vars(self._parts).items()}
         flags = trainable_parts(self)
         return {
             **parts,
@@ -290,7 +256,7 @@ class Detector(keras.Model):
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
         for key in ("backbone", "neck", "context", "head"):
-            config[key] = _deserialize(config[key], custom_objects)
+            config[key] = deserialize(config[key], custom_objects)
         trains, flags = config.pop("trainable", True), config.pop("trainable_parts", {})
         record = config.pop("run_record", None)
         detector = cls(**config)
@@ -353,186 +319,7 @@ class Detector(keras.Model):
         >>> detector.with_classes(["dog", "owl", "hen"]).num_classes
         3
         """
-        if not hasattr(self.head, "classifier"):
-            raise ValueError(
-                f"The head {type(self.head).__name__} has no `classifier`, the layer of class "
-                f"logits."
-            )
-        config = self.get_config()
-        config.pop("run_record", None)  # what follows is another run
-        count, names = checked_classes(class_names)
-        config["head"]["config"]["num_classes"] = count
-        config |= {"num_classes": count, "class_names": list(names), "best_score_threshold": None}
-        config, objects = with_live_objects(config, vars(self._parts))
-        with keras.saving.custom_object_scope(objects):
-            other = type(self).from_config(config)
-        there = [names.index(name) for name in self.class_names if name in names]
-        here = [i for i, name in enumerate(self.class_names) if name in names]
-        of_classes = {id(v) for v in other.head.classifier.weights}
-        for variable, source in zip(other.weights, self.weights):
-            values = ops.convert_to_numpy(source)
-            if id(variable) in of_classes:
-                values, known = ops.convert_to_numpy(variable).copy(), values
-                values[..., there] = known[..., here]
-            variable.assign(values)
-        return other
-
-    # Training
-    # ---------------------------------------------------------------------------------------------
-
-    def compile(
-        self,
-        optimizer="adamw",
-        box_loss="giou",
-        classification_loss="quality_focal",
-        box_loss_weight=2.0,
-        **kwargs,
-    ):
-        """Configures training: as `keras.Model.compile`, without `loss`, which is the detector's
-        own.
-
-        Normalization and biases are kept out of the optimizer's weight decay, in a model loaded
-        from a file too.
-
-        Args:
-            optimizer: as in Keras.
-            box_loss: `"giou"` or `"ciou"`.
-            classification_loss: `"quality_focal"`, `"varifocal"` or `"focal"`.
-            box_loss_weight: factor of the box loss.
-            **kwargs: `run_eagerly`, `steps_per_execution`, `jit_compile`, `auto_scale_loss`.
-        """
-        for key, value, known in (
-            ("box_loss", box_loss, tuple(BOX_LOSSES)),
-            ("classification_loss", classification_loss, CLASSIFICATION_LOSSES),
-        ):
-            if value not in known:
-                raise ValueError(f"`{key}` must be one of {known}. Received: {key}={value!r}")
-        if "loss" in kwargs:
-            raise ValueError(
-                "The detector has its own loss: choose it by `box_loss` and "
-                "`classification_loss`, not by `loss`."
-            )
-        self._loss_settings = {
-            "box_loss": box_loss,
-            "classification_loss": classification_loss,
-            "box_loss_weight": box_loss_weight,
-        }
-        super().compile(optimizer=optimizer, **kwargs)
-        clip_after_reduction(self.optimizer)
-        optimizer = _inner(self.optimizer)
-        if hasattr(optimizer, "average_also") and self._averages_statistics:
-            optimizer.average_also(
-                v
-                for v in self.non_trainable_variables
-                if v.path.endswith(("/moving_mean", "/moving_variance"))
-            )
-        if getattr(optimizer, "weight_decay", None) and not optimizer.built:
-            optimizer.exclude_from_weight_decay(
-                var_list=[v for v in self.weights if len(v.shape) <= 1]
-            )
-
-    def get_compile_config(self):
-        if not self.compiled:
-            return None
-        return {
-            "optimizer": keras.saving.serialize_keras_object(self.optimizer),
-            "optimized": self._optimized(),
-            "averaged_statistics": bool(getattr(_inner(self.optimizer), "_statistics", ())),
-            **self._loss_settings,
-        }
-
-    def _optimized(self):
-        """Which of the variables the optimizer has states for, where these are not the ones that
-        train: the detector was frozen or released after it was compiled."""
-        optimizer = _inner(self.optimizer)
-        known = getattr(optimizer, "_trainable_variables", []) if optimizer.built else []
-        if not known or list(map(id, known)) == list(map(id, self.trainable_variables)):
-            return None
-        places = {id(variable): i for i, variable in enumerate(self.variables)}
-        return [places[id(variable)] for variable in known]
-
-    def compile_from_config(self, config):
-        config = dict(config)
-        config["optimizer"] = keras.saving.deserialize_keras_object(config["optimizer"])
-        optimized = config.pop("optimized", None)
-        averaged_statistics = config.pop("averaged_statistics", False)
-        self._averages_statistics = averaged_statistics  # a file of before has no such states
-        self.compile(**config)
-        self._averages_statistics = True
-        if optimized is None:
-            self.optimizer.build(self.trainable_variables)
-        else:
-            self.optimizer.build([self.variables[i] for i in optimized])
-
-    @property
-    def metrics(self):
-        known = super().metrics
-        own = [*self._loss_means.values(), self.faults]
-        return [*known, *(metric for metric in own if metric not in known)]
-
-    @property
-    def faults(self):
-        """What cannot be meant in the batches seen, a metric; `fit` reads it after the first."""
-        return self._checks.faults
-
-    def fit(self, *args, **kwargs):
-        """Trains as `keras.Model.fit`, on batches `(images, {"boxes": ..., "labels": ...})` (see
-        the class), also with `tf.RaggedTensor`s as targets.
-
-        Raises:
-            ValueError: on targets of another form, and after the first batch if its boxes are not
-                corners in pixels, its labels not classes, or its images between 0 and 1 where the
-                backbone normalizes pixels of 0 to 255.
-        """
-        given = inspect.signature(super().fit).bind(*args, **kwargs)
-        callbacks = given.arguments.get("callbacks")
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            first = FirstBatch()
-            first.set_model(self)
-            callbacks.callbacks.append(first)
-        else:
-            listed = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
-            given.arguments["callbacks"] = [FirstBatch(), *filter(None, listed)]
-        return super().fit(*given.args, **given.kwargs)
-
-    def train_step(self, *args):
-        check_data(args[-1])
-        return super().train_step(*args)
-
-    def test_step(self, *args):
-        check_data(args[-1])
-        return super().test_step(*args)
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The batch's loss, a scalar, from raw outputs `y_pred` and padded ground truth `y` (see
-        the class)."""
-        settings = self._loss_settings
-        y = self.faults.update_state(x, padded(y))
-        logits, distances, points, strides = flatten(y_pred, tuple(x.shape[1:3]))
-        classification, box, weight = detection_losses(
-            logits,
-            distances,
-            points,
-            strides,
-            y,
-            settings["box_loss"],
-            settings["classification_loss"],
-        )
-        # Every image counts by its objects, over the global batch: Keras averages per-image values
-        # over the global batch, so they are multiplied by its size and divided by the objects of
-        # all replicas.
-        images = over_replicas(ops.cast(ops.shape(weight)[0], "float32"))
-        scale = images / ops.maximum(over_replicas(ops.sum(weight)), 1.0)
-        classification, box = classification * scale, box * scale * settings["box_loss_weight"]
-        self._loss_means["classification"].update_state(classification)
-        self._loss_means["box"].update_state(box)
-        loss = self._per_image(classification, classification + box, sample_weight=sample_weight)
-        for extra in self.losses:
-            loss = loss + self._aggregate_additional_loss(ops.cast(extra, loss.dtype))
-        return loss
-
-    # Inference
-    # ---------------------------------------------------------------------------------------------
+        return with_classes(self, class_names)
 
     def predict_step(self, data, *args):
         # On JAX the first argument is the state, and the result carries it.
@@ -579,8 +366,6 @@ class Detector(keras.Model):
             y_min, x_max, y_max in the picture's own pixels, `scores` `(n,)` in falling order,
             `labels` `(n,)` and `class_names`, a list of n.
         """
-        from .inference import detect
-
         return detect(self, images, score_threshold, batch_size, tile, overlap)
 
     def explain(self, image, score_threshold=None):
@@ -599,119 +384,4 @@ class Detector(keras.Model):
         >>> detector.explain(np.zeros((48, 64, 3), "uint8"), score_threshold=0.9)
         Explanation of 0 candidates: 0 kept
         """
-        from .explain import explain
-
         return explain(self, image, score_threshold)
-
-
-def checked_classes(class_names=None, num_classes=None):
-    """Number and names of classes from either, `class_names` being names or, alone, their number.
-
-    Raises:
-        ValueError: unless they are one or more different names, and as many as `num_classes`.
-
-    >>> checked_classes(2)
-    (2, ('0', '1'))
-    """
-    if is_int(class_names) and num_classes is None:
-        num_classes, class_names = class_names, None
-    if class_names is None and num_classes is None:
-        raise ValueError("Give `num_classes` or `class_names`.")
-    listed = isinstance(class_names, (list, tuple)) or hasattr(class_names, "tolist")
-    if not (class_names is None or listed) or not (num_classes is None or is_int(num_classes)):
-        raise ValueError(
-            "`num_classes` is a number, `class_names` a list of names. Received: "
-            f"num_classes={num_classes!r}, class_names={class_names!r}"
-        )
-    names = map(str, range(num_classes) if class_names is None else class_names)
-    names = tuple(names)
-    if num_classes not in (None, len(names)):
-        raise ValueError(f"{num_classes} classes, but {len(names)} class names: {names}")
-    if len(set(names)) != len(names) or not names:
-        raise ValueError(f"Class names must be at least one and different. Received: {names}")
-    return len(names), names
-
-
-def _inner(optimizer):
-    """The optimizer that has the states: mixed precision wraps it."""
-    return getattr(optimizer, "inner_optimizer", optimizer)
-
-
-def _necks(neck):
-    """The layers of a neck, in turn."""
-    layers = list(neck) if isinstance(neck, (list, tuple)) else [neck]
-    layers = [layer for layer in layers if layer is not None]
-    others = [layer for layer in layers if not isinstance(layer, keras.layers.Layer)]
-    if others:
-        raise ValueError(
-            "`neck` must be a layer such as FPN(64, levels=(3, 4, 5)), a list of layers, or None; "
-            f"`build_detector` takes names. Received: {others[0]!r}"
-        )
-    return layers
-
-
-def _check_backbone(backbone):
-    if not isinstance(backbone, keras.Model):
-        raise ValueError(
-            "`backbone` must be a keras.Model from an image to a dict of levels; `build_detector` "
-            f"takes names. Received: {backbone!r}"
-        )
-
-
-def _backbone_features(backbone, image):
-    features = backbone(image)
-    if not isinstance(features, dict):
-        raise ValueError(
-            "The backbone must return a dict of levels: build it with include_top=False, "
-            "levels=(3, 4, 5), or wrap it in "
-            f"feature_pyramid. Received an output of type {type(features).__name__}."
-        )
-    return features
-
-
-def _with_context(features, context):
-    if context is None:
-        return features
-    if not isinstance(context, dict):
-        context = {finest_first(features)[-1]: context}
-    unknown = set(context) - set(features)
-    if unknown:
-        raise ValueError(
-            f"`context` names levels {sorted(unknown)}; the backbone has {sorted(features)}."
-        )
-    others = [block for block in context.values() if not isinstance(block, keras.layers.Layer)]
-    if others:
-        raise ValueError(
-            "`context` must be a layer such as SPPF(256), or a dict of layers by level; "
-            "`build_detector` takes names. "
-            f"Received: {others[0]!r}"
-        )
-    features = {
-        level: context[level](x) if level in context else x for level, x in features.items()
-    }
-    vectors = {level: tuple(x.shape) for level, x in features.items() if len(x.shape) != 4}
-    if vectors:
-        raise ValueError(
-            f"A context block must return a feature map (B, H, W, C). Received: {vectors}"
-        )
-    return features
-
-
-def _serialize(part):
-    if isinstance(part, (list, tuple)):
-        return [_serialize(each) for each in part]
-    if isinstance(part, dict):
-        return {key: _serialize(each) for key, each in part.items()}
-    return None if part is None else keras.saving.serialize_keras_object(part)
-
-
-def _deserialize(config, custom_objects):
-    if isinstance(config, list):
-        return [_deserialize(each, custom_objects) for each in config]
-    if isinstance(config, dict) and "class_name" not in config:
-        return {key: _deserialize(each, custom_objects) for key, each in config.items()}
-    return (
-        None
-        if config is None
-        else keras.saving.deserialize_keras_object(config, custom_objects=custom_objects)
-    )

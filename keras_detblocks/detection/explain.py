@@ -11,8 +11,7 @@ from ..checks import level_number
 from ..images.draw import COLORS, draw_boxes
 from ..images.letterbox import letterbox
 from ..images.read import read_image
-from .decode import LOGITS, decode, flatten, level_names
-from .detector import candidate_count
+from .decode import LOGITS, candidate_count, decode, flatten, level_names
 
 KEPT, SUPPRESSED, CUT = "kept", "suppressed", "beyond the most detections"
 

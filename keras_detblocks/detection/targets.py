@@ -196,3 +196,14 @@ class FirstBatch(keras.callbacks.Callback):
         if message:
             self._told = True
             warnings.warn(message, stacklevel=2)
+
+
+def with_first_batch(callbacks, model):
+    """What `fit` takes as `callbacks`, with a `FirstBatch` among them."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        first = FirstBatch()
+        first.set_model(model)
+        callbacks.callbacks.append(first)
+        return callbacks
+    listed = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+    return [FirstBatch(), *filter(None, listed)]

@@ -10,12 +10,12 @@ from ..detection.boxes import distances_to_boxes
 from ..detection.decode import (
     DISTANCES,
     LOGITS,
+    candidate_count,
     candidates,
     decode,
     level_names,
     non_max_suppression,
 )
-from ..detection.detector import candidate_count
 
 
 def decode_any(outputs, size):

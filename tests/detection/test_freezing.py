@@ -148,19 +148,23 @@ def test_a_loaded_detector_where_channels_come_first_by_default(tmp_path):
     assert found["boxes"].shape == (2, 100, 4)
 
 
-def test_an_optimizer_from_before_statistics_were_averaged():
-    """Its states still fit: what the file has not is not asked for."""
+def test_states_of_older_optimizers_fit(tmp_path):
+    """Files without averaged statistics, and files that have the statistics themselves beside their
+    averages: what a file has not is not asked for."""
     detector = toy_detector()
     kdb.training.compile_detector(detector)
     config = detector.get_compile_config()
-    assert config.pop("averaged_statistics")
-    now, before = toy_detector(), toy_detector()
-    now.compile_from_config({**config, "averaged_statistics": True})
-    before.compile_from_config(config)
+    assert config.pop("averaged_statistics") == "once"
+    count, twice = {}, {"averaged_statistics": True}
+    for name, flag in ("never", {}), ("once", {"averaged_statistics": "once"}), ("twice", twice):
+        detector = toy_detector()
+        detector.compile_from_config({**config, **flag})
+        count[name] = len(detector.optimizer.variables)
     statistics = [w for w in detector.weights if "/moving_" in w.path]
-    assert len(now.optimizer.variables) - len(before.optimizer.variables) >= len(statistics)
-    weights = [w for w in detector.weights if "/moving_" not in w.path]
-    assert not any("moving_" in variable.path for variable in before.optimizer.variables)
-    assert sum("average" in variable.path for variable in before.optimizer.variables) == len(
-        weights
-    )
+    assert count["twice"] - count["once"] == count["once"] - count["never"] == len(statistics) > 0
+    detector.train_on_batch(*toy_batch(2))
+    detector.save(tmp_path / "twice.keras")
+    loaded = keras.models.load_model(tmp_path / "twice.keras")
+    for ours, theirs in zip(detector.optimizer.variables, loaded.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs, err_msg=ours.path)
+    assert len(loaded.optimizer.averages()) == len(detector.weights)

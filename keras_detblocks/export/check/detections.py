@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...detection.decode import LOGITS, decode
-from ...detection.detector import candidate_count
+from ...detection.decode import LOGITS, candidate_count, decode
 from ..detections import detections
 from ..graph import sample_inputs
 from ..runtime.forms import PIXELS, as_pixels
