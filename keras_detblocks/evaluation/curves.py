@@ -43,12 +43,16 @@ class ScoreCurves:
         return np.where(self.wanted[:, None] > 0, f1, np.nan)
 
     def best(self):
-        """Index into `THRESHOLDS` of the highest F1 of every class, the middle one of equal ones;
-        -1 where nothing right was found."""
+        """Index into `THRESHOLDS` of the highest F1 of every class, the middle of the longest row of
+        equal ones; -1 where nothing right was found."""
         f1 = np.nan_to_num(self.f1)
-        top = f1.max(1)
-        middle = [int(np.median(np.flatnonzero(row >= row.max() - 1e-12))) for row in f1]
-        return np.where(top > 0, middle, -1)
+        return np.where(f1.max(1) > 0, [_middle_of_highest(row) for row in f1], -1)
+
+
+def _middle_of_highest(row):
+    top = np.flatnonzero(row >= row.max() - 1e-12)
+    longest = max(np.split(top, np.flatnonzero(np.diff(top) > 1) + 1), key=len)
+    return longest[(len(longest) - 1) // 2]
 
 
 def _ratio(a, b):
@@ -111,7 +115,7 @@ def calibration(judged, found, least=0.0):
     """`Calibration` of the detections from a score of `least` on, at the lowest IoU."""
     counted = judged.counted[0] & (found.score >= least)
     right, score = judged.right[0, counted], found.score[counted]
-    edges = np.linspace(0.0, 1.0, 11)
+    edges = np.arange(11) / 10  # as people write scores: 0.3 begins a bin
     bins = np.clip(np.searchsorted(edges, score, side="right") - 1, 0, 9)
     count, of_score, of_right = (np.bincount(bins, w, 10) for w in (None, score, right))
     return Calibration(edges, count, _ratio(of_score, count), _ratio(of_right, count))

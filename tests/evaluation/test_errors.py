@@ -91,6 +91,16 @@ def test_the_best_threshold_is_where_f1_is_highest():
     assert result.at(0.61)["recall"] == pytest.approx(0.5)
 
 
+def test_the_best_threshold_is_none_between_two_that_are_best():
+    """F1 is 2/3 from 0.81 to 0.90 and from 0.01 to 0.30, lower between."""
+    records = [record([OBJECT, FAR], [CAT, CAT])]
+    wrong = [([100, 0, 130, 30], 0.8, CAT), ([150, 0, 180, 30], 0.8, CAT)]
+    rows = [(OBJECT, 0.9, CAT), *wrong, (FAR, 0.3, CAT)]
+    result = measured(records, [found(*rows)], ("cat",))
+    assert result.at(result.best_threshold)["f1"] == pytest.approx(2 / 3)
+    assert result.at(0.5)["f1"] == pytest.approx(0.4)
+
+
 def test_scores_of_exactly_a_threshold_are_shown():
     scores = np.arange(1, 100) / 100
     records = [record([OBJECT], [CAT], i) for i in range(99)]
@@ -131,6 +141,12 @@ def test_groups():
     free, touching = result.groups["overlap"]
     assert free["recall"] == 0.5 and touching["objects"] == 2 and touching["recall"] == 0.5
     assert touching["low"] == 0.5
+
+
+def test_scores_of_a_bins_edge_are_in_the_bin_that_begins_there():
+    records = [record([OBJECT], [CAT], i) for i in range(9)]
+    rows = [found((OBJECT, (i + 1) / 10, CAT)) for i in range(9)]
+    assert measured(records, rows, ("cat",)).calibration.count.tolist() == [0] + [1] * 9
 
 
 def test_calibration():
