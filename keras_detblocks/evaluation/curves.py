@@ -43,8 +43,8 @@ class ScoreCurves:
         return np.where(self.wanted[:, None] > 0, f1, np.nan)
 
     def best(self):
-        """Index into `THRESHOLDS` of the highest F1 of every class, the middle of the longest row of
-        equal ones; -1 where nothing right was found."""
+        """Index into `THRESHOLDS` of the highest F1 of every class, the middle of the longest row
+        of equal ones; -1 where nothing right was found."""
         f1 = np.nan_to_num(self.f1)
         return np.where(f1.max(1) > 0, [_middle_of_highest(row) for row in f1], -1)
 
