@@ -143,22 +143,30 @@ def test_what_a_run_leaves_tells_all_about_it(whole, dataset):
     assert model.with_classes(["circle"]).run_record is None
 
 
-@pytest.mark.parametrize("name", interrupt.NAMES)
-def test_signals_are_noted_and_raise_where_nothing_is_lost(name):
-    number = getattr(signal, name)
-    before = signal.getsignal(number)
+@pytest.fixture
+def heeded(request):
+    """The number of a signal that is not ignored, as it is in what a shell starts behind itself."""
+    number = getattr(signal, request.param)
+    before = signal.signal(number, signal.default_int_handler)
+    yield number
+    signal.signal(number, before)
+
+
+@pytest.mark.parametrize("heeded", interrupt.NAMES, indirect=True)
+def test_signals_are_noted_and_raise_where_nothing_is_lost(heeded):
+    number = heeded
     with interrupt.Interrupts() as interrupts:
         interrupts.steps_under_way()
         os.kill(os.getpid(), number)
         assert interrupts.received == number
         with pytest.raises(interrupt.Stopped), interrupts.at_once():
             raise AssertionError("not reached")
-        if name == "SIGINT":  # who presses it twice does not want to wait
+        if number == signal.SIGINT:  # who presses it twice does not want to wait
             with pytest.raises(KeyboardInterrupt):
                 os.kill(os.getpid(), number)
         else:  # a cluster sends it to the group and to the process
             os.kill(os.getpid(), number)
-    assert signal.getsignal(number) == before
+    assert signal.getsignal(number) == signal.default_int_handler
 
 
 def test_signals_that_are_ignored_stay_ignored():
