@@ -86,11 +86,10 @@ def demo(
     """
     from rich.console import Console
 
-    from ..data import load, write_digits
     from ..training.state import prepare_folder, write_json
 
     console = console or Console()
-    started = time.monotonic()
+    say = _clock(console)
     model = model or _default_model()
     settings = {
         "minutes": minutes,
@@ -102,35 +101,45 @@ def demo(
     prepare_folder(out)
     write_json(out / "settings.json", settings)
     console.print(f"Everything is kept in {out}")
-    write_digits(
-        out / "data",
-        train_images=train_images,
-        val_images=val_images,
-        image_size=model.image_size[0],
-    )
-    train_set, validation_set = load(out / "data", "train"), load(out / "data", "val")
-    console.print(
-        f"{_clock(started)}  data: {len(train_set.records)} pictures to train on, "
-        f"{len(validation_set.records)} to validate"
-    )
+    train_set, validation_set = _data(out / "data", settings, model)
+    say(f"data: {len(train_set)} pictures to train on, {len(validation_set)} to validate")
     detector = _trained(out / "run", train_set, validation_set, minutes, model, console)
-    console.print(f"{_clock(started)}  trained: {detector.count_params():,} parameters; exporting")
+    say(f"trained: {detector.count_params():,} parameters; exporting")
     files = _exported(out / "export", detector, train_set)
-    console.print(f"{_clock(started)}  exported, opened and compared: {', '.join(files)}")
+    say(f"exported, opened and compared: {', '.join(files)}")
     rows = compare_formats(out / "run", files, validation_set)
     _print_table(rows, console)
     _draw(detector, validation_set, out / "predictions.png")
     write_json(out / "results.json", rows)
-    console.print(
-        f"{_clock(started)}  pictures with boxes: {out / 'predictions.png'}; what was learned, on "
-        f"one page: {out / 'run' / 'report' / 'index.html'}"
+    say(
+        f"pictures with boxes: {out / 'predictions.png'}; what was learned, on one page: "
+        f"{out / 'run' / 'report' / 'index.html'}"
     )
     return rows
 
 
-def _clock(started):
-    seconds = int(time.monotonic() - started)
-    return f"{seconds // 60}:{seconds % 60:02d}"
+def _clock(console):
+    """A function that prints a line with the minutes and seconds since this call before it."""
+    started = time.monotonic()
+
+    def say(line):
+        seconds = int(time.monotonic() - started)
+        console.print(f"{seconds // 60}:{seconds % 60:02d}  {line}")
+
+    return say
+
+
+def _data(folder, settings, model):
+    """The data sets to train and to validate on, made where they are not there."""
+    from ..data import load, write_digits
+
+    write_digits(
+        folder,
+        train_images=settings["train_images"],
+        val_images=settings["val_images"],
+        image_size=model.image_size[0],
+    )
+    return load(folder, "train"), load(folder, "val")
 
 
 def _claim(out, settings, fresh):

@@ -44,9 +44,14 @@ def _add_sample(action):
 def _add_sweep(action):
     """train nets of a space; run the same command again, here or on another machine, to continue or
     to help"""
+    _population_options(action, image_size=32)
+    _training_options(action)
+    return _sweep
+
+
+def _training_options(action):
     from ..design.tasks import KERAS_DATASETS
 
-    _population_options(action, image_size=32)
     action.add_argument(
         "--out",
         type=pathlib.Path,
@@ -69,38 +74,34 @@ def _add_sweep(action):
     action.add_argument("--learning-rate", type=float, default=0.1)
     action.add_argument("--search", choices=("random", "tpe"), default="random")
 
-    def run(options):
-        from ..design import Classification, sweep
 
-        task = Classification(
+def _sweep(options):
+    from ..design import Classification, sweep
+
+    result = sweep(
+        _space(options.space),
+        options.number,
+        Classification(
             options.dataset,
             options.epochs,
             options.image_size,
             options.batch_size,
             options.learning_rate,
-        )
-        result = sweep(
-            _space(options.space),
-            options.number,
-            task,
-            options.storage,
-            out=options.out,
-            name=options.name,
-            constraints=_constraints(options),
-            seed=options.seed,
-            search=options.search,
-            image_size=options.image_size,
-            classes=options.classes,
-        )
-        print(f"{len(result)} nets trained, {len(result.failures)} failed")
-        if not len(result):
-            raise ValueError(
-                f"No net could be trained. The first reason: "
-                f"{result.failures[0][1] if result.failures else 'none'}."
-            )
-        print(f"least error {result.errors[0]:.4g}: {result.specs[0]!r}")
-
-    return run
+        ),
+        options.storage,
+        out=options.out,
+        name=options.name,
+        constraints=_constraints(options),
+        seed=options.seed,
+        search=options.search,
+        image_size=options.image_size,
+        classes=options.classes,
+    )
+    print(f"{len(result)} nets trained, {len(result.failures)} failed")
+    if not len(result):
+        reason = result.failures[0][1] if result.failures else "none"
+        raise ValueError(f"No net could be trained. The first reason: {reason}.")
+    print(f"least error {result.errors[0]:.4g}: {result.specs[0]!r}")
 
 
 def _add_report(action):

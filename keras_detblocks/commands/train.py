@@ -4,15 +4,24 @@ import pathlib
 from dataclasses import asdict
 
 from ..checks import check_int, look_up
-from . import datasets, settings
+from . import datasets, settings, training_options
 from . import options as shared
 from .supervise import supervise, without
 
 HELP = "train a detector on a data set"
-# Minutes of training where neither they nor epochs are given.
-DEFAULT_MINUTES = 30.0
-FROZEN = ("backbone", "context", "neck", "head", "batch_norm")
-SYNCHRONIZE = {"auto": None, "yes": True, "no": False}
+# Options that `training.train` calls the same.
+_ALIKE = (
+    "minutes",
+    "epochs",
+    "weight_decay",
+    "ema",
+    "warmup_steps",
+    "evaluations",
+    "patience",
+    "seed",
+    "resume",
+    "precision",
+)
 
 
 def add_options(parser):
@@ -21,160 +30,10 @@ def add_options(parser):
         "--out", type=pathlib.Path, required=True, help="folder for model, history, curve and logs"
     )
     datasets.add_parts(parser)
-    _add_run(parser)
-    _add_recipe(parser)
-    _add_machines(parser)
+    for add in training_options.ALL:
+        add(parser)
     shared.add_detector(parser, _defaults())
     settings.defer_defaults(parser)
-
-
-def _add_run(parser):
-    """How long, and from where."""
-    from ..detection import recipes
-
-    parser.add_argument(
-        "--minutes",
-        type=float,
-        default=None,
-        help=f"training time (default: {DEFAULT_MINUTES:g}, unless --epochs is given); the "
-        "learning rate follows the clock",
-    )
-    parser.add_argument(
-        "--epochs",
-        type=float,
-        default=None,
-        help="passes over the data; such a run can be repeated bit for bit on the same machine",
-    )
-    parser.add_argument(
-        "--evaluations",
-        type=int,
-        default=6,
-        help="how often validation AP is measured on the way (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--no-report",
-        action="store_true",
-        help="leave out OUT/report/, the page on what was learned",
-    )
-    parser.add_argument(
-        "--patience",
-        type=int,
-        default=None,
-        help="stop after so many evaluations without a better AP (default: never)",
-    )
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="continue the stopped run in --out, with its settings where none are given",
-    )
-    parser.add_argument(
-        "--recipe",
-        default=None,
-        help="the parts of a paper's detector, in place of the defaults of those options: "
-        f"{', '.join(recipes.list())}",
-    )
-    parser.add_argument(
-        "--start",
-        type=pathlib.Path,
-        default=None,
-        help="a trained .keras detector to train on from: its parts and weights; classes of other "
-        "names start new. Without it the compact backbone starts from the weights that ship with "
-        "the package, and the default neck and head too; 'none' trains from scratch",
-    )
-    parser.add_argument(
-        "--freeze",
-        default=None,
-        metavar="PART,...",
-        help=f"parts that stay as they are: {', '.join(FROZEN)} (every batch normalization); a "
-        "second run with --start trains all of it (default: none)",
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--config",
-        type=pathlib.Path,
-        default=None,
-        help="the run.json of another run, which is repeated, or a TOML file such as 'batch = 8'; "
-        "options given here come before it",
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        metavar="KEY=VALUE",
-        help="an option by its name, such as batch=8, before that of --config",
-    )
-
-
-def _add_recipe(parser):
-    """How it learns."""
-    parser.add_argument(
-        "--batch",
-        type=int,
-        default=16,
-        help="images per step, over all GPUs (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--optimizer",
-        choices=("muon", "adamw"),
-        default=None,
-        help="default: muon; with --weights, adamw",
-    )
-    parser.add_argument(
-        "--learning-rate",
-        type=float,
-        default=None,
-        help="at its peak; default: the optimizer's own, with --weights 0.001",
-    )
-    parser.add_argument("--weight-decay", type=float, default=0.02, help="(default: %(default)s)")
-    parser.add_argument(
-        "--warmup-steps", type=int, default=60, help="of the learning rate (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--ema",
-        type=float,
-        default=0.99,
-        help="momentum of the averaged weights (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--precision",
-        choices=("auto", "float32", "mixed_float16", "mixed_bfloat16"),
-        default="auto",
-        help="auto: mixed_float16 on GPUs (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--augment",
-        default="flip",
-        choices=("none", "color", "flip", "dihedral", "mosaic"),
-        help="flip: left-right, scale, shift and color; dihedral: all eight flips and turns as "
-        "well, for microscopes and aerial pictures; mosaic: flip, and four pictures in one "
-        "(default: %(default)s)",
-    )
-
-
-def _add_machines(parser):
-    """Where it is trained: docs/distributed.md."""
-    parser.add_argument(
-        "--workers",
-        default=None,
-        metavar="HOST:PORT,...",
-        help="of all machines that train together, the same on each; the first measures AP and "
-        "writes (default: those of TF_CONFIG or SLURM, else one machine)",
-    )
-    parser.add_argument(
-        "--worker", type=int, default=None, metavar="I", help="which of --workers this is, from 0"
-    )
-    parser.add_argument(
-        "--synchronize",
-        choices=tuple(SYNCHRONIZE),
-        default="auto",
-        help="batch normalization over all GPUs (default: where one has fewer than 8 images)",
-    )
-    parser.add_argument(
-        "--restarts",
-        type=int,
-        default=0,
-        help="start a run that crashed or was killed again, so many times at most, from its last "
-        "checkpoint (default: %(default)s)",
-    )
 
 
 def _defaults():
@@ -194,7 +53,7 @@ def run(options):
     _check_levels(model)
     _frozen(options)
     if options.minutes is None and options.epochs is None:
-        options.minutes = DEFAULT_MINUTES
+        options.minutes = training_options.DEFAULT_MINUTES
     check_budget(
         options.minutes,
         options.epochs,
@@ -218,7 +77,10 @@ def run(options):
 def _frozen(options):
     """The parts to freeze, by name."""
     parts = options.freeze.split(",") if options.freeze else []
-    return [look_up({part: part for part in FROZEN}, part.strip(), "part") for part in parts]
+    return [
+        look_up({part: part for part in training_options.FROZEN}, part.strip(), "part")
+        for part in parts
+    ]
 
 
 def _recipe(options):
@@ -250,45 +112,16 @@ def _file_of_settings(options):
 
 
 def _train(options, model):
-    from .. import data, training
-    from ..detection.build import build_detector
-    from ..detection.start import start_weights
+    from .. import training
 
     train_set, validation_set = datasets.for_training(options)
-
-    def build():
-        if _is_file(options.start):
-            detector = shared.open_model(options.start).with_classes(train_set.class_names)
-        else:
-            detector = build_detector(train_set.class_names, **asdict(model))
-            if options.start is None:
-                _say_start(start_weights(detector))
-        detector.freeze(*_frozen(options))
-        return detector
-
     try:
         detector, history = training.train(
-            build,
+            lambda: _detector(options, model, train_set.class_names),
             train_set,
             validation_set,
             options.out,
-            minutes=options.minutes,
-            epochs=options.epochs,
-            batch_size=options.batch,
-            optimizer=options.optimizer or ("adamw" if options.weights else "muon"),
-            learning_rate=1e-3
-            if options.weights and options.learning_rate is None
-            else options.learning_rate,
-            weight_decay=options.weight_decay,
-            ema=options.ema,
-            warmup_steps=options.warmup_steps,
-            augment=data.AUGMENTATIONS[options.augment],
-            evaluations=options.evaluations,
-            patience=options.patience,
-            synchronize=SYNCHRONIZE[options.synchronize],
-            seed=options.seed,
-            resume=options.resume,
-            precision=options.precision,
+            **_recipe_of(options),
             settings={
                 **asdict(model),
                 "augment": options.augment,
@@ -308,6 +141,39 @@ def _train(options, model):
         f"(tensorboard --logdir {options.out})"
     )
     return detector, validation_set, history
+
+
+def _detector(options, model, class_names):
+    """What is trained: the detector to start from, or a new one."""
+    from ..detection.build import build_detector
+    from ..detection.start import start_weights
+
+    if _is_file(options.start):
+        detector = shared.open_model(options.start).with_classes(class_names)
+    else:
+        detector = build_detector(class_names, **asdict(model))
+        if options.start is None:
+            _say_start(start_weights(detector))
+    detector.freeze(*_frozen(options))
+    return detector
+
+
+def _recipe_of(options):
+    """The options as arguments of `training.train`."""
+    from ..data import AUGMENTATIONS
+
+    learning_rate, optimizer = options.learning_rate, options.optimizer
+    if options.weights:  # what was learned before is not to be lost
+        learning_rate = 1e-3 if learning_rate is None else learning_rate
+        optimizer = optimizer or "adamw"
+    return {
+        **{name: getattr(options, name) for name in _ALIKE},
+        "batch_size": options.batch,
+        "optimizer": optimizer or "muon",
+        "learning_rate": learning_rate,
+        "augment": AUGMENTATIONS[options.augment],
+        "synchronize": training_options.SYNCHRONIZE[options.synchronize],
+    }
 
 
 def report(run, detector, validation_set, history):

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from ..backbones.complexity import complexity
+from ..checks import check_choice, check_int
 from .results import load_sweep
 from .sampling import sample, within
 from .spaces import is_space
@@ -96,44 +97,55 @@ def sweep(
     (3, 0)
     """
     optuna = import_optuna()
-    if search not in ("random", "tpe"):
-        raise ValueError(f"search must be 'random' or 'tpe'. Received: {search!r}.")
-    drawn = is_space(space)
-    if search == "tpe" and not drawn:
-        raise ValueError("A search needs a space to propose nets from. Received: a list of specs.")
-    if n is not None and n < 1 or n is None and drawn:
-        raise ValueError(f"Expected the number of nets to train, n >= 1. Received: n={n}.")
+    _check_search(space, n, search)
     queue = _queue(space, n, constraints, seed, search, image_size, classes)
+    n = n or len(queue)
     counted = {"image_size": image_size, "classes": classes}
-    described = describe(space) if drawn else [spec_to_dict(spec) for spec in space]
-    settings = getattr(build_and_train, "settings", {}) if settings is None else settings
-    made_with = {"space": described, "n": n or len(queue), "seed": seed, "search": search} | counted
-    # Conditions of a space are known by name only, so the nets themselves tell two samples apart.
-    made_with["nets"] = f"{zlib.crc32(repr([spec for spec, _ in queue]).encode()):08x}"
-    made_with |= {
+    made_with = {
+        "space": describe(space) if is_space(space) else [spec_to_dict(spec) for spec in space],
+        "n": n,
+        "seed": seed,
+        "search": search,
+        **counted,
+        # Conditions of a space are known by name only, so the nets themselves tell two samples
+        # apart.
+        "nets": f"{zlib.crc32(repr([spec for spec, _ in queue]).encode()):08x}",
         "constraints": {key: list(window) for key, window in (constraints or {}).items()},
-        "task": settings,
+        "task": getattr(build_and_train, "settings", {}) if settings is None else settings,
     }
-    if storage is None:
-        pathlib.Path(out).mkdir(parents=True, exist_ok=True)
-        storage = f"sqlite:///{pathlib.Path(out) / 'sweep.db'}"
     with _quiet(optuna):
-        database = open_storage(storage, heartbeat_interval)
-        sampler = (
-            optuna.samplers.TPESampler(seed=None)
-            if search == "tpe"
-            else optuna.samplers.RandomSampler()
-        )
+        database = open_storage(storage or _file_in(out), heartbeat_interval)
         study, created = open_study(
-            database, name or getattr(space, "name", "specs"), made_with, sampler
+            database, name or getattr(space, "name", "specs"), made_with, _sampler(optuna, search)
         )
         worker = _Worker(
             optuna, study, database, space, queue, build_and_train, counted, constraints
         )
         worker.fill(created)
-        with _bar(progress, study.study_name, n or len(queue)) as show:
-            worker.run(n or len(queue), search == "tpe", show)
+        with _bar(progress, study.study_name, n) as show:
+            worker.run(n, search == "tpe", show)
         return load_sweep(database, study.study_name)
+
+
+def _check_search(space, n, search):
+    check_choice(search, "search", ("random", "tpe"))
+    drawn = is_space(space)
+    if search == "tpe" and not drawn:
+        raise ValueError("A search needs a space to propose nets from. Received: a list of specs.")
+    if drawn or n is not None:
+        check_int(n, "n")
+
+
+def _file_in(out):
+    """URL of the database that the processes of one machine share."""
+    out = pathlib.Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{out / 'sweep.db'}"
+
+
+def _sampler(optuna, search):
+    samplers = optuna.samplers
+    return samplers.TPESampler(seed=None) if search == "tpe" else samplers.RandomSampler()
 
 
 def _queue(space, n, constraints, seed, search, image_size, classes):

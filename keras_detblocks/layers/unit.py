@@ -106,31 +106,38 @@ class ConvNormAct(Block):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.padding = check_choice(padding, "padding", PADDINGS)
         check_norm_options(self, epsilon, momentum, norm_groups)
-        self.conv = Conv2D(
+        self.conv = self._convolution()
+        self.norm = self._normalization()
+        self.act = None
+        if activation is not None:
+            self.act = activation_layer(activation, name="act", dtype=self.dtype_policy)
+
+    def _convolution(self):
+        return Conv2D(
             self.filters,
             self.kernel_size,
             self.strides,
-            padding,
+            self.padding,
             dilation_rate=self.dilation_rate,
             groups=self.groups,
-            use_bias=(normalization is None) if use_bias is None else self.use_bias,
+            use_bias=(self.normalization is None) if self.use_bias is None else self.use_bias,
             kernel_initializer=clone(self.kernel_initializer),
             name="conv",
             dtype=self.dtype_policy,
         )
-        self.norm = self.act = None
-        if normalization is not None:
-            check_group_width(self.filters, normalization, self.norm_groups)
-            self.norm = normalization_layer(
-                normalization,
-                epsilon=self.epsilon,
-                momentum=self.momentum,
-                groups=self.norm_groups,
-                name="norm",
-                dtype=self.dtype_policy,
-            )
-        if activation is not None:
-            self.act = activation_layer(activation, name="act", dtype=self.dtype_policy)
+
+    def _normalization(self):
+        if self.normalization is None:
+            return None
+        check_group_width(self.filters, self.normalization, self.norm_groups)
+        return normalization_layer(
+            self.normalization,
+            epsilon=self.epsilon,
+            momentum=self.momentum,
+            groups=self.norm_groups,
+            name="norm",
+            dtype=self.dtype_policy,
+        )
 
     def build_parts(self, input_shape):
         self.conv.build(input_shape)

@@ -6,6 +6,7 @@ import pathlib
 import tempfile
 
 import keras
+from rich.console import Console
 
 from ..checks import check_int
 from ..data import pipeline
@@ -112,15 +113,12 @@ def train(
             stay.
         KeyboardInterrupt: a `Stopped` with the number of the signal, once the run is saved.
     """
-    from rich.console import Console
-
     devices = default_devices()
     console = console or Console()
     say = speaker(console) if devices.chief else _silent
     check_budget(minutes, epochs, batch_size, learning_rate, evaluations, patience)
     check_optimizer(optimizer)
-    _check_shares(batch_size, devices)
-    _check_objects(train_set)
+    _check_data(train_set, batch_size, devices)
     data = {"train": described(train_set), "validation": described(validation_set)}
     settings = {
         "minutes": minutes,
@@ -142,22 +140,19 @@ def train(
     checkpoint = Checkpoint(out / "checkpoint")
     resume = devices.from_chief(lambda: _claim(out, checkpoint, resume, settings))
     with Interrupts() as interrupts:
-        with devices.scope(), built_with(precision):
-            progress, model = _begun(build, devices, checkpoint, resume, settings, out, say)
-            if _synchronized(synchronize, batch_size, devices):
-                synchronize_batch_norm(model)
+        progress, model = _begun(
+            build, devices, checkpoint if resume else None, settings, synchronize, out, say
+        )
         _check_classes(model, train_set)
         budget = _budget(settings, progress, train_set, devices, interrupts)
-        writer = tensorboard_writer(out / "logs") if devices.chief else _silent
-        record = Record(settings, data, about, progress["changes"], devices)
         run = Run(
             model=model,
             out=out,
             checkpoint=checkpoint,
             budget=budget,
-            log=StepLog(budget, progress["history"], writer, progress["sums"]),
+            log=_log(out, budget, progress, devices),
             progress=progress,
-            record=record,
+            record=Record(settings, data, about, progress["changes"], devices),
             train_set=train_set,
             validation_set=validation_set,
             interrupts=interrupts,
@@ -165,10 +160,7 @@ def train(
             patience=patience,
             devices=devices,
         )
-        if run.over or budget.progress >= 1.0:  # stopped after its last step
-            finalize(model, run.raw)
-        else:
-            _fit(run, augment, console)
+        _fit(run, augment, console)
         run.finish()
     return model, run.history
 
@@ -177,12 +169,21 @@ def _silent(*_, **__):
     """What another process than the chief says and writes."""
 
 
-def _begun(build, devices, checkpoint, resume, settings, out, say):
-    """`(progress, model)` of a new run or of the one that is resumed."""
-    keras.utils.set_random_seed(settings["seed"])
-    if resume:
-        return _resumed(devices, checkpoint, settings, out, say)
-    model = build()
+def _begun(build, devices, checkpoint, settings, synchronize, out, say):
+    """`(progress, model)` of a new run, or of the one that a checkpoint is of."""
+    with devices.scope(), built_with(settings["precision"]):
+        keras.utils.set_random_seed(settings["seed"])
+        if checkpoint is not None:
+            progress, model = _resumed(devices, checkpoint, settings, out, say)
+        else:
+            progress = {**NEW, "history": {"losses": [], "ap": []}, "settings": settings}
+            model = _compiled(build(), settings)
+        if _synchronized(synchronize, settings["batch_size"], devices):
+            synchronize_batch_norm(model)
+    return progress, model
+
+
+def _compiled(model, settings):
     compile_detector(
         model,
         settings["learning_rate"],
@@ -190,7 +191,7 @@ def _begun(build, devices, checkpoint, resume, settings, out, say):
         settings["ema"],
         settings["optimizer"],
     )
-    return {**NEW, "history": {"losses": [], "ap": []}, "settings": settings}, model
+    return model
 
 
 def _budget(settings, progress, train_set, devices, interrupts):
@@ -206,6 +207,12 @@ def _budget(settings, progress, train_set, devices, interrupts):
         devices,
         interrupts,
     )
+
+
+def _log(out, budget, progress, devices):
+    """What every step is written down by."""
+    writer = tensorboard_writer(out / "logs") if devices.chief else _silent
+    return StepLog(budget, progress["history"], writer, progress["sums"])
 
 
 def _batches(run, augment):
@@ -232,6 +239,9 @@ def _batches(run, augment):
 
 def _fit(run, augment, console):
     """Keras' fit in one endless epoch, so that the metrics' windows are the run's own."""
+    if run.over or run.budget.progress >= 1.0:  # stopped after its last step
+        finalize(run.model, run.raw)
+        return
     progress_bar = ProgressBar(run.budget, run.history, console, hidden=not run.devices.chief)
     milestones = Milestones(
         run, 2 * run.progress["settings"]["evaluations"], run.progress["milestones"]
@@ -328,7 +338,7 @@ def check_budget(minutes, epochs, batch_size, learning_rate, evaluations=6, pati
     check_int(patience, "patience", optional=True)
 
 
-def _check_shares(batch_size, devices):
+def _check_data(train_set, batch_size, devices):
     if devices.replicas > batch_size:
         raise ValueError(
             f"A batch of {batch_size} cannot be shared by {devices.replicas} devices; raise "
@@ -340,9 +350,6 @@ def _check_shares(batch_size, devices):
             f"{devices.replicas} devices in {devices.count} processes take equal shares of a "
             f"batch: give a `batch_size` that is a multiple. Received: batch_size={batch_size}"
         )
-
-
-def _check_objects(train_set):
     if all(record.crowd.all() for record in train_set.records):
         skipped = f" Skipped while reading: {train_set.skipped}" if train_set.skipped.total else ""
         raise ValueError(

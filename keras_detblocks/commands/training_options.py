@@ -1,0 +1,169 @@
+"""The options of `detblocks train` on the run: how long, from where, how it learns, on which
+machines."""
+
+import pathlib
+
+# Minutes of training where neither they nor epochs are given.
+DEFAULT_MINUTES = 30.0
+FROZEN = ("backbone", "context", "neck", "head", "batch_norm")
+SYNCHRONIZE = {"auto": None, "yes": True, "no": False}
+
+
+def _add_budget(parser):
+    """How long, and what is measured."""
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=None,
+        help=f"training time (default: {DEFAULT_MINUTES:g}, unless --epochs is given); the "
+        "learning rate follows the clock",
+    )
+    parser.add_argument(
+        "--epochs",
+        type=float,
+        default=None,
+        help="passes over the data; such a run can be repeated bit for bit on the same machine",
+    )
+    parser.add_argument(
+        "--evaluations",
+        type=int,
+        default=6,
+        help="how often validation AP is measured on the way (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--patience",
+        type=int,
+        default=None,
+        help="stop after so many evaluations without a better AP (default: never)",
+    )
+    parser.add_argument(
+        "--no-report",
+        action="store_true",
+        help="leave out OUT/report/, the page on what was learned",
+    )
+
+
+def _add_origin(parser):
+    """From what it starts."""
+    from ..detection import recipes
+
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue the stopped run in --out, with its settings where none are given",
+    )
+    parser.add_argument(
+        "--recipe",
+        default=None,
+        help="the parts of a paper's detector, in place of the defaults of those options: "
+        f"{', '.join(recipes.list())}",
+    )
+    parser.add_argument(
+        "--start",
+        type=pathlib.Path,
+        default=None,
+        help="a trained .keras detector to train on from: its parts and weights; classes of other "
+        "names start new. Without it the compact backbone starts from the weights that ship with "
+        "the package, and the default neck and head too; 'none' trains from scratch",
+    )
+    parser.add_argument(
+        "--freeze",
+        default=None,
+        metavar="PART,...",
+        help=f"parts that stay as they are: {', '.join(FROZEN)} (every batch normalization); a "
+        "second run with --start trains all of it (default: none)",
+    )
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def _add_settings(parser):
+    """Options from a file."""
+    parser.add_argument(
+        "--config",
+        type=pathlib.Path,
+        default=None,
+        help="the run.json of another run, which is repeated, or a TOML file such as 'batch = 8'; "
+        "options given here come before it",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        metavar="KEY=VALUE",
+        help="an option by its name, such as batch=8, before that of --config",
+    )
+
+
+def _add_recipe(parser):
+    """How it learns."""
+    parser.add_argument(
+        "--batch",
+        type=int,
+        default=16,
+        help="images per step, over all GPUs (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--optimizer",
+        choices=("muon", "adamw"),
+        default=None,
+        help="default: muon; with --weights, adamw",
+    )
+    parser.add_argument(
+        "--learning-rate",
+        type=float,
+        default=None,
+        help="at its peak; default: the optimizer's own, with --weights 0.001",
+    )
+    parser.add_argument("--weight-decay", type=float, default=0.02, help="(default: %(default)s)")
+    parser.add_argument(
+        "--warmup-steps", type=int, default=60, help="of the learning rate (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--ema",
+        type=float,
+        default=0.99,
+        help="momentum of the averaged weights (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "float32", "mixed_float16", "mixed_bfloat16"),
+        default="auto",
+        help="auto: mixed_float16 on GPUs (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--augment",
+        default="flip",
+        choices=("none", "color", "flip", "dihedral", "mosaic"),
+        help="flip: left-right, scale, shift and color; dihedral: all eight flips and turns as "
+        "well, for microscopes and aerial pictures; mosaic: flip, and four pictures in one "
+        "(default: %(default)s)",
+    )
+
+
+def _add_machines(parser):
+    """Where it is trained: docs/distributed.md."""
+    parser.add_argument(
+        "--workers",
+        default=None,
+        metavar="HOST:PORT,...",
+        help="of all machines that train together, the same on each; the first measures AP and "
+        "writes (default: those of TF_CONFIG or SLURM, else one machine)",
+    )
+    parser.add_argument(
+        "--worker", type=int, default=None, metavar="I", help="which of --workers this is, from 0"
+    )
+    parser.add_argument(
+        "--synchronize",
+        choices=tuple(SYNCHRONIZE),
+        default="auto",
+        help="batch normalization over all GPUs (default: where one has fewer than 8 images)",
+    )
+    parser.add_argument(
+        "--restarts",
+        type=int,
+        default=0,
+        help="start a run that crashed or was killed again, so many times at most, from its last "
+        "checkpoint (default: %(default)s)",
+    )
+
+
+ALL = (_add_budget, _add_origin, _add_settings, _add_recipe, _add_machines)
