@@ -193,7 +193,7 @@ def test_search_finds_better_nets_than_it_began_with(tmp_path):
         ),
         (lambda out: _run(out, storage="sweep.db"), "Expected a storage URL"),
         (lambda out: _run(out, search="grid"), "'random' or 'tpe'"),
-        (lambda out: _run(out, n=0), "n >= 1"),
+        (lambda out: _run(out, n=0), "`n` must be an int of at least 1"),
         (lambda out: _run(out, constraints={"flops": (1, 2)}), "macs"),
         (lambda out: sweep([], 1, _error, out=out, search="tpe"), "needs a space"),
         (
