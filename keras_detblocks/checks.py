@@ -92,8 +92,8 @@ def check_number(value, name, least=None, above=None, most=None, below=None, opt
     if not valid:
         kind = " and ".join(f"{word} {limit:g}" for word, limit in given.items())
         raise ValueError(
-            f"`{name}` must be a finite "
-            f"number{f' {kind}' if kind else ''}{' or None' * optional}. Received: {name}={value!r}"
+            f"`{name}` must be a finite number{f' {kind}' if kind else ''}{' or None' * optional}. "
+            f"Received: {name}={value!r}"
         )
     return float(value)
 

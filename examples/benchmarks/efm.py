@@ -88,8 +88,7 @@ def main(arguments=None):
         )
         print(
             f"{pool_size:>4} {neck.count_params() / 1e6:>9.2f} {gigamacs(function.graph):>7.3f} "
-            f"{gathered * 4 / 2**20:>13.2f} "
-            f"{written_mib(function.graph):>16.2f} "
+            f"{gathered * 4 / 2**20:>13.2f} {written_mib(function.graph):>16.2f} "
             f"{milliseconds(function, shapes, 3 if args.smoke else 20):>8.2f}"
         )
 

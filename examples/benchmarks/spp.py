@@ -68,9 +68,8 @@ def main(arguments=None):
         ratios[quantization] = times["SPPF"] / times["SPP"]
         print(
             f"{quantization or 'float32':8} SPP(5, 9, 13) {1000 * times['SPP']:.3f} ms, SPPF "
-            f"{1000 * times['SPPF']:.3f} ms, "
-            f"ratio {ratios[quantization]:.2f} (target <= {TARGET}) at (1, "
-            f"{', '.join(map(str, options.shape))}), one thread"
+            f"{1000 * times['SPPF']:.3f} ms, ratio {ratios[quantization]:.2f} (target <= {TARGET}) "
+            f"at (1, {', '.join(map(str, options.shape))}), one thread"
         )
     return ratios
 

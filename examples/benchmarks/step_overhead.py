@@ -116,9 +116,9 @@ def report(times, memory):
     medians = {name: 1000 * float(np.median(values)) for name, values in times.items()}
     ratios = [a / b for a, b in zip(times["train"], times["train_on_batch"])]
     print(
-        f"train {medians['train']:.2f} ms per step, train_on_batch "
-        f"{medians['train_on_batch']:.2f} ms: {medians['train'] / medians['train_on_batch']:.3f} "
-        f"times; the middle of {len(ratios)} pairs of blocks {np.median(ratios):.3f}"
+        f"train {medians['train']:.2f} ms per step, train_on_batch {medians['train_on_batch']:.2f} "
+        f"ms: {medians['train'] / medians['train_on_batch']:.3f} times; the middle of "
+        f"{len(ratios)} pairs of blocks {np.median(ratios):.3f}"
     )
     print("MB after each checkpoint:", ", ".join(f"{step}: {mb:.0f}" for step, mb in memory))
 

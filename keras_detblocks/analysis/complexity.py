@@ -79,19 +79,17 @@ def _inputs(model):
     if not isinstance(model, keras.Model):
         raise ValueError(
             "Expected a keras.Model, an AnyNetSpec, a RegNetSpec or a name of `list_models()`. "
-            "Received: "
-            f"{model!r} ({type(model).__name__}); call a constructor first, and make a model of a "
-            f"layer with "
-            "`as_model(layer, input_shape)`."
+            f"Received: {model!r} ({type(model).__name__}); call a constructor first, and make a "
+            "model of a layer with `as_model(layer, input_shape)`."
         )
     try:
         # A sequential model knows its inputs without having been called, and has one.
         return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
     except AttributeError as error:
         raise ValueError(
-            f"Expected a model whose inputs are defined: functional, or sequential and built. "
-            f"Received: {model.name!r} "
-            f"({type(model).__name__}); build it, or count `as_model(model, input_shape)`."
+            "Expected a model whose inputs are defined: functional, or sequential and built. "
+            f"Received: {model.name!r} ({type(model).__name__}); build it, or count "
+            "`as_model(model, input_shape)`."
         ) from error
 
 

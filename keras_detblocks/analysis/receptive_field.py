@@ -144,8 +144,8 @@ def _dynamic_model(model_or_layer, channels):
         shapes = [tuple(x.shape) for x in model.inputs]
         raise ValueError(
             "Expected a model with one input of dynamic height and width: build it with "
-            "input_shape=(None, None, C), as the "
-            f"probe is taller than wide. Received: inputs of {shapes}"
+            "input_shape=(None, None, C), as the probe is taller than wide. Received: inputs of "
+            f"{shapes}"
         )
     return model
 

@@ -88,17 +88,15 @@ class AnyNetSpec:
         ):
             raise ValueError(
                 f"Stage {stage + 1}: width {width} over bottleneck ratio {ratio} must be a whole "
-                f"number of channels. "
-                f"Received: {width / ratio}; a ratio of 1, 2, 4, or 1 / 2, 1 / 4 divides every "
-                f"width fitted to groups."
+                f"number of channels. Received: {width / ratio}; a ratio of 1, 2, 4, or 1 / 2, 1 / "
+                "4 divides every width fitted to groups."
             )
         if round(width / ratio) % group:
             raise ValueError(
                 f"Stage {stage + 1}: the {round(width / ratio)} channels of the 3x3 convolution "
-                f"(width {width} / bottleneck "
-                f"ratio {ratio}) are not divisible by the group width {group}. `fit_to_groups` "
-                f"gives the nearest widths that are, "
-                "for ratios such as 1, 2, 4, 1 / 2, 1 / 4."
+                f"(width {width} / bottleneck ratio {ratio}) are not divisible by the group width "
+                f"{group}. `fit_to_groups` gives the nearest widths that are, for ratios such as "
+                "1, 2, 4, 1 / 2, 1 / 4."
             )
 
     @property

@@ -128,8 +128,8 @@ def check_strides_and_drops(output_stride, drop_path_rate=0.0):
 def _check(trunk, arguments):
     if keras.config.image_data_format() != "channels_last":
         raise ValueError(
-            "keras_detblocks is channels-last only. Received: keras.config.image_data_format()="
-            f"{keras.config.image_data_format()!r}; call "
+            "keras_detblocks is channels-last only. Received: "
+            f"keras.config.image_data_format()={keras.config.image_data_format()!r}; call "
             "keras.config.set_image_data_format('channels_last')."
         )
     check_choice(arguments.pooling, "pooling", (None, "avg", "max"))

@@ -70,8 +70,7 @@ def feature_pyramid(model, levels=(3, 4, 5), preprocess=None, name=None):
     if not set(levels) <= set(found):
         raise ValueError(
             f"{model.name!r} has the levels {tuple(sorted(found))} (level l has stride 2 ** "
-            f"l).{_advice(graph, levels)} "
-            f"Received: levels={levels}"
+            f"l).{_advice(graph, levels)} Received: levels={levels}"
         )
     ends = _ends(graph, [found[level] for level in levels])
     outputs = {f"P{level}": end for level, end in zip(levels, ends)}
@@ -108,8 +107,7 @@ def _image_input(model, graph):
     if graph is None:
         raise ValueError(
             "`model` must be a functional keras.Model (built from `keras.Input`). A subclassed "
-            "model has no graph to find strides "
-            f"in. Received: {type(model).__name__}"
+            f"model has no graph to find strides in. Received: {type(model).__name__}"
         )
     if not _takes_an_image(graph):
         raise ValueError(
@@ -155,8 +153,8 @@ def _check_nothing_moves(pyramid, graph, levels):
     if moving is not None:
         raise ValueError(
             f"{moving.name!r} moves pixels at random in training, and boxes would not move along. "
-            f"Build the model without it."
-            f"{_advice(graph, levels)} Received: a model with {type(moving).__name__}"
+            f"Build the model without it.{_advice(graph, levels)} Received: a model with "
+            f"{type(moving).__name__}"
         )
 
 

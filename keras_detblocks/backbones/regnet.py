@@ -63,7 +63,7 @@ class RegNetSpec:
             )
         if not 0 < self.bottleneck_ratio < math.inf:
             raise ValueError(
-                f"`bottleneck_ratio` must be positive. Received: "
+                "`bottleneck_ratio` must be positive. Received: "
                 f"bottleneck_ratio={self.bottleneck_ratio}"
             )
         if self.rounding not in ("pycls", "torchvision"):
@@ -80,8 +80,7 @@ class RegNetSpec:
         if len(widths) != exponents:
             raise ValueError(
                 f"The widths skip a stage: {exponents} steps of w_m from w_0, but {len(widths)} "
-                f"distinct widths {widths}. Lower "
-                f"`w_a` or raise `w_m` or `depth`. Received: {self}"
+                f"distinct widths {widths}. Lower `w_a` or raise `w_m` or `depth`. Received: {self}"
             )
         ratios, groups = (self.bottleneck_ratio,) * len(widths), (self.group_width,) * len(widths)
         if self.rounding == "pycls":
@@ -189,8 +188,8 @@ def _trunk(family, variant, output_stride, drop_path_rate):
         if bool(variant.se_ratio) != (family == "y"):
             raise ValueError(
                 "A RegNetY has squeeze-and-excitation (the paper's se_ratio=0.25) and a RegNetX "
-                "has none (0); AnyNet takes either. "
-                f"Received: se_ratio={variant.se_ratio} for RegNet{family.upper()}"
+                f"has none (0); AnyNet takes either. Received: se_ratio={variant.se_ratio} for "
+                f"RegNet{family.upper()}"
             )
         spec = variant if isinstance(variant, AnyNetSpec) else variant.to_anynet()
         return anynet_trunk(spec, f"regnet{family}", output_stride, drop_path_rate)

@@ -99,10 +99,9 @@ class ASPP(ContextBlock):
         if self.output_stride not in list(RATES) or self.rates is not None or self.merge == "sum":
             raise ValueError(
                 f"`output_stride` must be {' or '.join(map(str, RATES))}, or None, and stands for "
-                f"DeepLabv3's rates, so `rates` "
-                "must be None and `merge` 'concat'; for other strides give the rates alone. "
-                "Received: "
-                f"output_stride={self.output_stride!r}, rates={self.rates}, merge={self.merge!r}"
+                "DeepLabv3's rates, so `rates` must be None and `merge` 'concat'; for other "
+                f"strides give the rates alone. Received: output_stride={self.output_stride!r}, "
+                f"rates={self.rates}, merge={self.merge!r}"
             )
         return RATES[self.output_stride]
 

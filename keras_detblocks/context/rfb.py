@@ -89,21 +89,19 @@ class RFB(ContextBlock):
             unit.dilation.per_visual for branch in spec.branches for unit in branch
         ):
             raise ValueError(
-                f"The dilations of these branches do not depend on `visual`: leave it at None, or "
-                f"use branches='rfb'. Received: "
-                f"branches={self.branches!r}, visual={self.visual}"
+                "The dilations of these branches do not depend on `visual`: leave it at None, or "
+                f"use branches='rfb'. Received: branches={self.branches!r}, visual={self.visual}"
             )
         if spec.shortcut is None and self.scale != 1.0:
             raise ValueError(
-                f"`scale` is of the sum with the shortcut, which this form has not: expected 1.0. "
-                f"Received: "
-                f"branches={self.branches!r}, scale={self.scale}"
+                "`scale` is of the sum with the shortcut, which this form has not: expected 1.0. "
+                f"Received: branches={self.branches!r}, scale={self.scale}"
             )
         if self.strides > 1 and not spec.any_stride:
             raise ValueError(
-                f"These branches work at stride 1 only, as published; use branches='rfb', or mark "
-                f"one strided unit in every "
-                f"branch. Received: branches={self.branches!r}, strides={self.strides}"
+                "These branches work at stride 1 only, as published; use branches='rfb', or mark "
+                f"one strided unit in every branch. Received: branches={self.branches!r}, "
+                f"strides={self.strides}"
             )
         return replace(
             spec, visual=self.visual or spec.visual, reduction=self.reduction or spec.reduction
@@ -158,16 +156,14 @@ class RFB(ContextBlock):
         if filters == 0:
             raise ValueError(
                 f"{who(self)} with reduction={self.spec.reduction} is too narrow: expected more "
-                f"input channels, or a smaller "
-                f"`reduction`, so that every branch has a channel. Received: {channels} channels "
-                f"before {unit}"
+                "input channels, or a smaller `reduction`, so that every branch has a channel. "
+                f"Received: {channels} channels before {unit}"
             )
         if not unit.depthwise and (channels % self.groups or filters % self.groups):
             raise ValueError(
                 f"{who(self)}: the groups must divide the channels of every convolution of the "
-                f"branches. Received: "
-                f"groups={self.groups} for {channels} -> {filters} channels; use groups=1 or "
-                f"another number of input channels"
+                f"branches. Received: groups={self.groups} for {channels} -> {filters} channels; "
+                "use groups=1 or another number of input channels"
             )
 
     def _unit(self, name, filters, kernel_size=1, **options):

@@ -179,8 +179,7 @@ def preset(name):
     if name not in PRESETS:
         raise ValueError(
             f"`branches` must be one of {', '.join(PRESETS)}, or a tuple of branches. "
-            f"{did_you_mean(name, PRESETS, 1)}"
-            f"Received: branches={name!r}"
+            f"{did_you_mean(name, PRESETS, 1)}Received: branches={name!r}"
         )
     return PRESETS[name]
 
@@ -199,8 +198,8 @@ def _as_branches(branches):
     if not isinstance(branches, tuple) or not all(isinstance(branch, tuple) for branch in branches):
         raise ValueError(
             "`branches` must be a preset's name or a tuple of branches, each a tuple of "
-            "convolutions such as (3, (2, 1), (0, 3)): "
-            f"kernel, width, dilation. Received: branches={branches!r}"
+            "convolutions such as (3, (2, 1), (0, 3)): kernel, width, dilation. Received: "
+            f"branches={branches!r}"
         )
     if not branches or not all(branches):
         raise ValueError(
@@ -218,8 +217,8 @@ def _as_unit(values, where):
     if not isinstance(values, tuple) or not 1 <= len(values) <= len(Unit._fields):
         raise ValueError(
             f"Each convolution of `branches` must be a tuple of 1 to {len(Unit._fields)} values, "
-            f"{', '.join(Unit._fields)}, such "
-            f"as (3,) or (3, (2, 1), (0, 3)). Received: {where}={values!r}"
+            f"{', '.join(Unit._fields)}, such as (3,) or (3, (2, 1), (0, 3)). Received: "
+            f"{where}={values!r}"
         )
     unit = Unit(*values)
     for name, (valid, expected) in _RULES.items():

@@ -306,8 +306,8 @@ class SpatialPyramidPooling(keras.layers.Layer):
         if any(side is not None and side < max(self.bins) for side in shape[1:3]):
             raise ValueError(
                 f"{who(self)} with bins={self.bins} expects a map of at least {max(self.bins)} by "
-                f"{max(self.bins)}; use larger "
-                f"images, an earlier level or fewer bins. Received: height and width {shape[1:3]}"
+                f"{max(self.bins)}; use larger images, an earlier level or fewer bins. Received: "
+                f"height and width {shape[1:3]}"
             )
 
     def call(self, x):

@@ -81,9 +81,8 @@ class Augment:
             )
         if len(self.color) != 4 or min(self.color) < 0 or self.translate < 0:
             raise ValueError(
-                f"Augment: expected color=(brightness, contrast, saturation, hue) and translate, "
-                f"none below 0; received "
-                f"{self.color}, {self.translate}. Zeros switch them off."
+                "Augment: expected color=(brightness, contrast, saturation, hue) and translate, "
+                f"none below 0; received {self.color}, {self.translate}. Zeros switch them off."
             )
 
     def __call__(self, images, boxes, labels, seed):

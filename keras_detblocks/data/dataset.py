@@ -123,9 +123,8 @@ def merge(datasets):
         if dataset.class_names != first.class_names:
             raise DatasetError(
                 f"expected the same classes in all splits; received {first.class_names} in "
-                f"{first.source} and "
-                f"{dataset.class_names} in {dataset.source}. Write the same list of classes into "
-                f"both."
+                f"{first.source} and {dataset.class_names} in {dataset.source}. Write the same "
+                "list of classes into both."
             )
         skipped.update(dataset.skipped)
     records = [record for dataset in datasets for record in dataset.records]

@@ -53,9 +53,9 @@ def write_digits(out, train_images=4000, val_images=500, image_size=192, seed=0)
     out = pathlib.Path(out)
     if image_size < 96 or train_images < 1 or val_images < 1:
         raise ValueError(
-            f"write_digits: expected image_size >= 96 and at least one image in each split; "
-            f"received {image_size=}, "
-            f"{train_images=}, {val_images=}. A canvas must hold the largest digit."
+            "write_digits: expected image_size >= 96 and at least one image in each split; "
+            f"received {image_size=}, {train_images=}, {val_images=}. A canvas must hold the "
+            "largest digit."
         )
     settings = {
         "data": "keras_detblocks digits",

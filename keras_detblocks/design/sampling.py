@@ -92,10 +92,9 @@ def sample(
     if len(found) < n:
         raise ValueError(
             f"Found {len(found)} of {n} distinct nets of {space.name} within {constraints} in "
-            f"{draws} draws, of which "
-            f"{accepted} ({accepted / max(draws, 1):.3%}) met the constraints. Widen the "
-            f"constraints or the ranges, ask for fewer "
-            f"nets, or raise max_draws."
+            f"{draws} draws, of which {accepted} ({accepted / max(draws, 1):.3%}) met the "
+            "constraints. Widen the constraints or the ranges, ask for fewer nets, or raise "
+            "max_draws."
         )
     specs, parameters, rows, costs = (
         zip(*found.values()) if n else ((), (), np.zeros((0, 4 * space.stages)), np.zeros((0, 3)))

@@ -95,9 +95,8 @@ def complexity_weights(metric, bins=10, bounds=None):
     if (counts == 0).any():
         empty = int(np.argmin(counts))
         raise ValueError(
-            f"Every bin needs a net. Received: none from {edges[empty]:g} to "
-            f"{edges[empty + 1]:g}. Use fewer bins, narrower bounds "
-            f"or more nets."
+            f"Every bin needs a net. Received: none from {edges[empty]:g} to {edges[empty + 1]:g}. "
+            "Use fewer bins, narrower bounds or more nets."
         )
     return np.where(inside, 1 / (counts[index].clip(min=1) * bins), 0.0)
 

@@ -76,8 +76,8 @@ def open_storage(url, heartbeat_interval=30, grace_period=None):
         ]  # the system's words where the driver only has its own
         raise ValueError(
             f"The storage {parsed.render_as_string()} cannot be reached: {reason}. Check that the "
-            f"server runs, that the "
-            f"database or the folder exists, and that the user may write to it."
+            "server runs, that the database or the folder exists, and that the user may write to "
+            "it."
         ) from error
 
 
@@ -159,9 +159,8 @@ def _check_settings(name, stored, settings):
             for key in sorted(different)
         )
         raise ValueError(
-            f"The study {name!r} was made with other settings ({listed}). Use the same settings "
-            f"to continue it, or another name or "
-            f"storage for a new sweep; nothing was changed."
+            f"The study {name!r} was made with other settings ({listed}). Use the same settings to "
+            "continue it, or another name or storage for a new sweep; nothing was changed."
         )
 
 

@@ -32,10 +32,9 @@ def flatten(outputs, image_size):
     if any(None in size for size in (image_size, *sizes)):
         raise ValueError(
             "The points of the maps need sizes that are known when the graph is traced, and a "
-            "model that meets a second size is "
-            "traced for unknown ones. Give every batch one size (`data.pipeline` does), or use "
-            "`detect`, which takes any. "
-            f"Received: image_size={tuple(image_size)}"
+            "model that meets a second size is traced for unknown ones. Give every batch one size "
+            "(`data.pipeline` does), or use `detect`, which takes any. Received: "
+            f"image_size={tuple(image_size)}"
         )
     points, strides = level_points(sizes, image_size, [level_number(name) for name in names])
     joined = [

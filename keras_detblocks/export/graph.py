@@ -168,9 +168,8 @@ def _static(tensor, name, image_size, batch_size):
     if None in shape:
         raise ValueError(
             f"Input {name!r} has dynamic sides {tuple(tensor.shape)}: give `image_size=(height, "
-            f"width)`, or a dict from input name "
-            f"to it; SavedModel and ONNX files keep them dynamic with (None, None). Received: "
-            f"image_size={image_size}"
+            "width)`, or a dict from input name to it; SavedModel and ONNX files keep them "
+            f"dynamic with (None, None). Received: image_size={image_size}"
         )
     return (batch_size, *shape)
 

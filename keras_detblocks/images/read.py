@@ -125,9 +125,8 @@ def _array_to_rgb(pixels, levels=None):
         or 0 in pixels.shape
     ):
         raise ImageError(
-            f"read_image: expected an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of numbers; "
-            f"received shape {pixels.shape}, "
-            f"{pixels.dtype}. Pass one image at a time, RGB."
+            "read_image: expected an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of numbers; "
+            f"received shape {pixels.shape}, {pixels.dtype}. Pass one image at a time, RGB."
         )
     pixels = pixels[:, :, :3]
     if pixels.dtype != np.uint8:

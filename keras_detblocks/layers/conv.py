@@ -75,8 +75,8 @@ class Conv2D(keras.layers.Conv2D):
         if data_format not in (None, "channels_last"):
             raise ValueError(
                 "keras_detblocks is channels-last only: leave `data_format` at None or "
-                "'channels_last' and transpose the "
-                f"images once. Received: data_format={data_format!r}"
+                "'channels_last' and transpose the images once. Received: "
+                f"data_format={data_format!r}"
             )
         # The base class refuses our padding name and strides with dilation, so it is given values
         # that it accepts first.
@@ -143,8 +143,7 @@ class Conv2D(keras.layers.Conv2D):
         if padded <= reach:
             raise ValueError(
                 f"Layer {self.name!r}: a side of {n} is too small for kernel {self.kernel_size}, "
-                f"dilation "
-                f"{self.dilation_rate} and padding {self.padding!r}; use at least "
+                f"dilation {self.dilation_rate} and padding {self.padding!r}; use at least "
                 f"{n + reach + 1 - padded}."
             )
         return (padded - reach - 1) // self.strides[axis] + 1

@@ -66,8 +66,8 @@ class CrossStage(Block):
         if not isinstance(block, keras.layers.Layer):
             raise ValueError(
                 "`block` must be one keras.layers.Layer: put several into a keras.Sequential and "
-                "a function into a "
-                f"keras.layers.Lambda or a layer of your own. Received: block={block!r}"
+                "a function into a keras.layers.Lambda or a layer of your own. Received: "
+                f"block={block!r}"
             )
         self.block = block
         self.filters = check_int(filters, "filters", optional=True)
@@ -141,16 +141,15 @@ class CrossStage(Block):
         if len(input_shape) != 4 or not isinstance(input_shape[-1], numbers.Integral):
             raise ValueError(
                 f"Layer {self.name!r}: the input must be one map (B, H, W, C) with a known number "
-                f"of channels; give the "
-                f"`keras.Input` before it such a shape. Received: shape {input_shape}"
+                "of channels; give the `keras.Input` before it such a shape. Received: shape "
+                f"{input_shape}"
             )
         channels = input_shape[-1]
         bypass = round(channels * self.part_ratio)
         if not 0 < bypass < channels:
             raise ValueError(
                 f"Layer {self.name!r}: part_ratio={self.part_ratio} of {channels} channels leaves "
-                f"one part empty; use at least "
-                "2 channels and a ratio nearer to 0.5."
+                "one part empty; use at least 2 channels and a ratio nearer to 0.5."
             )
         return bypass
 

@@ -123,8 +123,7 @@ class CrossChannelPooling(keras.layers.Layer):
         if input_shape[-1] % self.pool_size:
             raise ValueError(
                 f"Layer {self.name!r}: {input_shape[-1]} channels are not divisible by "
-                f"pool_size={self.pool_size}; choose a "
-                "divisor, or project the map first."
+                f"pool_size={self.pool_size}; choose a divisor, or project the map first."
             )
 
     def call(self, x):

@@ -71,8 +71,7 @@ class ImageNormalization(keras.layers.Layer):
             return (sum(values) / len(values),) * channels
         raise ValueError(
             f"Layer {self.name!r}: {len(values)} values for an image of {channels} channels; give "
-            f"one per channel, or one "
-            f"number for all. Received: mean={self.mean}, std={self.std}"
+            f"one per channel, or one number for all. Received: mean={self.mean}, std={self.std}"
         )
 
     def get_config(self):

@@ -183,8 +183,8 @@ class TUM(NeckPart):
         if any(n is not None and n < 1 for n in sizes[-1]):
             raise ValueError(
                 f"TUM {self.name!r}: {self.num_scales} scales need a map of at least "
-                f"{2 ** (self.num_scales - 1) + 1} pixels a "
-                f"side; use a larger image or fewer scales. Received: {tuple(input_shape)}"
+                f"{2 ** (self.num_scales - 1) + 1} pixels a side; use a larger image or fewer "
+                f"scales. Received: {tuple(input_shape)}"
             )
         return [(input_shape[0], *size, self.filters) for size in sizes]
 
@@ -259,7 +259,6 @@ def _two_maps(layer, input_shape):
     if len(input_shape) != 2 or any(len(shape) != 4 for shape in input_shape):
         raise ValueError(
             f"{type(layer).__name__} {layer.name!r} expects a list of two maps (batch, height, "
-            f"width, channels). "
-            f"Received: {input_shape}"
+            f"width, channels). Received: {input_shape}"
         )
     return input_shape

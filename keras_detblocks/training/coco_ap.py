@@ -78,8 +78,8 @@ def coco_ap(dataset, detections, backend=None, max_detections=100):
     if len(detections) != len(dataset.records):
         raise ValueError(
             f"coco_ap: expected detections for each of the {len(dataset.records)} records; "
-            f"received {len(detections)}. "
-            "Pass a dict of empty arrays for an image without detections."
+            f"received {len(detections)}. Pass a dict of empty arrays for an image without "
+            "detections."
         )
     limits = (*(m for m in _MAX_DETECTIONS if m < max_detections), max_detections)
     coco_class, eval_class = _backend(backend)
@@ -205,13 +205,12 @@ def checked(index, found, num_classes):
     if not len(boxes) == len(scores) == len(labels):
         raise ValueError(
             f"coco_ap: expected as many boxes as scores and labels; received {len(boxes)}, "
-            f"{len(scores)}, {len(labels)} "
-            f"in detections[{index}]. Cut padding off all three alike."
+            f"{len(scores)}, {len(labels)} in detections[{index}]. Cut padding off all three alike."
         )
     if len(labels) and labels.max() >= num_classes:
         raise ValueError(
-            f"coco_ap: expected labels below {num_classes}, the number of classes of the data "
-            f"set; received {labels.max()} "
-            f"in detections[{index}]. Was the detector trained on other classes?"
+            f"coco_ap: expected labels below {num_classes}, the number of classes of the data set; "
+            f"received {labels.max()} in detections[{index}]. Was the detector trained on other "
+            "classes?"
         )
     return boxes, scores, labels

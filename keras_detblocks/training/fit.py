@@ -362,7 +362,7 @@ def _check_classes(model, train_set):
     if tuple(model.class_names) != tuple(train_set.class_names):
         raise ValueError(
             f"The detector's classes are {tuple(model.class_names)}, those of the data "
-            f"{tuple(train_set.class_names)}: give the "
-            "detector the data's, `class_names=train_set.class_names`, or reorder the data with "
+            f"{tuple(train_set.class_names)}: give the detector the data's, "
+            "`class_names=train_set.class_names`, or reorder the data with "
             "`train_set.with_classes(...)`."
         )

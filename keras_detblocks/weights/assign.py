@@ -182,8 +182,8 @@ def _without_copies(tensors, layout):
     if unlike:
         raise ValueError(
             f"Read as {layout.name}, these should repeat one shared tensor and differ from it: "
-            f"{', '.join(unlike[:8])}. Build the "
-            "layer with separate weights (`shared=False`). Nothing was loaded."
+            f"{', '.join(unlike[:8])}. Build the layer with separate weights (`shared=False`). "
+            "Nothing was loaded."
         )
     return {
         key: value

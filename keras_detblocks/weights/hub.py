@@ -29,8 +29,7 @@ def download(hub_id):
     except ImportError as error:
         raise ImportError(
             f"Reading {hub_id!r} needs huggingface_hub: pip install 'keras_detblocks[hub]'. Or "
-            f"download {_url(hub_id)} yourself "
-            "and give its path as `weights`."
+            f"download {_url(hub_id)} yourself and give its path as `weights`."
         ) from error
     try:
         config = json.loads(pathlib.Path(hf_hub_download(hub_id, "config.json")).read_text())
@@ -38,9 +37,8 @@ def download(hub_id):
     except Exception as error:
         raise OSError(
             f"Could not get the weights {hub_id!r} ({type(error).__name__}: "
-            f"{str(error).splitlines()[0]}). With a network, check "
-            f"the id. Without one, download {_url(hub_id)} and its config.json elsewhere, and "
-            f"give the path of the .safetensors "
+            f"{str(error).splitlines()[0]}). With a network, check the id. Without one, download "
+            f"{_url(hub_id)} and its config.json elsewhere, and give the path of the .safetensors "
             "file as `weights` (a config.json beside it is read), or copy the hub's cache folder "
             "(environment variable HF_HOME)."
         ) from error

@@ -59,8 +59,7 @@ def read(source):
         if not hub.is_hub_id(str(source)):
             raise ValueError(
                 "Expected a dict of arrays, the path of a .safetensors file or a Hugging Face id "
-                "such as "
-                f"'timm/regnety_008.pycls_in1k'. Received: {source!r}"
+                f"such as 'timm/regnety_008.pycls_in1k'. Received: {source!r}"
             )
         path, config = hub.download(str(source))
         return Checkpoint(_read_safetensors(path), str(source), config)

@@ -178,7 +178,6 @@ def _error(name, pairs, precision, tolerance):
     if not off <= tolerance * max(scale, 1e-3):
         raise ExportError(
             f"Output {name!r} of the exported file differs from Keras by {off:.3g} where values "
-            f"reach {scale:.3g} (tolerance "
-            f"{tolerance:g} of that). Nothing was written."
+            f"reach {scale:.3g} (tolerance {tolerance:g} of that). Nothing was written."
         )
     return float(difference.max())

@@ -147,9 +147,8 @@ def _mend(model, graph, operator):
 
         raise ExportError(
             f"{graph.tensors[index].name.decode()!r} is constant over the calibration data and "
-            f"cannot be widened, because "
-            f"{tied or 'the file'} reads it as it is. Use more representative data, or train the "
-            f"model further."
+            f"cannot be widened, because {tied or 'the file'} reads it as it is. Use more "
+            "representative data, or train the model further."
         )
     factor = smallest / float(out.scale[0])
     out.scale = np.asarray([smallest], "float32")
