@@ -41,9 +41,8 @@ def net(fusion, gamma, depths=(3, 4, 8, 6), image_size=(224, 224)):
             x = kdb.conv_norm_act(block(x), wide, 1, name=f"transition{stage}")
         else:
             part = wide - round(x.shape[-1] * gamma)
-            part = (
-                part // 2 if fusion == "full" else part
-            )  # this and the next line: chosen, not published
+            # This and the next line: chosen, not published.
+            part = part // 2 if fusion == "full" else part
             end = round(wide * (1 - gamma / 2)) if fusion == "first" else wide
             x = kdb.CrossStage(block, end, fusion, gamma, part, name=f"stage{stage}")(x)
         if stage < len(depths) - 1:

@@ -139,7 +139,7 @@ def did_you_mean(name, known, count=3):
 
 
 def look_up(table, name, kind):
-    """The value of a name in a dict; a name that it has not is answered with the near ones and all.
+    """The value of a name in a dict; for an unknown name the message has the nearest ones, and all.
 
     >>> look_up({"fpn": 1, "sppf": 2}, "fnp", "neck")
     Traceback (most recent call last):

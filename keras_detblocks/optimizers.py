@@ -218,7 +218,7 @@ def clip_after_reduction(optimizer):
 
 
 def _everywhere(value):
-    """Whether a truth holds in all replicas of the running strategy."""
+    """Whether a condition holds in all replicas of the running strategy."""
     import tensorflow as tf
 
     context = tf.distribute.get_replica_context()

@@ -26,15 +26,18 @@ NEEDS_TORCH = pytest.mark.skipif(
 class Case:
     """How to build a layer, and what to feed it.
 
-    name: unique. layer: its name in `keras_detblocks`. arguments: of the constructor; a layer in
-    them is a dict with key `layer`. channels: an int for a layer that takes one map, a dict by
-    level number for one that takes a dict of levels, a list of ints
-        for one that takes a list of maps of one size.
-    size: height and width of the map, or of the image whose levels are taken. other_size: another
-    size that the same layer must take. dynamic: whether height and width may be unknown when the
-    layer is built into a model. replicas: whether `test_distribute.py` trains it on two replicas:
-    one case per kind of layer, each costs seconds. random: whether training is random (dropout),
-    which replicas cannot reproduce.
+    Attributes:
+        name: unique.
+        layer: its name in `keras_detblocks`.
+        arguments: of the constructor; a layer in them is a dict with key `layer`.
+        channels: an int for a layer that takes one map, a dict by level number for one that takes a
+            dict of levels, a list of ints for one that takes a list of maps of one size.
+        size: height and width of the map, or of the image whose levels are taken.
+        other_size: another size that the same layer must take.
+        dynamic: whether height and width may be unknown when the layer is built into a model.
+        replicas: whether it is trained on two replicas: one case per kind of layer, each costs
+            seconds.
+        random: whether training is random (dropout), which replicas cannot reproduce.
     """
 
     name: str

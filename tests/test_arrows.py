@@ -32,7 +32,7 @@ def _part(path):
 
 
 def _imports(path):
-    """Rooms of this package that a file imports, wherever in the file."""
+    """Folders of this package that a file imports, wherever in the file."""
     depth = len(path.relative_to(PACKAGE).parts)
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):

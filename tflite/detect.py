@@ -368,9 +368,8 @@ def report(path, detector, least_score, out, taken, levels=None):
     picture = read_picture(path, levels)
     found, milliseconds = detector.detect(picture, least_score)
     target, number = out / f"{path.stem}.png", 2
-    while (
-        target.resolve() in taken
-    ):  # one of the pictures themselves, or written for another of the same name
+    # One of the pictures themselves, or written for another of the same name.
+    while target.resolve() in taken:
         target, number = out / f"{path.stem}-{number}.png", number + 1
     taken.add(target.resolve())
     try:

@@ -17,9 +17,8 @@ import argparse
 import os
 import time
 
-os.environ.setdefault(
-    "TF_ENABLE_ONEDNN_OPTS", "1"
-)  # before TensorFlow: without oneDNN the plain net has no gradient on CPU
+# Before TensorFlow: without oneDNN the plain net has no gradient on CPU.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import numpy as np
 import tensorflow as tf

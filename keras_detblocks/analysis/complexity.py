@@ -164,9 +164,8 @@ def _transposed(layer, inputs, output):
 
 def _at_positions(layer, sides, output):
     size = math.prod(output[1:])
-    kernels = [
-        w for w in layer.weights if w.path.endswith("kernel")
-    ]  # two of a separable convolution
+    # Two of a separable convolution.
+    kernels = [w for w in layer.weights if w.path.endswith("kernel")]
     macs = sum(math.prod(kernel.shape) for kernel in kernels) * math.prod(sides)
     return macs + (size if layer.use_bias else 0), size
 

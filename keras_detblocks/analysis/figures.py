@@ -27,9 +27,8 @@ def plot_receptive_fields(fields, path=None, columns=5):
     for axis in axes:
         axis.set_axis_off()
     for axis, (title, field) in zip(axes, fields.items()):
-        axis.imshow(
-            getattr(field, "map", field) ** 0.5, cmap="magma", vmin=0, vmax=1
-        )  # the root shows the tails
+        # The root shows the tails.
+        axis.imshow(getattr(field, "map", field) ** 0.5, cmap="magma", vmin=0, vmax=1)
         axis.set_title(
             f"{title}, {field.size:.0f} px" if hasattr(field, "map") else title, fontsize=9
         )

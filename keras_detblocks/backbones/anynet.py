@@ -197,8 +197,8 @@ def bottleneck_block(
     if se_width:
         y = SqueezeExcite(se_width, name=f"{name}_se")(y)
     y = conv_norm_act(y, width, 1, activation=None, name=f"{name}_conv3")
-    # At any rate: Keras orders layers by their depth in the graph, and the weights in a .weights.h5
-    # file by that order.
+    # Also where its rate is 0: Keras orders layers by their depth in the graph, and the weights in
+    # a .weights.h5 file by that order.
     y = StochasticDepth(drop_rate, name=f"{name}_drop")(y)
     y = keras.layers.Add(name=f"{name}_add")([shortcut, y])
     return keras.layers.Activation("relu", name=f"{name}_out")(y)

@@ -12,11 +12,12 @@ from .complexity import complexity
 class HubWeights(NamedTuple):
     """A checkpoint on the Hugging Face hub, in timm's layout.
 
-    id: what `weights=` takes. top1: pairs (side of the square test images, percent of ImageNet's
-    validation images), the smaller side first; empty where the
-        checkpoint has other classes or none.
-    license: SPDX name, or the publisher's own name for it.
-    classes: of its classifier; 0 without one, for `include_top=False`.
+    Attributes:
+        id: what `weights=` takes.
+        top1: pairs (side of the square test images, percent of ImageNet's validation images), the
+            smaller side first; empty where the checkpoint has other classes or none.
+        license: SPDX name, or the publisher's own name for it.
+        classes: of its classifier; 0 without one, for `include_top=False`.
     """
 
     id: str

@@ -116,9 +116,8 @@ def _block(counter, width_in, width, inner, group_width, side, stride, se_ratio,
     side = counter.conv(inner, inner, side, 3, stride, inner // group_width, times)
     if se_ratio:
         squeezed = np.rint(np.asarray(width_in) * se_ratio).astype(np.int64)
-        gated = times * (
-            squeezed > 0
-        )  # a model has no gate where its squeezed width rounds to nothing
+        # A model has no gate where its squeezed width rounds to nothing.
+        gated = times * (squeezed > 0)
         counter.linear(inner, squeezed, gated)
         counter.linear(squeezed, inner, gated)
     counter.conv(inner, width, side, 1, 1, times=times)

@@ -25,18 +25,20 @@ from .constructor import constructor
 class CSPSpec:
     """A CSP net in timm's terms; every tuple has one entry per stage (`stem`: per convolution).
 
-    stem: (filters, kernel, stride) per convolution. stem_pool: whether a 3x3 stride-2 max-pool
-    follows. depths, widths, strides: blocks, output channels and stride of each stage. kind: "csp"
-    (second half through the blocks, two transitions), "cs3" (first half, one transition), "dark"
-    (no split),
-        "cfg" (as csp, with separate 1x1 convolutions and the concatenation order of the authors'
-        files).
-    block: "bottle" (1x1, 3x3, 1x1) or "dark" (1x1, 3x3). block_ratios, bottle_ratios,
-    expand_ratios: block output over stage width, block inner width over block output, width of the
-        expanding convolution over stage width.
-    groups: of the stage's 3x3 convolutions. cross_linear: no activation on the expanding
-    convolution. down_growth: the strided
-        convolution already has the stage's width.
+    Attributes:
+        stem: (filters, kernel, stride) per convolution.
+        depths, widths, strides: blocks, output channels and stride of each stage.
+        block_ratios: block output over stage width.
+        bottle_ratios: block inner width over block output.
+        expand_ratios: width of the expanding convolution over stage width.
+        stem_pool: whether a 3x3 stride-2 max-pool follows the stem.
+        kind: "csp" (second half through the blocks, two transitions), "cs3" (first half, one
+            transition), "dark" (no split), "cfg" (as csp, with separate 1x1 convolutions and the
+            concatenation order of the authors' files).
+        block: "bottle" (1x1, 3x3, 1x1) or "dark" (1x1, 3x3).
+        groups: of the stage's 3x3 convolutions.
+        cross_linear: no activation on the expanding convolution.
+        down_growth: the strided convolution already has the stage's width.
     """
 
     stem: tuple
@@ -191,7 +193,7 @@ def csp_stage(x, spec, index, stride, first_dilation=1, dilation=1, drop_rates=N
 
 
 def _split(x, spec, exp, name):
-    """(bypass, worked part): two convolutions in the authors' files, one and a split in timm."""
+    """(bypass, processed part): two convolutions in the authors' files, one and a split in timm."""
     if spec.kind == "cfg":
         return _unit(x, spec, f"{name}_conv_cross", exp // 2), _unit(
             x, spec, f"{name}_conv_in", exp // 2
@@ -228,7 +230,7 @@ def dark_block(x, spec, inner, width, dilation, drop_rate, name):
 
 
 def _add(x, y, drop_rate, name):
-    # At any rate, as in `anynet.bottleneck_block`.
+    # Whatever its rate, as in `anynet.bottleneck_block`.
     y = StochasticDepth(drop_rate, name=f"{name}_drop")(y)
     return keras.layers.Add(name=f"{name}_add")([x, y])
 

@@ -92,9 +92,8 @@ def functional_form(model):
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         return None
     if isinstance(model, keras.Sequential):
-        return keras.Model(
-            model.inputs[0], model.outputs[0], name=model.name
-        )  # not lists, which calls would have to match
+        # Not lists, which calls would have to match.
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     return model if hasattr(model, "operations") else None
 
 
@@ -168,10 +167,11 @@ def _levels(graph):
     """{level: route}. A route is the nodes of the nested models to go through, then the tensor of
     the map in the last."""
     image = graph.inputs[0]
+    # Unequal: what is resized to a square has no level.
     height, width = (
         image.shape[1] or 512,
         image.shape[2] or 640,
-    )  # unequal: what is resized to a square has no level
+    )
     # The larger size tells levels apart that share a small map, and 1x1 maps from pooled vectors.
     # 512 is a multiple of every stride, so that paddings made for the model's own size fit.
     sizes = [(height + more, width + more) for more in (0, 512)]

@@ -79,7 +79,7 @@ def read_settings(path):
         found = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except ValueError as error:
         kind = "TOML" if path.suffix == ".toml" else "JSON"
-        raise ValueError(f"{path} is no whole {kind} file: {error}") from error
+        raise ValueError(f"{path} is not a complete {kind} file: {error}") from error
     if isinstance(found, dict) and found.get("format") == "keras_detblocks.run":
         found = found.get("options")
     if not isinstance(found, dict):

@@ -30,9 +30,9 @@ def supervise(arguments, out, restarts, say=print):
             return code
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         if left:
-            say(f"The run ended with {how}: starting it again ({left} times more at most).")
+            say(f"The run ended with {how}: starting it again (at most {left} more times).")
             time.sleep(SECONDS_BETWEEN)
-    say(f"The run ended with {how}, {restarts} times started again: giving up.")
+    say(f"The run ended with {how} after {restarts} restarts: giving up.")
     return 1
 
 

@@ -163,7 +163,7 @@ def _recipe_of(options):
     from ..data import AUGMENTATIONS
 
     learning_rate, optimizer = options.learning_rate, options.optimizer
-    if options.weights:  # what was learned before is not to be lost
+    if options.weights:  # smaller steps, so that what was learned before is kept
         learning_rate = 1e-3 if learning_rate is None else learning_rate
         optimizer = optimizer or "adamw"
     return {

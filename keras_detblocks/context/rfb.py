@@ -94,8 +94,9 @@ class RFB(ContextBlock):
             )
         if spec.shortcut is None and self.scale != 1.0:
             raise ValueError(
-                "`scale` is of the sum with the shortcut, which this form has not: expected 1.0. "
-                f"Received: branches={self.branches!r}, scale={self.scale}"
+                "`scale` multiplies the main path before the shortcut is added, and this form has "
+                f"no shortcut: expected 1.0. Received: branches={self.branches!r}, "
+                f"scale={self.scale}"
             )
         if self.strides > 1 and not spec.any_stride:
             raise ValueError(

@@ -72,7 +72,7 @@ class Augment:
         if not all(0 <= share <= 1 for share in shares):
             raise ValueError(
                 f"Augment: expected probabilities and min_visible from 0 to 1; received {self}. "
-                f"Give shares, not per cent."
+                f"Give shares, not percent."
             )
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(
@@ -123,9 +123,8 @@ class Augment:
         zoom = tf.exp(low + (high - low) * draw[:, 3:4])
         extent = tf.cast(tf.shape(images)[1:3], "float32")
         if self.rotate90:
-            extent = tf.where(
-                turned[:, None], extent[::-1], extent
-            )  # (B, 2) height, width of the turned image
+            # (B, 2) height, width of the turned image
+            extent = tf.where(turned[:, None], extent[::-1], extent)
             boxes = tf.where(turned[:, None, None], tf.gather(boxes, [1, 0, 3, 2], axis=2), boxes)
         window = canvas / zoom
         corner = draw[:, 4:6] * (extent - window) + self.translate * (2 * draw[:, 6:8] - 1) * window
@@ -156,9 +155,8 @@ def _sample(images, corner, window, extent, turned, flipped, size):
     upright = tf.image.crop_and_resize(
         images, tf.gather(windows, straight), straight, size, extrapolation_value=FILL
     )
-    lying = tf.gather(
-        tf.gather(windows, across), [1, 0, 3, 2], axis=1
-    )  # x and y change places: the result is transposed
+    # X and y change places: the result is transposed.
+    lying = tf.gather(tf.gather(windows, across), [1, 0, 3, 2], axis=1)
     lying = tf.image.crop_and_resize(images, lying, across, size[::-1], extrapolation_value=FILL)
     result = tf.dynamic_stitch([straight, across], [upright, tf.transpose(lying, (0, 2, 1, 3))])
     return tf.ensure_shape(result, (images.shape[0], *size, 3))

@@ -68,7 +68,7 @@ def describe(dataset):
 
 
 def crowded(dataset):
-    """A line where pictures hold more objects than COCO's AP counts detections of."""
+    """A line where pictures hold more objects than COCO's AP counts detections."""
     counts = [len(r.boxes) - int(r.crowd.sum()) for r in dataset.records]
     over = sum(n > COCO_MAX_DETECTIONS for n in counts)
     if not over:

@@ -93,9 +93,8 @@ def _write_all(folder, settings):
         (folder / split).mkdir()
 
         def draw_and_save(i, seed=(settings["seed"], number), split=split, part=part):
-            rng = np.random.default_rng(
-                [*seed, i]
-            )  # each image has its own: the order of the threads is of no matter
+            # Each image has its own: the order of the threads does not matter.
+            rng = np.random.default_rng([*seed, i])
             pixels, boxes, digits = _draw(rng, scans[part], labels[part], settings["image_size"])
             path = folder / split / f"{i + 1:06d}.png"
             Image.fromarray(pixels).save(path, compress_level=1, compress_type=_HUFFMAN_ONLY)
@@ -147,9 +146,8 @@ def _annotation(id_, image_id, box, label):
 
 def _draw(rng, scans, labels, size):
     """One canvas uint8 (size, size, 3), its boxes (n, 4) xyxy and labels (n,)."""
-    canvas = _background(
-        rng, size
-    )  # color planes first, (3, size, size): several times faster in NumPy than colors last
+    # Color planes first, (3, size, size): several times faster in NumPy than colors last.
+    canvas = _background(rng, size)
     boxes, drawn = [], []
     for _ in range(rng.integers(1, _MAX_DIGITS + 1)):
         index = rng.integers(len(scans))

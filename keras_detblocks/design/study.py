@@ -55,9 +55,8 @@ def open_storage(url, heartbeat_interval=30, grace_period=None):
     try:
         parsed = make_url(url)
         if parsed.drivername in ("postgresql", "postgres"):
-            parsed = parsed.set(
-                drivername="postgresql+pg8000"
-            )  # pure Python, BSD; SQLAlchemy would take psycopg2
+            # Pure Python, BSD; SQLAlchemy would take psycopg2.
+            parsed = parsed.set(drivername="postgresql+pg8000")
         return _connect(optuna, parsed, heartbeat_interval, grace_period or 3 * heartbeat_interval)
     except ArgumentError as error:
         raise ValueError(
@@ -71,9 +70,8 @@ def open_storage(url, heartbeat_interval=30, grace_period=None):
         ) from error
     except SQLAlchemyError as error:
         driver = getattr(error, "orig", error)
-        reason = str(driver.__cause__ or driver).splitlines()[
-            0
-        ]  # the system's words where the driver only has its own
+        # The system's words where the driver only has its own.
+        reason = str(driver.__cause__ or driver).splitlines()[0]
         raise ValueError(
             f"The storage {parsed.render_as_string()} cannot be reached: {reason}. Check that the "
             "server runs, that the database or the folder exists, and that the user may write to "

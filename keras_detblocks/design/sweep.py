@@ -228,9 +228,8 @@ class _Worker:
         try:
             self.study.optimize(self.objective, n_trials=1, catch=(Exception,))
         except ValueError as error:
-            if "Cannot tell a" not in str(
-                error
-            ):  # else: held up past the grace period, and another worker took the net over
+            # Else: held up past the grace period, and another worker took the net over.
+            if "Cannot tell a" not in str(error):
                 raise
 
     def objective(self, trial):

@@ -31,27 +31,28 @@ def task_aligned(
         truth_boxes: `(B, M, 4)`. truth_labels: `(B, M)`, -1 where padded.
 
     Returns:
-        A dict: `labels` `(B, N)` (-1: background), `boxes` `(B, N, 4)`, `quality` `(B, N)`: the
-            alignment, scaled so that each
-        object's best point has the largest IoU among its points; 0 for background.
+        A dict: `labels` `(B, N)` (-1: background), `boxes` `(B, N, 4)`, and `quality` `(B, N)`: the
+        alignment, scaled so that each object's best point has the largest IoU among its points; 0
+        for background.
     """
     count = ops.shape(truth_labels)[1]
     valid = truth_labels >= 0
+    # (B, M, N)
     overlap = ops.maximum(
         iou_and_union(ops.expand_dims(boxes, 1), ops.expand_dims(truth_boxes, 2))[0], 0.0
-    )  # (B, M, N)
+    )
     classes = ops.maximum(truth_labels, 0)
+    # (B, M, N)
     score = ops.take_along_axis(
         ops.transpose(scores, (0, 2, 1)), ops.expand_dims(classes, -1), axis=1
-    )  # (B, M, N)
+    )
     candidate = ops.logical_and(
         _near(points, strides, truth_boxes, radius), ops.expand_dims(valid, -1)
     )
     alignment = ops.where(candidate, score**alpha * overlap**beta, 0.0)
     chosen = ops.logical_and(candidate, _among_top(alignment, min(top, points.shape[0])))
-    owner = ops.argmax(
-        ops.where(chosen, overlap + 1.0, 0.0), axis=1
-    )  # (B, N); chosen before not chosen, then by IoU
+    # (B, N); chosen before not chosen, then by IoU
+    owner = ops.argmax(ops.where(chosen, overlap + 1.0, 0.0), axis=1)
     mine = ops.logical_and(
         chosen,
         ops.expand_dims(owner, 1)

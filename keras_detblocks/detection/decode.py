@@ -78,9 +78,8 @@ def candidates(boxes, scores, count, image_size, class_agnostic=False, score_thr
 
     Returns:
         A dict: `boxes` `(B, K, 4)`, `scores` `(B, K)` in falling order (0 where not above
-            `score_threshold`), `labels`
-        `(B, K)` int32, and `separated`: the boxes moved apart by class, so that one suppression
-        serves all classes.
+        `score_threshold`), `labels` `(B, K)` int32, and `separated`: the boxes moved apart by
+        class, so that one suppression serves all classes.
     """
     total, classes = boxes.shape[1] * scores.shape[-1], scores.shape[-1]
     top, index = ops.top_k(ops.reshape(scores, (-1, total)), min(count, total))
@@ -112,9 +111,8 @@ def non_max_suppression(found, iou_threshold=0.6, max_detections=100):
     total = scores.shape[1]
     earlier = ops.reshape(ops.arange(total), (-1, 1)) < ops.reshape(ops.arange(total), (1, -1))
     overlap = iou_matrix(found["separated"], found["separated"]) > iou_threshold
-    suppresses = ops.cast(
-        ops.logical_and(overlap, earlier), "float32"
-    )  # (B, j, i): j comes first and overlaps i
+    # (B, j, i): j comes first and overlaps i
+    suppresses = ops.cast(ops.logical_and(overlap, earlier), "float32")
     valid = scores > 0.0
 
     # A candidate is kept if no kept one before it overlaps it. Iterating that sentence from "all

@@ -1,5 +1,5 @@
-"""Configs of objects that are alive: `Lambda` layers, lambdas and classes that nobody registered
-can be made again from them, since their code is at hand and no file has to be trusted for it."""
+"""Configs of live objects: `Lambda` layers, lambdas and classes that nobody registered can be made
+again from them, since their code is at hand and no file has to be trusted for it."""
 
 import codecs
 import marshal

@@ -56,7 +56,7 @@ def options(name, **changes):
     """The parts of a recipe as `ModelOptions`, with changes such as `image_size=(256, 320)`.
 
     Raises:
-        ValueError: for an unknown name, with the near ones, or impossible changes.
+        ValueError: for an unknown name, with the nearest known ones, or impossible changes.
 
     >>> recipes.options("asff-like-s", filters=32).neck
     'asff'

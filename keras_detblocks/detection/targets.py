@@ -22,10 +22,9 @@ _UNUSED = {
     "torchvision": ("image_id", "area", "iscrowd", "masks", "keypoints"),
     "KerasCV": ("confidence", "num_dets", "num_detections", "segmentation_masks"),
 }
-_NORMALIZED = (
-    1.01  # the largest coordinate of boxes that are shares of the image, rounding included
-)
-_SAMPLED = 8  # of the images' rows and columns one in so many is looked at
+# The largest coordinate of boxes that are shares of the image, rounding included.
+_NORMALIZED = 1.01
+_SAMPLED = 8  # every so many rows and columns of the images are looked at
 
 
 def check_data(data):

@@ -180,7 +180,7 @@ def _draw_bars(axis, rows, labels, key, title):
     for x, (value, row) in enumerate(zip(values, rows)):
         text = f"{value:.2f}\n({row['objects']:,})"
         axis.annotate(text, (x, value), ha="center", va="bottom", fontsize=8)
-    axis.set_xlim(-0.6, max(len(rows), 4) - 0.4)  # one bar is no wall
+    axis.set_xlim(-0.6, max(len(rows), 4) - 0.4)  # so that a single bar stays slim
     axis.set_xticks(range(len(rows)), labels, fontsize=8)
     axis.set(xlabel=f"{title} (objects)", ylabel=key, ylim=(0, 1.18))
     axis.set_yticks(np.arange(0, 1.01, 0.2))

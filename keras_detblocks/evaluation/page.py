@@ -39,7 +39,7 @@ def svg(figure):
 
 
 def _number(value, digits=3):
-    """Three digits behind the point; a dash for what is undefined."""
+    """Three decimals; a dash for what is undefined."""
     if value is None or value < 0 or not math.isfinite(value):
         return "–"
     return f"{value:.{digits}f}"

@@ -58,9 +58,8 @@ def opened(path):
             yield image
     except ImageError:
         raise
-    except (
-        Exception
-    ) as error:  # decoders raise anything on hostile bytes: KeyError, zlib.error, ...
+    # Decoders raise anything on hostile bytes: KeyError, zlib.error, ...
+    except Exception as error:
         raise ImageError(
             f"expected a readable image file (JPEG, PNG, ...); {_short(path)} is truncated or not "
             f"an image ({_short(error)}). Replace or remove it."

@@ -2,8 +2,8 @@
 own `trainable`.
 
 Keras tells the parts of a layer that they are frozen when `trainable` is set, and never again: a
-part that is made afterward trains, in a copy from the config every part does, and a `.keras` file
-knows of the outer layer alone.
+part that is made afterward trains, and so does every part of a copy made from the config; a
+`.keras` file knows of the outer layer alone.
 """
 
 import keras

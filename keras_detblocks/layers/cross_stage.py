@@ -196,7 +196,7 @@ class CrossStage(Block):
     @classmethod
     def from_config(cls, config):
         config = {**config, "block": keras.saving.deserialize_keras_object(config["block"])}
-        if "worked_part" in config:  # the argument's name in files of before
+        if "worked_part" in config:  # the argument's name in older files
             config["processed_part"] = config.pop("worked_part")
         return super().from_config(config)
 

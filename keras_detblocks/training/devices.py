@@ -10,7 +10,7 @@ import numpy as np
 
 from .distribute import numpy_of
 
-_STARTED = []  # what `start_workers` made; of one process and one life
+_STARTED = []  # what `start_workers` made, once in the life of a process
 
 
 class Alone:

@@ -230,8 +230,7 @@ class Run:
             self.devices.total(np.zeros(1, "int32"))  # the others wait: the chief is their host
 
     def _until_saved(self, wait=1.0):
-        """Tries again until the disk takes the results: nothing is trained twice for want of
-        room."""
+        """Tries again until the disk takes the results: a full disk must not cost the training."""
         while True:
             try:
                 return self._leave_results()
@@ -240,7 +239,7 @@ class Run:
                     self.checkpoint.thin(1)
                 self.say(
                     f"The run is trained, but its results cannot be written ({_reason(error)}). "
-                    f"Free some room; trying again in {wait:.0f} s.",
+                    f"Free some space; trying again in {wait:.0f} s.",
                     style="yellow",
                 )
             time.sleep(wait)

@@ -32,13 +32,16 @@ _SUFFIXES = {
 class Layout:
     """How one reference implementation names and stores the weights.
 
-    name: for messages ("timm", "torchvision"). key: maps a variable's path relative to the layer or
-    model ("lateral_3/kernel") to the reference's key. transform: maps (key, array) to the array in
-    Keras' order, for what `to_keras` does not do; it comes first. copy_of: maps a key to the one
-    that the checkpoint repeats under it (one module that stands in several places); equal copies
-        are passed over, others are an error.
-    mark: regular expression of keys that no other reference has; it decides where the target's own
-    keys are several's.
+    Attributes:
+        name: for messages ("timm", "torchvision").
+        key: maps a variable's path relative to the layer or model ("lateral_3/kernel") to the
+            reference's key.
+        transform: maps (key, array) to the array in Keras' order, for what `to_keras` does not do;
+            it comes first.
+        copy_of: maps a key to the one that the checkpoint repeats under it (one module that stands
+            in several places); equal copies are passed over, others are an error.
+        mark: regular expression of keys that no other reference has; it decides where several
+            references share all of the target's keys.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Opens Keras' own files, and says in one line what is wrong with one that cannot be."""
+"""Opens Keras' own files, and says in one line what is wrong with one that cannot be opened."""
 
 import collections
 import pathlib
@@ -54,8 +54,8 @@ class whole:
         name = f"{type(reason).__name__}: " if isinstance(reason, Exception) else ""
         text = " ".join(str(reason).split())[:160]
         return ValueError(
-            f"{self.path} is damaged, or no model that this version reads ({name}{text}): copy or "
-            f"write it again."
+            f"{self.path} is damaged, or not a model that this version reads ({name}{text}): copy "
+            f"or write it again."
         )
 
 

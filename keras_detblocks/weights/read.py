@@ -19,11 +19,12 @@ class Checkpoint:
     """Arrays by the reference's key names, where they came from, and what the publisher says beside
     them.
 
-    config: for hub files (and a `config.json` beside a local file) the keys `architecture`, `mean`,
-    `std` (for pixels of 0 to 1),
-        `crop_pct`, `interpolation`, `input_size`, `tag`, `num_classes`, as far as given.
-    layout: how the tensors are named and stored, where that is known; else it is recognized by the
-    names.
+    Attributes:
+        config: for hub files (and a `config.json` beside a local file) the keys `architecture`,
+            `mean`, `std` (for pixels of 0 to 1), `crop_pct`, `interpolation`, `input_size`, `tag`,
+            `num_classes`, as far as given.
+        layout: how the tensors are named and stored, where that is known; else it is recognized by
+            the names.
     """
 
     tensors: dict
@@ -74,7 +75,9 @@ def _config(path):
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is no whole JSON file ({error}): write it again.") from error
+        raise ValueError(
+            f"{path} is not a complete JSON file ({error}): write it again."
+        ) from error
     if not isinstance(config, dict) or not isinstance(config.get("pretrained_cfg", {}), dict):
         raise ValueError(
             f"{path}: expected what timm writes, a dict; received {type(config).__name__}. Remove "
@@ -101,7 +104,7 @@ def _read_safetensors(path):
         raise ValueError(
             f"{path} is not a whole .safetensors file ({error}): download or write it again."
         ) from error
-    except (AttributeError, KeyError, TypeError) as error:  # a type that NumPy has not
+    except (AttributeError, KeyError, TypeError) as error:  # a type that NumPy does not have
         raise ValueError(
             f"{path} holds tensors of a type that cannot be read here ({error}): write them as "
             f"float16, bfloat16 or float32."

@@ -81,11 +81,12 @@ def counted(layer, *shapes):
         ),
         (keras.layers.EinsumDense("...x,xy->...y", 5), 7 * 12 * 5, 7 * 5),
         (keras.layers.EinsumDense("ab...,bc->ac...", 5), 7 * 12 * 5, 5 * 12),
+        # A matrix of its own per position.
         (
             keras.layers.EinsumDense("abc,bcd->abd", (7, 5)),
             7 * 12 * 5,
             7 * 5,
-        ),  # a matrix of its own per position
+        ),
         (keras.layers.Embedding(50, 3), 0, 0),
         (keras.layers.PReLU(), 0, 0),
         (keras.layers.SpectralNormalization(keras.layers.Dense(4)), 7 * 12 * 4 + 7 * 4, 7 * 4),

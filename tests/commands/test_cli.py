@@ -102,9 +102,8 @@ def test_predict_skips_what_it_cannot_read_and_does_the_others(demo, tmp_path, c
     assert list(json.loads((tmp_path / "found" / "detections.json").read_text())) == [str(picture)]
     error = capsys.readouterr().err
     assert f"{noise}: skipped" in error and "1 of 2 pictures could not be read" in error
-    assert (
-        main(["predict", model, str(beside), "--out", str(beside.parent)]) == 0
-    )  # the picture itself stays
+    # The picture itself stays.
+    assert main(["predict", model, str(beside), "--out", str(beside.parent)]) == 0
     assert beside.read_bytes() == picture.read_bytes() and (beside.parent / "a-2.png").is_file()
 
 

@@ -323,9 +323,8 @@ def test_v2_starts_as_the_authors_code():
     for (unit,) in layer.branches:
         kernel = np.asarray(unit.conv.kernel)
         assert abs(kernel.std() - 0.01) < 2e-4 and abs(kernel.mean()) < 2e-4  # of 48,384 numbers
-        assert (
-            np.abs(kernel).max() > 0.03
-        )  # normal, neither uniform nor truncated at two deviations
+        # Normal, neither uniform nor truncated at two deviations.
+        assert np.abs(kernel).max() > 0.03
         assert not np.asarray(unit.conv.bias).any()
 
 

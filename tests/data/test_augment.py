@@ -103,9 +103,8 @@ def test_boxes_follow_scaled_and_cut_rectangles(change):
     images, boxes, labels = _painted(count=32)
     augment = Augment(**(STILL | {"min_visible": 0.0} | change))
     moved = augment(images, tf.constant(boxes), tf.constant(labels), [3, 4])
-    if (
-        augment.mosaic
-    ):  # several rectangles of one color in an image: every pixel under a box center is painted
+    # Several rectangles of one color in an image: every pixel under a box center is painted.
+    if augment.mosaic:
         for image, image_boxes, image_labels in zip(*(t.numpy() for t in moved)):
             for box, label in zip(image_boxes, image_labels):
                 x, y = ((box[:2] + box[2:]) / 2).astype(int)

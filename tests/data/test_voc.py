@@ -93,10 +93,11 @@ def test_name_inside_the_file_comes_second(tmp_path):
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
+        # As in real annotations.
         (
             _object(box=(504, 337, 504, 337)),
             "box of zero or negative size",
-        ),  # as in real annotations
+        ),
         (_object(box=(20, 6, 11, 15)), "box of zero or negative size"),
         (_object(box=(100, 6, 120, 15)), "box outside its image"),
         (_object(box=("x", 6, 120, 15)), "object without a name or a box of four numbers"),

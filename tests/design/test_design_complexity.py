@@ -35,9 +35,8 @@ def test_small_net_by_hand():
     nets = Architectures(*(np.array([[value]]) for value in (2, 8, 2, 2)))
     counted = population_complexity(nets, stem_width=4, image_size=8, classes=3)
     stem = 27 * 4 * 16
-    first = (
-        4 * 8 * 4 + 4 * 4 * 16 + 9 * 4 * 2 * 4 + 4 * 8 * 4
-    )  # projection, 1x1 at 4x4, grouped 3x3 and 1x1 at 2x2
+    # Projection, 1x1 at 4x4, grouped 3x3 and 1x1 at 2x2.
+    first = 4 * 8 * 4 + 4 * 4 * 16 + 9 * 4 * 2 * 4 + 4 * 8 * 4
     second = 8 * 4 * 4 + 9 * 4 * 2 * 4 + 4 * 8 * 4
     assert counted.macs[0] == stem + first + second + 27
     assert (

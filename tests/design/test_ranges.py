@@ -33,7 +33,7 @@ def test_values_are_exact_multiples():
 
 
 def test_log_law():
-    """On a log scale every octave is drawn as often as the next, to a few per cent."""
+    """On a log scale every octave is drawn as often as the next, to a few percent."""
     drawn = Range(64, 1023).draw(np.random.default_rng(0), 100_000)
     octaves = np.histogram(drawn, [64, 128, 256, 512, 1024])[0]
     np.testing.assert_allclose(octaves / 25_000, 1, atol=0.03)

@@ -105,9 +105,8 @@ def test_a_net_that_kills_its_worker_three_times_is_given_up(tmp_path):
         _run(tmp_path, _interrupt)
     study = _study(tmp_path)
     stopped = next(trial for trial in study.trials if trial.state.name == "FAIL")
-    killed = {
-        key: value for key, value in stopped.user_attrs.items() if key != "stopped"
-    }  # what a SIGKILL leaves
+    # What a SIGKILL leaves.
+    killed = {key: value for key, value in stopped.user_attrs.items() if key != "stopped"}
     for _ in range(3):
         study.add_trial(
             optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL, user_attrs=killed)

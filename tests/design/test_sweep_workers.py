@@ -99,9 +99,8 @@ def postgresql():
     pytest.importorskip("pg8000", reason="the PostgreSQL driver is not installed (extra: postgres)")
     if not (_program("initdb") and _program("pg_ctl")):
         pytest.skip("no PostgreSQL server: apt-get install postgresql")
-    folder = pathlib.Path(
-        tempfile.mkdtemp(prefix="detblocks_pg_", dir="/tmp")
-    )  # a socket's path must be short
+    # A socket's path must be short.
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="detblocks_pg_", dir="/tmp"))
     account = {}
     if os.geteuid() == 0:  # the server refuses to run as root
         user = pwd.getpwnam(

@@ -33,9 +33,8 @@ def mobilenet():
 @pytest.mark.slow
 @pytest.mark.parametrize("neck", NECKS)
 def test_every_neck_works_on_a_net_of_keras_applications(mobilenet, neck):
-    levels = (
-        (3, 4) if neck == "mlfpn" else (4, 5)
-    )  # one size for all: MLFPN needs the larger maps, EFM the level below
+    # One size for all: MLFPN needs the larger maps, EFM the level below.
+    levels = (3, 4) if neck == "mlfpn" else (4, 5)
     detector = kdb.Detector(mobilenet, NECKS[neck](16, levels), class_names=["cat", "dog"])
     outputs = detector(np.zeros((1, 64, 96, 3), "float32"))
     stride = 2 ** levels[0]

@@ -32,7 +32,6 @@ def test_rfbnet_has_the_papers_maps(size, sides):
 
 @pytest.mark.slow
 def test_spp_benchmark_runs():
-    ratios = main("benchmarks/spp.py")(
-        ["--smoke"]
-    )  # how fast is what the script prints; a test does not time
+    # How fast is what the script prints; a test does not time.
+    ratios = main("benchmarks/spp.py")(["--smoke"])
     assert None in ratios and all(ratio > 0 for ratio in ratios.values())

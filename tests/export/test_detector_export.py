@@ -351,9 +351,10 @@ def test_match_wants_the_same_class_overlap_and_score():
     }
     assert match(one, one, 0.9, 0.01) == (1, [(0.0, 0.0)])
     assert match(one, {**one, "labels": np.array([0])}, 0.9, 0.01) == (1, [])
+    # Overlap 81 / 119.
     assert match(one, {**one, "boxes": one["boxes"] + 1.0}, 0.9, 0.01) == (
         1,
         [],
-    )  # overlap 81 / 119
+    )
     assert match(one, {**one, "scores": np.array([0.8])}, 0.9, 0.01) == (1, [])
     assert match({**one, "scores": np.array([0.2])}, one, 0.9, 0.01) == (0, [])

@@ -31,9 +31,8 @@ def test_topology_is_figure_6c():
     }
     # concat[CCP(C_l), CCP(C_{l-1}), CCP(F_{l+1})], halved by pool_size=2
     assert widths == {"F3": (6 + 4 + 8) // 2, "F4": (8 + 6 + 8) // 2, "F5": (10 + 8) // 2}
-    assert all(
-        reach(neck, x, f"P{l}") == {"P3", "P4", "P5"} for l in CHANNELS
-    )  # top-down, then bottom-up
+    # Top-down, then bottom-up.
+    assert all(reach(neck, x, f"P{l}") == {"P3", "P4", "P5"} for l in CHANNELS)
 
 
 def test_pooling_divides_the_gathered_maps():

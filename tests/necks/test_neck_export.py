@@ -33,9 +33,8 @@ def check(name, fitted, path):
     keras.utils.set_random_seed(0)
     build, channels, image = NECKS[name]
     x = features(channels, (image, image), 4)
-    x = {
-        key: np.maximum(value, 0) for key, value in x.items()
-    }  # a backbone's maps come out of a ReLU
+    # A backbone's maps come out of a ReLU.
+    x = {key: np.maximum(value, 0) for key, value in x.items()}
     model = kdb.as_model(build(), {key: value.shape[1:] for key, value in x.items()})
     if fitted:
         fit_statistics(model, x)

@@ -1,4 +1,4 @@
-"""Label Studio's own JSON: a list of tasks with results in per cent of the picture; and its CSV and
+"""Label Studio's own JSON: a list of tasks with results in percent of the picture; and its CSV and
 TSV, which hold the same results in their cells."""
 
 import csv
@@ -148,7 +148,7 @@ def _add_objects(found, rows):
 
 
 def _box(value, size):
-    """xyxy in per cent of a picture of a size; rectangles turn about their first corner, ellipses
+    """xyxy in percent of a picture of a size; rectangles turn about their first corner, ellipses
     about their center."""
     points = value.get("points")
     if isinstance(points, list):

@@ -248,8 +248,8 @@ def agreement(wanted, got, detector, rules, score_threshold):
     """Whether what a file found is a right result of suppression, though perhaps not Keras' own.
 
     Where scores are nearly equal, the last bits decide which of two overlapping boxes survives, so
-    that two right results may differ in many boxes. Asked instead is what holds for every right
-    result: each detection of the file is a candidate of Keras (box, class, score, above the
+    that two right results may differ in many boxes. So what is checked is what holds for every
+    right result: each detection of the file is a candidate of Keras (box, class, score, above the
     threshold); the file's detections do not overlap each other; and each detection of Keras is in
     the file, or one of at least its score stands in its place, or it lay at a limit (of the number
     of candidates or detections, or the threshold).

@@ -70,8 +70,8 @@ def to_onnx(
     """
     if not (is_int(opset) and OPSETS[0] <= opset <= OPSETS[-1]):
         raise ValueError(
-            f"`opset` must be an int from {OPSETS[0]} to {OPSETS[-1]}, which the runtimes of today "
-            f"read and tf2onnx writes. Received: opset={opset!r}"
+            f"`opset` must be an int from {OPSETS[0]} to {OPSETS[-1]}, which tf2onnx writes and "
+            f"current runtimes read. Received: opset={opset!r}"
         )
     if quantization not in QUANTIZATIONS:
         raise ValueError(

@@ -206,9 +206,8 @@ def benchmark(model, images=30, num_threads=1, image_size=None):
             image_size: for a detector of dynamic size.
     """
     if isinstance(model, ExportedDetector):
-        return _median_ms(
-            model.session, images, image_size
-        )  # on the threads that it was opened with
+        # On the threads that it was opened with.
+        return _median_ms(model.session, images, image_size)
     if isinstance(model, (str, pathlib.Path)):
         with Session(model, num_threads) as session:
             return _median_ms(session, images, image_size)

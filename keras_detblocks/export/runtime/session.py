@@ -49,8 +49,7 @@ class Session:
 
     The file runs in a child process, where it cannot harm this one, on `num_threads` threads.
     `seconds` and `cpu_seconds` are what the last call took there, transfers excluded, and `memory`
-    the megabytes that the process holds. Close it, or use it in a `with`
-    statement.
+    the megabytes that the process holds. Close it, or use it in a `with` statement.
 
     Attributes:
         inputs: name -> (shape, dtype name). outputs: names.
@@ -65,10 +64,11 @@ class Session:
         self._errors = tempfile.TemporaryFile()
         # -P: the folder of the script, with our onnx.py in it, must not shadow packages.
         command = [sys.executable, "-P", str(_WORKER), self.path, self.kind, str(num_threads)]
+        # Of this package, for a .keras file.
         folders = [
             str(_WORKER.parents[3]),
             os.environ.get("PYTHONPATH", ""),
-        ]  # of this package, for a .keras file
+        ]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
