@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from ..checks import level_number
+
 # Layers that move pixels at random in training: the boxes of a picture would stay where they were.
 MOVING = (
     keras.layers.AugMix,
@@ -216,11 +218,8 @@ def _named(graph):
     """The maps of `pyramid_outputs`, which cloning drops: nothing but the choice between maps of a
     level hangs on it."""
     named = getattr(graph, "pyramid_outputs", None) or {}
-    return {
-        int(key[1:]): (True, (tensor,))
-        for key, tensor in named.items()
-        if key[:1] in "Pp" and key[1:].isdigit()
-    }
+    levels = {level_number(key.upper()): tensor for key, tensor in named.items()}
+    return {level: (True, (tensor,)) for level, tensor in levels.items() if level is not None}
 
 
 def _level(sizes, spec, larger):

@@ -1,13 +1,13 @@
 """One synthetic picture: a background, objects in one of several layouts, light, and a camera."""
 
-import io
 from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from .camera import camera
 from .masks import CLASS_NAMES, draw_mask
-from .textures import COUNT, color, crop, noise_bank
+from .textures import COUNT, color, crop
 
 MAX_OBJECTS = 48
 LEAST_SIDE = 5  # pixels: smaller objects are painted and not labeled
@@ -347,59 +347,3 @@ def _labeled(placed, owner, height, width):
             boxes.append(box)
             labels.append(label)
     return np.array(boxes, "float32").reshape(-1, 4), np.array(labels, "int32")
-
-
-# Camera -----------------------------------------------------------------------------------
-
-
-def camera(rng, canvas):
-    """Uneven light, blur, noise, contrast and compression; uint8 `(H, W, 3)`."""
-    _, height, width = canvas.shape
-    if rng.random() < 0.5:
-        canvas *= _uneven(rng, height, width)
-    if rng.random() < 0.08:
-        canvas[:] = canvas.mean(0)
-    elif rng.random() < 0.4:
-        canvas *= rng.uniform(0.8, 1.2, (3, 1, 1)).astype("float32")
-    gain = np.float32(rng.uniform(0.6, 1.25))
-    canvas *= gain
-    canvas += np.float32(rng.uniform(0, 255) * max(0.0, 1 - gain))
-    pixels = _to_pixels(canvas)
-    if rng.random() < 0.4:
-        blur = ImageFilter.GaussianBlur(rng.exponential(0.6))
-        pixels = np.asarray(Image.fromarray(pixels).filter(blur))
-    if rng.random() < 0.6:
-        pixels = _noisy(rng, pixels)
-    if rng.random() < 0.3:
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "JPEG", quality=int(rng.integers(25, 90)))
-        pixels = np.asarray(Image.open(file))
-    return np.ascontiguousarray(pixels)
-
-
-def _uneven(rng, height, width):
-    coarse = (1 + rng.normal(0, rng.uniform(0.05, 0.3), (3, 3))).clip(0.3, 1.7).astype("float32")
-    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
-
-
-def _noisy(rng, pixels):
-    height, width = pixels.shape[:2]
-    bank = noise_bank()
-    y, x = (
-        rng.integers(bank.shape[1] - min(height, 600)),
-        rng.integers(bank.shape[2] - min(width, 600)),
-    )
-    rows, columns = (
-        np.arange(y, y + height) % bank.shape[1],
-        np.arange(x, x + width) % bank.shape[2],
-    )
-    noise = bank[:, rows[0] : rows[0] + height, columns[0] : columns[0] + width]
-    if noise.shape[1:] != (height, width):  # a picture larger than the bank
-        noise = bank[:, rows][:, :, columns]
-    strength = np.float32(rng.exponential(6.0))
-    noise = noise[:1] if rng.random() < 0.4 else noise
-    return _to_pixels(pixels.transpose(2, 0, 1) + strength * noise)
-
-
-def _to_pixels(planes):
-    return np.clip(planes, 0, 255).astype("uint8").transpose(1, 2, 0)
