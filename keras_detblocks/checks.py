@@ -15,7 +15,7 @@ import numpy as np
 
 
 def is_int(value, least=1):
-    """Whether it is an int (NumPy's too) of at least `least`; `True` is no number here."""
+    """Whether it is an int (NumPy's too) of at least `least`; `True` does not count as a number."""
     return (
         isinstance(value, numbers.Integral)
         and not isinstance(value, (bool, np.bool_))
@@ -166,7 +166,7 @@ def level_name(level):
 
 
 def level_number(key):
-    """The level of a key, or `None` if it is no level: "P3" -> 3."""
+    """The level of a key, or `None` if it is not one: "P3" -> 3."""
     match = re.fullmatch(r"P(\d+)", key) if isinstance(key, str) else None
     return int(match[1]) if match else None
 
@@ -175,7 +175,7 @@ def finest_first(names):
     """The names of levels in order.
 
     Raises:
-        ValueError: if one is no level's.
+        ValueError: if one is not that of a level.
     """
     others = [name for name in names if level_number(name) is None]
     if others:

@@ -162,7 +162,7 @@ def _fixed_shape(model_or_layer, input_shape):
 
 
 def _named(outputs):
-    """A model's outputs by name; by number where they are no dict."""
+    """A model's outputs by name; by number where they are not a dict."""
     return (
         outputs
         if isinstance(outputs, dict)

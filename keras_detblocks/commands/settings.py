@@ -43,7 +43,7 @@ def settle(options, file=None, plan=None):
         plan: a function of the options so far that returns values by the options' names.
 
     Raises:
-        ValueError: for a key that is no option, or a value that the option does not take.
+        ValueError: for a key that is not an option, or a value that the option does not take.
     """
     actions, defaults = options.layers
     given = {
@@ -111,7 +111,7 @@ def _text(name, value):
     """A value as it is written on the command line: levels 3-5, a size 256x320, a whole path."""
     if name in TEXTS and not isinstance(value, str):
         return TEXTS[name](value)
-    if isinstance(value, pathlib.Path):  # what is no path, such as --start none, stays
+    if isinstance(value, pathlib.Path):  # what is not a path, such as --start none, stays
         return str(value.resolve() if value.exists() else value)
     return value
 

@@ -99,7 +99,7 @@ def _note_shares(shares, paths, skipped):
 
 
 def _count_from_zero(objects, shares):
-    """Pascal VOC counts pixels from 1; a click without a drag is no object of one pixel."""
+    """Pascal VOC counts pixels from 1; a click without a drag is not an object of one pixel."""
     boxes = objects.boxes
     real = (boxes[:, 2:] > boxes[:, :2]).all(1) & ~shares[objects.owners]
     boxes[real, :2] -= 1

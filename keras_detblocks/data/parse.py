@@ -55,7 +55,7 @@ def _opened(path):
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(f"{path} is no ordinary file")
+            raise OSError(f"{path} is not an ordinary file")
         yield file
 
 
@@ -184,7 +184,7 @@ def read_xml(path):
             text = content.decode(codec)
             return ElementTree.fromstring(re.sub(r"^\s*<\?xml[^>]*\?>", "", text.lstrip("\ufeff")))
         except (ElementTree.ParseError, ValueError, LookupError):
-            raise ValueError(f"it is no XML that can be read ({error})") from None
+            raise ValueError(f"it is not XML that can be read ({error})") from None
 
 
 def number(value):

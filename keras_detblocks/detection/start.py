@@ -36,7 +36,7 @@ def start_weights(detector, path=None):
         `"neck"` and `"head"`, in this order.
 
     Raises:
-        FileNotFoundError: `path` is no file.
+        FileNotFoundError: `path` is not a file.
 
     >>> detector = build_detector(["cat"], (64, 64), neck="panet")
     >>> start_weights(detector)

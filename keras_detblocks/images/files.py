@@ -8,7 +8,7 @@ import stat
 from PIL import Image
 
 # What Pillow decodes by itself. EPS and WMF start other programs, the stubs (HDF5, GRIB, ...)
-# decode nothing, MPEG is no picture.
+# decode nothing, MPEG is not a picture.
 FORMATS = (
     *("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF", "MPO"),
     *("DIB", "ICO", "PCX", "PSD", "QOI", "SGI", "SUN", "TGA", "DDS", "IM", "MSP", "XBM", "XPM"),

@@ -35,7 +35,7 @@ def joined(levels):
 
 
 def to_bytes(pixels, levels=None):
-    """uint8 of numbers of another type; what is no number is black."""
+    """uint8 of numbers of another type; what is not a number is black."""
     black, white = levels or levels_of(pixels)
     if (black, white) != (0.0, 255.0):
         pixels = (pixels.astype("float64") - black) * (255.0 / max(white - black, 1e-12))

@@ -29,8 +29,8 @@ def read_image(image, levels=None, max_pixels=MAX_PIXELS):
         max_pixels: a larger file is refused.
 
     Raises:
-        ImageError: (a ValueError) the file is missing, truncated, too large or no image; the array
-            has another shape or type.
+        ImageError: (a ValueError) the file is missing, truncated, too large or not an image; the
+            array has another shape or type.
     """
     if isinstance(image, Image.Image):
         return _to_rgb(image, levels)

@@ -36,7 +36,7 @@ class Video:
         rate: frames per second. is_live: whether it is a camera or a URL, which may never end.
 
     Raises:
-        ImageError: (a `ValueError`) there is no such camera, file or stream, or it is no video.
+        ImageError: (a `ValueError`) there is no such camera, file or stream, or it is not a video.
         ImportError: without OpenCV.
     """
 

@@ -41,7 +41,7 @@ class CrossStage(Block):
     Input shape `(B, H, W, C)`, output shape `(B, H, W, filters)`.
 
     Raises:
-        ValueError: on an unknown fusion, a block that is no layer or does not keep height and
+        ValueError: on an unknown fusion, a block that is not a layer or does not keep height and
             width, an input that is not one map with a known number of channels, or a ratio that
             leaves one part empty.
 

@@ -31,7 +31,7 @@ def check_pyramid(shapes, owner):
         owner: the layer, for messages.
 
     Raises:
-        ValueError: on keys that are no levels, ranks other than 4, unknown channels, or a level
+        ValueError: on keys that are not levels, ranks other than 4, unknown channels, or a level
             whose size is not that of the next finer one, halved and rounded up.
     """
     if not isinstance(shapes, dict) or not shapes:

@@ -71,7 +71,7 @@ def coco_ap(dataset, detections, backend=None, max_detections=100):
         A `CocoAP`.
 
     Raises:
-        ValueError: not one dict for each record, shapes that do not match, or a label that is no
+        ValueError: not one dict for each record, shapes that do not match, or a label that is not a
             class.
         ImportError: no backend is installed.
     """

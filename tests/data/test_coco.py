@@ -87,7 +87,7 @@ def test_dirty_annotations_are_skipped_and_counted(tmp_path, change, reason, kep
 
 def test_annotation_that_is_no_object(tmp_path):
     dataset = data.load(_write(tmp_path, _coco(annotations=[3, None])))
-    assert dataset.skipped.counts == {"annotation that is no JSON object": 2}
+    assert dataset.skipped.counts == {"annotation that is not a JSON object": 2}
 
 
 def test_bad_images_are_skipped_and_counted(tmp_path):

@@ -140,7 +140,7 @@ def test_files_that_do_not_parse_are_counted_and_the_others_read(folder):
     dataset = data.load(folder, "train")
     assert len(dataset) == 1 and dataset.skipped.counts == {
         "annotation file that does not parse": 2,
-        "XML file that is no VOC annotation": 1,
+        "XML file that is not a VOC annotation": 1,
         "file of macOS beside the real one (._name)": 1,
     }
     assert "b.xml" in str(dataset.skipped)

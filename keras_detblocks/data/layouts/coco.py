@@ -39,7 +39,7 @@ def find(tree):
 
 
 def _looks_like_coco(tree, path):
-    """A file of settings, of LabelMe, of tasks, or of categories alone is no COCO file."""
+    """A file of settings, of LabelMe, of tasks, or of categories alone is not a COCO file."""
     name = os.path.basename(path)
     if name.startswith(_OTHERS):
         return False
@@ -231,7 +231,7 @@ def _alike(objects, i, owner, label, box, crowd):
 def _problem(entry, owners, labels):
     """What makes an annotation unusable, or None."""
     if not isinstance(entry, dict):
-        return "annotation that is no JSON object"
+        return "annotation that is not a JSON object"
     if key(entry.get("image_id")) not in owners:
         return "annotation with an unknown image id"
     if key(entry.get("category_id")) not in labels:

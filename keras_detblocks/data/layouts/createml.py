@@ -27,7 +27,7 @@ _IMAGE, _LIST = ("image", "imagefilename"), ("annotations", "annotation")
 
 
 def _value(entry, names):
-    """What stands under one of some names, None for what is no dict or has none of them."""
+    """What stands under one of some names, None for what is not a dict or has none of them."""
     return next((entry[n] for n in names if n in entry), None) if isinstance(entry, dict) else None
 
 

@@ -71,7 +71,7 @@ def _parsed(path, found):
         return None
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
         if found:
-            found.skipped.add("JSON file that is no LabelMe annotation", path)
+            found.skipped.add("JSON file that is not a LabelMe annotation", path)
         return None
     wanted = ("shapes", "imagePath", "imageWidth", "imageHeight")
     return {name: content.get(name) for name in wanted}

@@ -131,7 +131,7 @@ def _parse_all(found, files):
         if root.tag == "annotation":
             trees[path] = root
         else:
-            found.skipped.add("XML file that is no VOC annotation", f"{path}: <{root.tag[:80]}>")
+            found.skipped.add("XML file that is not a VOC annotation", f"{path}: <{root.tag[:80]}>")
     return trees
 
 

@@ -211,7 +211,7 @@ def _boxes(found, path, num_classes, keypoints):
         if None in numbers or len(numbers) < 5:
             found.skipped.add("line that is not a class and a box", where)
         elif numbers[0] < 0 or numbers[0] != int(numbers[0]):
-            found.skipped.add("class that is no number from 0 on", where)
+            found.skipped.add("class that is not a number from 0 on", where)
         elif num_classes and numbers[0] >= num_classes:
             found.skipped.add("class number beyond the names", where)
         elif (box := _box(numbers[1:], keypoints)) is None:

@@ -98,8 +98,8 @@ def open_exported(path, num_threads=1):
     """Opens an exported detector (SavedModel, ONNX, TFLite) as an `ExportedDetector`.
 
     Raises:
-        ValueError: if it is no detector that this package exported, or not what was written: every
-            export carries a sha256 of itself.
+        ValueError: if it is not a detector that this package exported, or not what was written:
+            every export carries a sha256 of itself.
     """
     return ExportedDetector(path, num_threads)
 
