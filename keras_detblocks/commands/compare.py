@@ -73,17 +73,20 @@ def _print_table(result):
     from rich.console import Console
     from rich.table import Table
 
+    from ..evaluation.average import interval_text
+
     table = Table("model", "AP (95 %)", "AP50", "less (95 %)", "ms", "kB")
     table.columns[0].overflow = "fold"
     less = {row["name"]: row for row in result.differences}
     for name, each in result.evaluations.items():
-        low, high = each.intervals["AP"]
         row = less.get(name)
+        own = interval_text(each.intervals["AP"], 2)
+        difference = row and interval_text((row["low"], row["high"]))
         table.add_row(
             name,
-            f"{each.numbers['AP']:.3f} ({low:.2f}-{high:.2f})",
+            f"{each.numbers['AP']:.3f} ({own})",
             f"{each.numbers['AP50']:.3f}",
-            f"{row['AP']:.3f} ({row['low']:.3f}..{row['high']:.3f})" if row else "",
+            f"{row['AP']:.3f} ({difference})" if row else "",
             f"{each.about['milliseconds']:.1f}",
             f"{each.about['bytes'] / 1024:,.0f}",
         )

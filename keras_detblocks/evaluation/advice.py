@@ -90,8 +90,10 @@ def _kinds(evaluation):
 
 def _few_pictures(evaluation):
     low, high = evaluation.intervals["AP"]
+    count = len(evaluation.dataset.records)
+    if count == 1:
+        yield "One picture says little about others: judge on more."
     if high - low > 0.1:
-        count = len(evaluation.dataset.records)
         yield (
             f"{count:,} pictures are few: AP lies anywhere from {low:.2f} to {high:.2f}. Judge on "
             f"more before small differences count."
@@ -145,7 +147,8 @@ def warnings(evaluation):
     yield from model_warnings(evaluation)
     if evaluation.dataset.skipped.total:
         count = evaluation.dataset.skipped.total
-        yield f"While reading the data, {count} things were mended or skipped."
+        things = "thing was" if count == 1 else "things were"
+        yield f"While reading the data, {count:,} {things} mended, skipped or assumed."
 
 
 def model_warnings(evaluation):

@@ -4,6 +4,7 @@ A resample of pictures is a row of weights, how often each picture was drawn. Ma
 picture at a time, so it is done once, and a resample only weighs what it gave.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -167,9 +168,24 @@ def mean(values):
 
 
 def resamples(num_images, count, seed=0):
-    """float32 `(count, num_images)`: how often each picture is drawn, with replacement."""
+    """float32 `(count, num_images)`: how often each picture is drawn, with replacement. None of one
+    picture, which says nothing of others."""
+    if num_images < 2:
+        return np.zeros((1, num_images), "float32")
     rng = np.random.default_rng(seed)
     return rng.multinomial(num_images, np.full(num_images, 1 / num_images), count).astype("float32")
+
+
+def interval_text(bounds, digits=3, sign=""):
+    """`0.100 to 0.200` of `(low, high)`, a dash where there is none.
+
+    >>> interval_text((0.1, 0.2), 2), interval_text((float("nan"),) * 2)
+    ('0.10 to 0.20', '–')
+    """
+    low, high = bounds
+    if math.isnan(low) or math.isnan(high):
+        return "–"
+    return f"{low:{sign}.{digits}f} to {high:{sign}.{digits}f}"
 
 
 def interval(samples, share=0.95):

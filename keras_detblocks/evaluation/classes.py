@@ -78,17 +78,18 @@ def _problems(dataset, detections, class_names, common, of_data, of_model):
     ):
         others = [n for n, new in zip(names, table) if new < 0]
         if others:
-            left_out = _plural(int((table[labels] < 0).sum()), what, what + "s")
-            classes = _plural(len(others), "class", "classes")
+            left_out = counted(int((table[labels] < 0).sum()), what)
+            classes = counted(len(others), "class", "classes")
             yield f"{classes} {who} ({_names(others)}): {left_out} left out."
     empty = [n for k, n in enumerate(common) if not (of_data[of_objects] == k).any()]
     if empty and len(empty) < len(common):
-        classes = _plural(len(empty), "class", "classes")
+        classes = counted(len(empty), "class", "classes")
         yield f"{classes} without an object here ({_names(empty)}): not in the mean AP."
 
 
-def _plural(count, one, many):
-    return f"{count} {one if count == 1 else many}"
+def counted(count, one, many=None):
+    """`1 picture`, `2,000 pictures`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def _names(names, most=6):

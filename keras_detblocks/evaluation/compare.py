@@ -6,8 +6,8 @@ from functools import cached_property
 import numpy as np
 
 from .advice import model_warnings
-from .average import interval
-from .classes import align
+from .average import interval, interval_text
+from .classes import align, counted
 from .measure import RESAMPLES, described, measure
 
 
@@ -69,19 +69,19 @@ class Comparison:
         """Which one is better, in one sentence."""
         if not self.measured:
             return self.problems[0] if self.problems else "Nothing can be measured."
-        pictures = len(self.evaluations[self.best].dataset.records)
+        pictures = counted(len(self.evaluations[self.best].dataset.records), "picture")
         best, ap = self.best, self.evaluations[self.best].numbers["AP"]
         if len(self.differences) == 1:
             (row,) = self.differences
             other = self.evaluations[row["name"]].numbers["AP"]
-            aps = f"AP {ap:.3f} against {other:.3f} on {pictures} pictures ({_spread(row)})"
+            aps = f"AP {ap:.3f} against {other:.3f} on {pictures} ({_spread(row)})"
             speed = self._speed(best, row["name"])
             if row["sure"]:
                 return f"{best} is better than {row['name']}: {aps}{speed}."
             return f"No difference can be told between {best} and {row['name']}: {aps}{speed}."
         sure = [f"{r['name']} ({_spread(r)})" for r in self.differences if r["sure"]]
         unsure = [f"{r['name']} ({_spread(r)})" for r in self.differences if not r["sure"]]
-        parts = [f"{best} has the highest AP, {ap:.3f} on {pictures} pictures"]
+        parts = [f"{best} has the highest AP, {ap:.3f} on {pictures}"]
         parts += [f"surely better than {_listed(sure)}"] if sure else []
         parts += [f"not surely better than {_listed(unsure)}"] if unsure else []
         return "; ".join(parts) + "."
@@ -129,7 +129,7 @@ def _ap(evaluation, class_name):
 
 
 def _spread(row):
-    return f"{row['AP']:+.3f}, 95 %: {row['low']:+.3f} to {row['high']:+.3f}"
+    return f"{row['AP']:+.3f}, 95 %: {interval_text((row['low'], row['high']), sign='+')}"
 
 
 def _listed(names):

@@ -37,11 +37,17 @@ def plot_precision_recall(evaluation):
     figure, axis = _axes()
     for t, (color, style) in zip((0, 5, 8), _STYLES):
         curve = _mean_of_classes(evaluation.precision_over_recall[t])
-        label = f"IoU {0.5 + 0.05 * t:.2f}: AP {curve.mean():.3f}"
+        label = f"AP{50 + 5 * t} {curve.mean():.3f}"
         axis.plot(np.linspace(0, 1, 101), curve, style, color=color, label=label)
     axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
-    axis.legend(loc="lower left", frameon=False)
+    _legend_above(axis)
     return figure
+
+
+def _legend_above(axis):
+    """Where no curve can run through it."""
+    where = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
+    axis.legend(ncols=3, frameon=False, fontsize=9, columnspacing=1.2, handlelength=1.9, **where)
 
 
 def _mean_of_classes(values):
@@ -64,7 +70,7 @@ def plot_thresholds(evaluation):
             f" best {best:.2f} ", (best, 0.02), ha=side, va="bottom", fontsize=9, color=BLACK
         )
     axis.set(xlabel="score threshold", xlim=(0, 1), ylim=(0, 1.02))
-    axis.legend(loc="upper left", bbox_to_anchor=(0, 1.14), ncols=3, frameon=False)
+    _legend_above(axis)
     return figure
 
 
@@ -155,12 +161,30 @@ def plot_sizes(evaluation):
 def plot_crowding(evaluation):
     """AP by the number of objects in a picture, and recall by overlap with another object."""
     figure, (left, right) = _axes(columns=2)
+    _draw_bars(left, *_count_bars(evaluation))
+    _draw_bars(right, *_overlap_bars(evaluation))
+    return figure
+
+
+def plot_count(evaluation):
+    """AP by the number of objects in a picture."""
+    return _bars(*_count_bars(evaluation))
+
+
+def plot_overlap(evaluation):
+    """Recall by overlap with another object."""
+    return _bars(*_overlap_bars(evaluation))
+
+
+def _count_bars(evaluation):
     rows = evaluation.groups["count"]
-    _draw_bars(left, rows, [_range(row, "") for row in rows], "AP", "objects in the picture")
+    return rows, [_range(row, "") for row in rows], "AP", "objects in the picture"
+
+
+def _overlap_bars(evaluation):
     rows = evaluation.groups["overlap"]
     labels = [f"{row['low']:g} to {row['high']:g}" for row in rows]
-    _draw_bars(right, rows, labels, "recall", "IoU with the closest other object")
-    return figure
+    return rows, labels, "recall", "IoU with the closest other object"
 
 
 def _range(row, unit):
@@ -227,6 +251,6 @@ def plot_differences(comparison):
         value, place, xerr=np.abs([value - low, high - value]), fmt="o", color=BLUE, capsize=4
     )
     axis.axvline(0, color=BLACK, linewidth=0.8)
-    axis.set_yticks(place, [_short(row["name"], 24) for row in rows])
+    axis.set_yticks(place, [_short(row["name"], 32) for row in rows])
     axis.set(xlabel=f"AP of {_short(comparison.best, 24)} more than", ylim=(len(rows) - 0.5, -0.5))
     return figure

@@ -4,8 +4,12 @@ import base64
 import io
 import math
 import pathlib
+import re
 
 import numpy as np
+
+from .average import interval_text
+from .classes import counted
 
 _TEMPLATES = pathlib.Path(__file__).with_name("templates")
 
@@ -24,8 +28,19 @@ def template(name):
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["number"] = _number
+    environment.filters["interval"] = interval_text
+    environment.filters["counted"] = counted
+    environment.filters["breakable"] = _breakable
     environment.filters["percent"] = lambda v: "–" if v is None else f"{100 * v:.0f} %"
     return environment.get_template(name)
+
+
+def _breakable(name):
+    """A long name, which may go on in the next line behind its marks."""
+    from markupsafe import Markup, escape
+
+    parts = re.split(r"(?<=[/_.-])", str(name))
+    return Markup("<wbr>").join(escape(part) for part in parts)
 
 
 def svg(figure):

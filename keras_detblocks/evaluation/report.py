@@ -123,7 +123,8 @@ _FIGURES = {
     "precision_recall": figures.plot_precision_recall,
     "confusion": figures.plot_confusion,
     "sizes": figures.plot_sizes,
-    "crowding": figures.plot_crowding,
+    "count": figures.plot_count,
+    "overlap": figures.plot_overlap,
     "calibration": figures.plot_calibration,
 }
 _REASONS = {

@@ -212,8 +212,8 @@ class Evaluation:
         lines = list(self.problems)
         if not self.measured:
             return "\n".join(lines)
-        low, high = self.intervals["AP"]
-        lines += [answer(self), f"AP {self.numbers['AP']:.3f} (95 %: {low:.3f} to {high:.3f})"]
+        interval = average.interval_text(self.intervals["AP"])
+        lines += [answer(self), f"AP {self.numbers['AP']:.3f} (95 %: {interval})"]
         lines.append("  ".join(f"{name} {value:.3f}" for name, value in self.numbers.items()))
         width = max([10, *(len(row["class"]) for row in self.per_class)])
         for row in self.per_class:

@@ -65,4 +65,6 @@ def _paces(entries):
 def _line(axis, entries, key, style, **kwargs):
     points = [(entry["seconds"] / 60, entry[key]) for entry in entries if key in entry]
     if points:
+        if len(points) == 1:  # no line shows it
+            kwargs.setdefault("marker", "o")
         axis.plot(*zip(*points), style, **kwargs)
