@@ -32,7 +32,8 @@ def of_file(path, root):
     named = [part for part in re.split(r"[_.\-\s]+", stem) if part.lower() in NAMES]
     if len(named) == 1:
         return named[0]
-    return of_folder(path, root) or ("_".join(rest) or None)
+    whole = stem.removeprefix("instances_")  # COCO's own: the rest is the split
+    return of_folder(path, root) or (whole if whole != stem else "_".join(rest)) or None
 
 
 def first(wanted, names):

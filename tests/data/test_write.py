@@ -1,6 +1,7 @@
 """What was read is written in every layout and read back the same; tiles hold every object."""
 
 import json
+import pathlib
 
 import makers
 import numpy as np
@@ -75,6 +76,37 @@ def test_splits_that_share_pictures(tmp_path, parts, layout):
     _same(whole, data.load(tmp_path / "out", "trainval"), layout)
     stems = {p.stem for p in (tmp_path / "out").rglob("*.jpg")}
     assert stems == {"0", "1", "2", "0_2", "1_2", "2_2"}
+
+
+@pytest.mark.parametrize("layout", ["coco", "voc", "yolo"])
+def test_names_that_mean_something_to_a_layout(tmp_path, layout):
+    """Classes, files and splits with the marks that its files are made of."""
+    names = ("a:b", "# x", "background", "\"q\" 'q'", "<y>&", "1", "null", "{e}", "c\\d", "[x]")
+    files = (
+        "a b",
+        "a#b",
+        "100%25",
+        "a.b",
+        "-x",
+        "train",
+        "classes",
+        "[g]*",
+        "x'y;z",
+        "_annotations",
+    )
+    records = []
+    for i, file in enumerate(files):
+        path = makers.picture(tmp_path / f"in/{file}.png")
+        records.append({"image": path, "boxes": [[1, 2, 9 + i, 12]], "labels": [names[i]]})
+    part = data.from_records(records, names)
+    data.write({"my split": part}, tmp_path / "out", layout)
+    assert data.splits(tmp_path / "out") == ("my split",)
+    again = data.load(tmp_path / "out")
+    assert again.class_names == names and not again.skipped.total
+    found = {pathlib.Path(r.path).stem: r for r in again.records}
+    for i, file in enumerate(files):
+        np.testing.assert_array_equal(found[file].boxes, [[1, 2, 9 + i, 12]])
+        assert found[file].labels.tolist() == [i]
 
 
 def test_what_cannot_be_written(tmp_path, parts):

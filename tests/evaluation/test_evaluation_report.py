@@ -58,7 +58,7 @@ def test_the_page_needs_no_other_file(written):
     _, text, _ = written
     page = _Page()
     page.feed(text)
-    assert page.images == 8 + 2 * 6  # figures, and pairs of pictures
+    assert page.images == 9 + 2 * 6  # figures, and pairs of pictures
     assert all(address.startswith("data:image/") for address in page.addresses)
     assert "@import" not in text and "url(" not in text and "<script" not in text
     assert len(text) < 3_000_000
@@ -158,6 +158,21 @@ def test_the_same_model_twice_is_not_better_than_itself(made):
     a, c = result.difference("a", "b"), result.difference("a", "c")
     assert (a["AP"], a["low"], a["high"], a["sure"]) == (0, 0, 0, False) and c["sure"]
     assert "surely better than c" in result.answer and "not surely better than b" in result.answer
+
+
+def test_one_picture_has_no_interval_and_decides_nothing(made, tmp_path):
+    dataset, found = made
+    one = replace(dataset, records=dataset.records[:1]), found[:1]
+    result = evaluation.measure(*one)
+    assert np.isnan(result.intervals["AP"]).all() and "95 %: –" in str(result)
+    text = evaluation.write_report(result, tmp_path / "one").read_text()
+    assert ": 1 picture, " in text and "nan" not in re.sub('base64,[^"]*', "", text)
+    names = dataset.class_names
+    pair = {"a_b": (one[1], names), "b": (worse(one[1], 0.3), names)}
+    result = compare_detections(pair, one[0])
+    assert not result.differences[0]["sure"] and "No difference can be told" in result.answer
+    text = result.write_report(tmp_path / "two").read_text()
+    assert "a_<wbr>b" in text and "nan" not in re.sub('base64,[^"]*', "", text)
 
 
 def test_models_are_compared_on_the_classes_they_have_in_common(made):

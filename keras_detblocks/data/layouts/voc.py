@@ -142,8 +142,9 @@ def _class_names(home, trees):
         lines = read_text(f"{home}/labelmap.txt").splitlines()
     except OSError:
         lines = []
-    listed = [line.split(":")[0].strip() for line in lines if not line.startswith("#")]
-    listed = [name for name in dict.fromkeys(listed) if name and name != "background"]
+    # A name may have colons itself; three more belong to the line.
+    listed = [line.rsplit(":", 3)[0].strip() for line in lines if not line.startswith("# label:")]
+    listed = [n for n in dict.fromkeys(listed) if n and (n != "background" or n in used)]
     return listed + sorted(used - set(listed))
 
 
