@@ -340,6 +340,17 @@ def test_pictures_of_one_name_in_two_splits(tmp_path):
         assert dataset.skipped.total == 0
 
 
+def test_lists_of_pictures_beside_another_layout_are_none_of_yolos(tmp_path):
+    _beside(tmp_path, "JPEGImages/{}.png")
+    for name in "ab":
+        put(tmp_path / f"Annotations/{name}.xml", voc(name))
+    put(tmp_path / "ImageSets/Main/train.txt", "a.png\nb.png\n")
+    put(tmp_path / "train.txt", "JPEGImages/a.png\nJPEGImages/b.png\n")
+    dataset = data.load(tmp_path, "train")
+    makers.check(dataset)
+    assert dataset.skipped.total == 0
+
+
 def test_openimages_groups_and_descriptions(tmp_path):
     _beside(tmp_path, "train/{}.png")
     put(tmp_path / "train-annotations-bbox.csv", OPENIMAGES)

@@ -12,7 +12,7 @@ from ..parse import number, read_head, read_text
 from ..pictures import is_picture, split_suffix, walk_pictures
 from .coco_classes import note_alike
 from .yolo_config import names_of_file, read_config
-from .yolo_lists import read_lists
+from .yolo_lists import read_data_file, read_lists
 
 NAME = "YOLO"
 LOOKED_FOR = (
@@ -28,11 +28,12 @@ _LOOKED_AT = 200
 
 def find(tree):
     """Split name -> reader."""
-    config = read_config(tree) or read_lists(tree)
+    config = read_config(tree) or read_data_file(tree)
+    if config is None and (tree.is_file or not _has_labels(tree)):
+        return {}
+    config = config or read_lists(tree)
     if config is not None:
         return {s: partial(read, tree, s, w, config) for s, w in config.splits.items()}
-    if tree.is_file or not _has_labels(tree):
-        return {}
     parts = {}
     root = tree.images or tree.root
     for path in _all_pictures(tree):

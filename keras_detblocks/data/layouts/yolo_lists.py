@@ -12,13 +12,14 @@ from .yolo_config import Config, names_of_file, path_of
 _LINE = re.compile(r"^\s*(train|valid|val|test|names)\s*=\s*(\S.*?)\s*$", re.MULTILINE)
 
 
+def read_data_file(tree):
+    """The `Config` of darknet's .data file; None without one."""
+    found = (_of_data_file(path) for path in _outermost(tree.of(".data")))
+    return next(filter(None, found), None)
+
+
 def read_lists(tree):
-    """The `Config` of a darknet .data file, or of lists named for splits; None without any."""
-    if tree.is_file:
-        return _of_data_file(str(tree.path)) if str(tree.path).lower().endswith(".data") else None
-    for path in _outermost(tree.of(".data")):
-        if config := _of_data_file(path):
-            return config
+    """The `Config` of lists named for splits, beside labels; None without any."""
     named = [p for p in tree.of(".txt") if _stem(p).lower() in split_names.NAMES and _is_list(p)]
     splits = {_stem(path): [path] for path in _outermost(named)}
     return Config(tree.root, tree.root, [], splits, lists=True) if splits else None
