@@ -1,5 +1,6 @@
 """The verb `detblocks evaluate`."""
 
+import os
 import pathlib
 import sys
 
@@ -40,16 +41,37 @@ def run(options):
         prepare_folder(options.report)
     dataset = datasets.for_evaluation(options)
     print(dataset.describe())
+    notes = trained_on(path, dataset)
+    for note in notes:
+        print(note)
     about = {"model": str(path)}
     if options.report is not None:
         about |= latency(path, model)
     result = evaluate(model, dataset, max_detections=options.max_detections, about=about)
     print(result)
     if options.report is not None:
-        print(f"Report: {write_report(result, options.report)}")
+        print(f"Report: {write_report(result, options.report, notes=notes)}")
         if not options.no_store:
             store(path, result)
     return 0 if result.measured else complain(result)
+
+
+def trained_on(path, dataset):
+    """A sentence where the run of a model held out some of these pictures, and so has seen the
+    others; an empty list where it did not."""
+    listed = path.parent / "validation.txt"
+    if not listed.is_file():
+        return []
+    names = listed.read_text(encoding="utf-8").splitlines()
+    held_out = {os.path.realpath(name) for name in names}
+    here = {os.path.realpath(record.path) for record in dataset.records}
+    unseen = len(here & held_out)
+    if unseen in (0, len(here)):
+        return []
+    return [
+        f"{len(here) - unseen} of these {len(here)} pictures were trained on: AP on them says "
+        f"little about others. {listed} names the {unseen} that were held out."
+    ]
 
 
 def latency(path, model):

@@ -77,6 +77,19 @@ def test_a_report_stores_the_best_threshold_for_predict_and_export(model, data, 
     assert len(rows) == len(shown)
 
 
+def test_pictures_that_the_run_was_trained_on_are_told(data, tmp_path):
+    from keras_detblocks import data as kdb_data
+    from keras_detblocks.commands.evaluate import trained_on
+
+    dataset, model = kdb_data.load(data), tmp_path / "detector.keras"
+    assert trained_on(model, dataset) == []
+    paths = [record.path for record in dataset.records]
+    (tmp_path / "validation.txt").write_text("".join(f"{p}\n" for p in paths[:3]))
+    (note,) = trained_on(model, dataset)
+    assert "5 of these 8 pictures were trained on" in note and "names the 3" in note
+    assert trained_on(model, dataset.take(3)) == []
+
+
 @pytest.mark.slow
 def test_compare_answers_in_one_line(model, data, tmp_path, capsys):
     other = model.with_name("b.keras")
