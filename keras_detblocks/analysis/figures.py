@@ -1,5 +1,7 @@
 """Figures: matplotlib without its global state, and effective receptive fields side by side."""
 
+import functools
+import io
 import math
 
 import numpy as np
@@ -38,12 +40,19 @@ def plot_receptive_fields(fields, path=None, columns=5):
 
 
 def subplots(rows, columns, **kwargs):
-    """Figure and axes without pyplot's global state or a display."""
+    """Figure and axes without pyplot's global state or a display; notebooks show the figure."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("Plots need matplotlib: pip install 'keras_detblocks[train]'.") from error
+        raise ImportError("Plots need matplotlib: pip install matplotlib.") from error
     figure = Figure(**kwargs)
     FigureCanvasAgg(figure)
+    figure._repr_png_ = functools.partial(_png, figure)  # as pyplot does where it is imported
     return figure, figure.subplots(rows, columns)
+
+
+def _png(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()

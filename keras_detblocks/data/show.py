@@ -1,6 +1,7 @@
 """Contact sheets of a data set as the network sees it, and plots of its sizes and counts."""
 
 import pathlib
+from collections import Counter
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from ..images.draw import detection_grid, draw_boxes
 from .pipeline import pipeline
 
 PER_SHEET = 24
+_AT_ONCE = 4  # pictures that are augmented together: mosaics are made of a batch, or not
 
 
 def write_sheets(dataset, folder, image_size, augment=None, count=48, seed=0):
@@ -27,9 +29,10 @@ def write_sheets(dataset, folder, image_size, augment=None, count=48, seed=0):
     chosen = np.random.default_rng(seed).permutation(len(dataset))[:shown]
     part = dataset.take(0)
     part.records = [dataset.records[i] for i in sorted(chosen)]
-    batches = pipeline(part, image_size, min(8, shown), augment is not None, augment, seed)
+    batch = min(_AT_ONCE, shown)
+    batches = pipeline(part, image_size, batch, augment is not None, augment, seed)
     pictures, paths = [], []
-    for images, truth in batches.take(-(-shown // min(8, shown))):
+    for images, truth in batches.take(-(-shown // batch)):
         arrays = (images.numpy(), truth["boxes"].numpy(), truth["labels"].numpy())
         for image, boxes, labels in zip(*arrays):
             kept = labels >= 0
@@ -51,7 +54,7 @@ def write_plots(dataset, path, image_size):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("Plots need matplotlib: pip install 'keras_detblocks[train]'.") from error
+        raise ImportError("Plots need matplotlib: pip install matplotlib.") from error
     figure = Figure(figsize=(11, 8), layout="constrained")
     FigureCanvasAgg(figure)
     (classes, counts), (sizes, shapes) = figure.subplots(2, 2)
@@ -95,12 +98,23 @@ def _plot_sizes(axes, dataset, image_size):
     for stride in (8, 16, 32):
         axes.axvline(stride, color="black", linewidth=0.8, linestyle=":")
     axes.set(xscale="log", xlabel="pixels; dotted: strides 8, 16, 32", ylabel="objects")
+    ticks = 2 ** np.arange(12)
+    axes.set_xticks(ticks[ticks <= max(image_size)], minor=False)
+    axes.set_xticks([], minor=True)
+    axes.xaxis.set_major_formatter("{x:.0f}")
     height, width = image_size
     axes.set_title(f"sides of boxes in a {height}x{width} input (root of the area)")
 
 
 def _plot_shapes(axes, dataset):
-    widths, heights = ([getattr(r, k) for r in dataset.records] for k in ("width", "height"))
-    axes.scatter(widths, heights, s=12, alpha=0.3, color="#cc79a7", edgecolors="none")
+    """A dot a size, larger where there are more; the most frequent ones are written."""
+    sizes = Counter((r.width, r.height) for r in dataset.records).most_common()
+    widths, heights = zip(*(size for size, _ in sizes))
+    areas = [15 + 285 * count / len(dataset) for _, count in sizes]
+    axes.scatter(widths, heights, s=areas, alpha=0.5, color="#cc79a7", edgecolors="#7a4363")
+    for (width, height), count in sizes[:3]:
+        text = f"{width}x{height} ({count:,})"
+        side = "right" if width > 0.5 * max(widths) else "left"
+        axes.annotate(text, (width, height), (0, -16), textcoords="offset points", ha=side)
     axes.set(title="sizes of pictures", xlabel="width", ylabel="height")
-    axes.set(xlim=(0, max(widths) * 1.05), ylim=(0, max(heights) * 1.05))
+    axes.set(xlim=(0, max(widths) * 1.1), ylim=(0, max(heights) * 1.15))

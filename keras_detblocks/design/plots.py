@@ -7,20 +7,17 @@ state: save it with `figure.savefig(path)`, or let a notebook show it.
 
 import numpy as np
 
+from ..analysis.figures import subplots
 from ..backbones.complexity import to_anynet
 from .quantized_linear import fit_quantized_linear
 from .statistics import bootstrap, edf, random_search_efficiency
 
 
 def _figure(columns=1, rows=1, width=4.5, height=3.6):
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "Plots need matplotlib: pip install 'keras_detblocks[design]'."
-        ) from error
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False)
+    figure, axes = subplots(
+        rows, columns, figsize=(width * columns, height * rows), layout="constrained"
+    )
+    return figure, np.reshape(axes, (rows, columns))
 
 
 def plot_edf(populations, weights=None, title=None):

@@ -86,7 +86,7 @@ def test_pictures_that_the_run_was_trained_on_are_told(data, tmp_path):
     paths = [record.path for record in dataset.records]
     (tmp_path / "validation.txt").write_text("".join(f"{p}\n" for p in paths[:3]))
     (note,) = trained_on(model, dataset)
-    assert "5 of these 8 pictures were trained on" in note and "names the 3" in note
+    assert "4 of these 7 pictures were trained on" in note and "names the 3" in note
     assert trained_on(model, dataset.take(3)) == []
 
 

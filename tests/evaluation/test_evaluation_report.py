@@ -100,7 +100,8 @@ def test_every_plot_is_a_figure_and_notebooks_show_the_object(written):
     result, _, _ = written
     for name in dir(result):
         if name.startswith("plot_"):
-            assert isinstance(getattr(result, name)(), Figure), name
+            figure = getattr(result, name)()
+            assert isinstance(figure, Figure) and figure._repr_png_().startswith(b"\x89PNG"), name
     html = result._repr_html_()
     assert "AP50" in html and "<html" not in html
     # Styles of a notebook's cell must not reach the notebook.
