@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .account import Skipped
+from .account import ASSUMED, Skipped
 
 
 @dataclass(slots=True)
@@ -104,3 +104,25 @@ class Annotations:
     skipped: Skipped = field(default_factory=Skipped)
     one_based: bool = False
     shares: bool = False
+
+    def name_classes(self, names, highest=None):
+        """Sets the classes, numbered from 0 on, and points out those that are alike; without names
+        the numbers up to `highest` are taken where it is given. Returns name -> label."""
+        names = list(names)
+        if not names and highest is not None:
+            names = [str(k) for k in range(highest + 1)] or ["0"]
+            reason = "classes without names (numbers are taken)"
+            self.skipped.add(reason, f"0 to {highest}", ASSUMED)
+        self.class_names, self.category_ids = names, list(range(len(names)))
+        note_alike(names, self.skipped)
+        return {name: label for label, name in enumerate(names)}
+
+
+def note_alike(names, skipped):
+    """Points out names that differ by case or blanks alone: they are kept apart."""
+    alike = {}
+    for name in names:
+        alike.setdefault("".join(name.casefold().split()), []).append(name)
+    groups = [", ".join(group) for group in alike.values() if len(group) > 1]
+    reason = "classes that differ by case or blanks alone (kept apart)"
+    skipped.add_many(reason, len(groups), iter(groups), ASSUMED)

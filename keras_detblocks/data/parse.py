@@ -52,7 +52,11 @@ def decode(content):
 @contextlib.contextmanager
 def _opened(path):
     """An ordinary file; opening a pipe that nobody writes to would never return."""
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        handle = os.open(path, flags)
+    except ValueError as error:  # a zero in the name
+        raise OSError(f"{path!r} is no name of a file ({error})") from None
     with os.fdopen(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(f"{path} is not an ordinary file")

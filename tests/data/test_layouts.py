@@ -335,9 +335,14 @@ def test_yolo_file_itself_and_its_empty_missing_and_wrong_lines(tmp_path):
     picture(tmp_path / "images/train/empty.png")
     put(tmp_path / "labels/train/empty.txt", "")
     picture(tmp_path / "images/train/none.png")
+    scored = "0 .5 .5 .2 .2 .9\n0 .5 .5 .2 .2 1.57\n"  # of predictions, and a turned box
+    put(tmp_path / "labels/train/none.txt", scored)
+    picture(tmp_path / "images/train/z.png")
     dataset = data.load(yaml, "train")
-    assert [len(r.boxes) for r in dataset.records] == [1, 0, 0]
+    assert [len(r.boxes) for r in dataset.records] == [1, 0, 1, 0]
     assert dataset.skipped.counts == {
+        "sixth number of a line (taken as a score)": 1,
+        "line of a number of columns that no box or polygon has": 1,
         "class number beyond the names": 1,
         "line that is not a class and a box": 1,
         "box that is not in shares of the picture (0 to 1)": 1,

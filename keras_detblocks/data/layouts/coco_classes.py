@@ -1,6 +1,7 @@
 """COCO's categories: phantom roots, two ids of one name, one id of two classes."""
 
-from ..account import ASSUMED, REPAIRED
+from ..account import REPAIRED
+from ..annotations import note_alike
 from ..parse import key
 
 # What exporters write as the parent of a class without one.
@@ -31,16 +32,6 @@ def read_classes(categories, annotations, skipped):
         labels[number] = label
     note_alike(names, skipped)
     return names, ids, labels
-
-
-def note_alike(names, skipped):
-    """Points out names that differ by case or blanks alone: they are kept apart."""
-    alike = {}
-    for name in names:
-        alike.setdefault("".join(name.casefold().split()), []).append(name)
-    groups = [", ".join(group) for group in alike.values() if len(group) > 1]
-    reason = "classes that differ by case or blanks alone (kept apart)"
-    skipped.add_many(reason, len(groups), iter(groups), ASSUMED)
 
 
 def _entries(categories, skipped):

@@ -7,7 +7,6 @@ from .. import split_names
 from ..annotations import Annotated, Annotations, Objects
 from ..errors import DatasetError
 from ..parse import number, read_json
-from .coco_classes import note_alike
 
 NAME = "Create ML JSON"
 LOOKED_FOR = "Create ML: a .json file with a list of images with annotations (label, coordinates)"
@@ -41,16 +40,8 @@ def read(tree, path, files):
     contents = {each: _entries(each, each == path) for each in files}
     folder = os.path.dirname(path)
     found = Annotations([], Objects(), [], [], tree.pictures(folder or "."), path)
-    found.class_names = sorted(
-        {
-            made[0]
-            for entries in contents.values()
-            for o in _objects(entries)
-            if (made := _object(o))
-        }
-    )
-    found.category_ids = list(range(len(found.class_names)))
-    note_alike(found.class_names, found.skipped)
+    objects = [o for entries in contents.values() for o in _objects(entries)]
+    found.name_classes(sorted({made[0] for o in objects if (made := _object(o))}))
     for entry in contents[path]:
         name = _value(entry, _IMAGE)
         if not isinstance(name, str) or not name.strip():

@@ -12,7 +12,6 @@ from ..annotations import Annotated, Annotations, Objects
 from ..errors import DatasetError
 from ..parse import flag, number, read_head, read_text, size_of
 from ..pictures import split_suffix
-from .coco_classes import note_alike
 
 NAME = "CSV"
 LOOKED_FOR = (
@@ -182,9 +181,7 @@ def read(tree, path, files):
     known = sorted(name for name in names if name)
     labels = {name: label for label, name in enumerate(known)}
     described = _described(tree)
-    found.class_names = [described.get(name, name) for name in known]
-    found.category_ids = list(range(len(known)))
-    note_alike(found.class_names, found.skipped)
+    found.name_classes([described.get(name, name) for name in known])
     if form["class"] is None:
         found.skipped.add("table without a column of classes (one is assumed)", path, ASSUMED)
     if form["kind"] == "cell":

@@ -9,7 +9,6 @@ from ..annotations import Annotated, Annotations, Objects
 from ..errors import DatasetError
 from ..parse import number, read_head, read_xml, size_of
 from ..shapes import box_around, box_of_rotated
-from .coco_classes import note_alike
 
 NAME = "CVAT XML"
 LOOKED_FOR = "CVAT for images: an .xml file with <annotations> and an <image> for each picture"
@@ -51,10 +50,8 @@ def read(tree, path, subset=None):
     places = [f"{folder}/images", folder or "."]
     places = [f"{folder}/images/{subset}", f"{folder}/{subset}", *places] if subset else places
     pictures = tree.pictures(*places)
-    found = Annotations([], Objects(), _names(root), [], pictures, path)
-    found.category_ids = list(range(len(found.class_names)))
-    note_alike(found.class_names, found.skipped)
-    labels = {name: i for i, name in enumerate(found.class_names)}
+    found = Annotations([], Objects(), [], [], pictures, path)
+    labels = found.name_classes(_names(root))
     for image in root.iter("image"):
         name = (image.get("name") or "").strip()
         if not name:

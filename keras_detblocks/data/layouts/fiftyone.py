@@ -10,7 +10,6 @@ from ..account import ASSUMED
 from ..annotations import Annotated, Annotations, Objects
 from ..errors import DatasetError
 from ..parse import number, numbers, read_json
-from .coco_classes import note_alike
 
 NAME = "FiftyOne JSON"
 LOOKED_FOR = "FiftyOne: labels.json or samples.json with bounding_box in its objects, and data/"
@@ -39,9 +38,7 @@ def read(tree, path):
     classes = content.get("classes")
     names = [str(name) for name in classes] if isinstance(classes, list) else []
     used = {name for _, some in entries for each in some if (name := _label(each, names))}
-    found.class_names = [*dict.fromkeys(names), *sorted(used - set(names))]
-    found.category_ids = list(range(len(found.class_names)))
-    note_alike(found.class_names, found.skipped)
+    found.name_classes([*dict.fromkeys(names), *sorted(used - set(names))])
     for name, some in entries:
         for each in some:
             label = _label(each, names)

@@ -6,12 +6,10 @@ import re
 from functools import partial
 
 from .. import split_names
-from ..account import ASSUMED
 from ..annotations import Annotated, Annotations, Objects
 from ..errors import DatasetError
 from ..parse import number, read_head, read_text
 from ..pictures import is_picture, split_suffix
-from .coco_classes import note_alike
 from .yolo_config import names_of_file
 
 NAME = "Keras TXT"
@@ -68,9 +66,5 @@ def read(tree, path):
             else:
                 highest = max(highest, int(values[4]))
                 found.objects.add(owner, values[:4], int(values[4]))
-    if not names:
-        names = [str(k) for k in range(highest + 1)] or ["0"]
-        found.skipped.add("classes without names (numbers are taken)", f"0 to {highest}", ASSUMED)
-    found.class_names, found.category_ids = names, list(range(len(names)))
-    note_alike(names, found.skipped)
+    found.name_classes(names, highest)
     return found

@@ -11,7 +11,6 @@ from ..annotations import Annotated, Annotations, Objects
 from ..parse import number, read_head, read_text
 from ..pictures import split_suffix
 from ..shapes import box_around
-from .coco_classes import note_alike
 
 NAME = "KITTI or DOTA text"
 LOOKED_FOR = (
@@ -56,10 +55,7 @@ def read(tree, files, part):
         used |= {made[0] for _, made in objects if made and made[0].lower() != _REGION}
         if path in chosen:
             rows.append((path, objects))
-    found.class_names = sorted(used)
-    found.category_ids = list(range(len(found.class_names)))
-    note_alike(found.class_names, found.skipped)
-    labels = {name: label for label, name in enumerate(found.class_names)}
+    labels = found.name_classes(sorted(used))
     for path, objects in rows:
         found.images.append(Annotated(_stem(path), _stem(path), None, os.path.dirname(path)))
         for line, made in objects:

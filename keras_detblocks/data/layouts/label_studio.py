@@ -13,7 +13,6 @@ from ..annotations import Annotated, Annotations, Objects
 from ..errors import DatasetError
 from ..parse import number, read_head, read_json, read_text, size_of
 from ..shapes import box_around, box_of_rotated
-from .coco_classes import note_alike
 
 NAME = "Label Studio JSON"
 LOOKED_FOR = (
@@ -109,6 +108,9 @@ def _results(found, task):
             if isinstance(annotations, list)
             else []
         )
+        if not kept:
+            reason = "task without an annotation (taken as a picture without objects)"
+            found.skipped.add(reason, f"task {task.get('id')}", ASSUMED)
         if len(kept) > 1:
             reason = "task with several annotations (the last is taken)"
             found.skipped.add(reason, f"task {task.get('id')}", ASSUMED)
@@ -139,10 +141,7 @@ def _add_objects(found, rows):
             objects.append((owner, [v / 100 for v in box], label))
         elif label or (isinstance(value, dict) and _NO_AREAS & value.keys()):
             found.skipped.add("result without a box or a polygon", str(result)[:120])
-    found.class_names = sorted({label for *_, label in objects})
-    found.category_ids = list(range(len(found.class_names)))
-    note_alike(found.class_names, found.skipped)
-    labels = {name: i for i, name in enumerate(found.class_names)}
+    labels = found.name_classes(sorted({label for *_, label in objects}))
     for owner, box, label in objects:
         found.objects.add(owner, box, labels[label])
 

@@ -8,7 +8,6 @@ from .. import split_names
 from ..annotations import Annotated, Annotations, Objects
 from ..parse import numbers, read_json, size_of
 from ..pictures import split_suffix
-from .coco_classes import note_alike
 
 NAME = "LabelMe"
 LOOKED_FOR = "LabelMe: .json files with shapes and imagePath, one a picture"
@@ -52,10 +51,7 @@ def read(tree, files, part):
         used |= {name for shape in _shapes(content) if (name := _label(shape))}
         if path in chosen:
             contents[path] = content
-    found.class_names = sorted(used)
-    found.category_ids = list(range(len(found.class_names)))
-    note_alike(found.class_names, found.skipped)
-    labels = {name: label for label, name in enumerate(found.class_names)}
+    labels = found.name_classes(sorted(used))
     for path, content in contents.items():
         _read_one(found, path, content, labels)
     return found

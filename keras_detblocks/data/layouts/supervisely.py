@@ -7,7 +7,6 @@ from .. import split_names
 from ..annotations import Annotated, Annotations, Objects
 from ..parse import numbers, read_json, size_of
 from ..shapes import box_around
-from .coco_classes import note_alike
 
 NAME = "Supervisely"
 LOOKED_FOR = "Supervisely: ann/PICTURE.json files with objects (classTitle, points), and img/"
@@ -43,10 +42,7 @@ def read(tree, files, part):
         used |= {name for each in objects if (name := _label(each))}
         if path in chosen:
             contents[path] = content
-    found.class_names = list(dict.fromkeys([*_of_meta(tree), *sorted(used)]))
-    found.category_ids = list(range(len(found.class_names)))
-    note_alike(found.class_names, found.skipped)
-    labels = {name: label for label, name in enumerate(found.class_names)}
+    labels = found.name_classes(list(dict.fromkeys([*_of_meta(tree), *sorted(used)])))
     for path, content in contents.items():
         _read_one(found, path, content, labels)
     return found

@@ -13,7 +13,6 @@ from ..annotations import Annotated, Annotations, Objects
 from ..errors import DatasetError
 from ..parse import number, read_head, read_json, read_text
 from ..shapes import box_around
-from .coco_classes import note_alike
 
 NAME = "VIA"
 LOOKED_FOR = "VIA: a .json or .csv file with regions, their shape_attributes and region_attributes"
@@ -44,22 +43,20 @@ def read(tree, path, files):
     found = Annotations([], Objects(), [], [], tree.pictures(folder or "."), path)
     regions = [region for entries in contents.values() for _, some in entries for region in some]
     attribute = _class_attribute(regions)
-    found.class_names = sorted({name for r in regions if (name := _label(r, attribute))})
-    if not found.class_names:
-        found.class_names = ["object"]
+    names = sorted({name for r in regions if (name := _label(r, attribute))})
+    labels = found.name_classes(names or ["object"])
+    if not names:
         reason = "regions without an attribute for the class (one class is assumed)"
         found.skipped.add(reason, path, ASSUMED)
-    found.category_ids = list(range(len(found.class_names)))
-    note_alike(found.class_names, found.skipped)
     for name, some in contents[path]:
         for region in some:
             box = _box(region[0])
-            label = _label(region, attribute) if attribute else found.class_names[0]
+            label = _label(region, attribute) if names else "object"
             if box is None or not label:
                 reason = "region without a class or an extent"
                 found.skipped.add(reason, f"{name}: {str(region)[:100]}")
             else:
-                found.objects.add(len(found.images), box, found.class_names.index(label))
+                found.objects.add(len(found.images), box, labels[label])
         found.images.append(Annotated(name, os.path.splitext(name)[0], None, folder))
     return found
 

@@ -17,7 +17,6 @@ from ..errors import DatasetError
 from ..parse import flag, number, read_head, read_text, read_xml, size_of
 from ..pictures import split_suffix
 from ..shapes import box_of_rotated
-from .coco_classes import note_alike
 from .voc_lists import image_lists, listed_names
 
 NAME = "Pascal VOC"
@@ -102,10 +101,7 @@ def read(tree, home, files, part, image_list=None):
     source = f"{home} ({os.path.splitext(os.path.basename(image_list))[0]})" if image_list else home
     found = Annotations([], Objects(), [], [], _pictures(tree, home), source, one_based=True)
     trees = _parse_all(found, files)
-    found.class_names = _class_names(home, trees)
-    found.category_ids = list(range(len(found.class_names)))
-    note_alike(found.class_names, found.skipped)
-    labels = {name: label for label, name in enumerate(found.class_names)}
+    labels = found.name_classes(_class_names(home, trees))
     for path in _chosen(found, trees, part, image_list):
         _read_one(found, path, trees[path], labels)
     from_zero = [p for p, root in trees.items() if any(map(_begins_at_0, root.iter("object")))]

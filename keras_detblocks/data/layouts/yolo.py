@@ -10,7 +10,6 @@ from ..account import ASSUMED
 from ..annotations import Annotated, Annotations, Objects
 from ..parse import number, read_head, read_text
 from ..pictures import is_picture, split_suffix, walk_pictures
-from .coco_classes import note_alike
 from .yolo_config import names_of_file, read_config
 from .yolo_lists import read_data_file, read_lists
 
@@ -83,11 +82,7 @@ def read(tree, split, where, config):
             reason = "YAML file without names and paths of splits, or that does not parse"
             found.skipped.add(reason, path)
     highest = _read_all(found, pictures, labels, names, config.keypoints if config else 0)
-    if not names:
-        names = [str(k) for k in range(highest + 1)] or ["0"]
-        found.skipped.add("classes without names (numbers are taken)", f"0 to {highest}", ASSUMED)
-    found.class_names, found.category_ids = names, list(range(len(names)))
-    note_alike(names, found.skipped)
+    found.name_classes(names, highest)
     return found
 
 
@@ -220,12 +215,16 @@ def _boxes(found, path, num_classes, keypoints):
         elif min(box) < -0.5 or max(box) > 1.5:
             found.skipped.add("box that is not in shares of the picture (0 to 1)", where)
         else:
+            if len(numbers) == 6:
+                found.skipped.add("sixth number of a line (taken as a score)", where, ASSUMED)
             yield box, int(numbers[0])
 
 
 def _box(values, keypoints):
     """xyxy of center and sides (with a score, or with points behind), or around a polygon."""
     count = len(values)
+    if count == 5 and not 0 <= values[4] <= 1:
+        return None  # an angle, which no label of Ultralytics has
     if count in (4, 5) or (keypoints and count == 4 + keypoints):
         x, y, width, height = values[:4]
         return x - width / 2, y - height / 2, x + width / 2, y + height / 2
