@@ -433,7 +433,7 @@ def test_a_folder_of_a_list_that_is_missing_is_told(tmp_path):
 
 
 BROKEN = {
-    "yolo lists": ("voc.data", "train = train.txt\nnames = a\0b.names\n"),
+    "yolo lists": ("voc.data", f"{'#' * 64}\ntrain = train.txt\nnames = a\0b.names\n"),
     "via csv": ("via.csv", "filename,region_shape_attributes,region_attributes\na.png,{x,{}\n"),
     "via": ("via.json", json.dumps(_via()).replace("[{", "[3, {").replace('"rect"', '"point"')),
     "fiftyone": ("labels.json", '{"labels": {"a": [{"bounding_box": [1, 2], "label": 7}, 3]}}'),
