@@ -22,19 +22,37 @@ for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREAD
     os.environ.setdefault(name, "1")
 
 LONG = 30  # seconds from which a test should be marked slow
+# Files whose slow tests come first among the slow: a group of minutes that began last would keep
+# one worker, and leave the others idle.
+LONGEST = (
+    "export/test_detector_export",
+    "export/test_every_layer",
+    "fresh/test_fresh",
+    "commands/test_cli",
+    "training/test_several",
+    "docs/test_documentation",
+)
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Fast tests first; what shares fixtures, a file's fast tests or its slow ones, stays in one
-    process. A file that says so itself (`pytestmark = pytest.mark.xdist_group(...)`) keeps its
-    group."""
-    items.sort(key=_is_slow)
+    """Fast tests first, then the longest groups; what shares fixtures, a file's fast tests or its
+    slow ones, stays in one process. A file that says so itself (`pytestmark =
+    pytest.mark.xdist_group(...)`) keeps its group."""
+    items.sort(key=_place)
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             kind = "slow" if _is_slow(item) else "fast"
-            group = f"{item.path.parent.name}/{item.path.stem}/{kind}"
-            item.add_marker(pytest.mark.xdist_group(group))
+            item.add_marker(pytest.mark.xdist_group(f"{_file(item)}/{kind}"))
+
+
+def _file(item):
+    return f"{item.path.parent.name}/{item.path.stem}"
+
+
+def _place(item):
+    order = LONGEST.index(_file(item)) if _file(item) in LONGEST else len(LONGEST)
+    return (1, order) if _is_slow(item) else (0, 0)
 
 
 def _is_slow(item):
@@ -70,6 +88,25 @@ def _memory():
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+@contextlib.contextmanager
+def eagerly():
+    """Within it Keras' steps run as they are written: few of them cost less than tracing one. What
+    a step computes when it is traced is tested elsewhere."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def eager():
+    with eagerly():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ which step."""
 import keras
 import numpy as np
 import pytest
-from toy import toy_batch, toy_detector
+from toy import tiny_detector, toy_batch, toy_detector
 
 from keras_detblocks import AdamW, Conv2D, ConvMuon, conv_groups, training
 from keras_detblocks.training import ema
@@ -104,8 +104,8 @@ def test_the_momentum_of_the_average_rises(make):
 @pytest.fixture(scope="module")
 def trained():
     """A detector after three steps, with an average of ten steps."""
-    model = toy_detector()
-    training.compile_detector(model, ema=0.9)
+    model = tiny_detector((64, 96, 3))
+    training.compile_detector(model, ema=0.9, run_eagerly=True)
     x, y = toy_batch(4)
     for _ in range(3):
         model.train_on_batch(x, y)

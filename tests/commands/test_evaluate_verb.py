@@ -46,7 +46,7 @@ def saved(tmp_path_factory):
 
 
 @pytest.fixture
-def model(saved, tmp_path, monkeypatch):
+def model(saved, tmp_path, monkeypatch, eager):
     """A copy of it; timing it, in a process of its own, is left out."""
     monkeypatch.setattr("keras_detblocks.export.benchmark", lambda *_, **__: 12.5)
     return pathlib.Path(shutil.copy(saved, tmp_path))

@@ -27,6 +27,16 @@ def toy_detector(shape=(64, 96, 3), levels=(3, 4), **options):
     return kdb.Detector(toy_backbone(shape, levels), kdb.FPN(16, levels=levels), **options)
 
 
+def tiny_detector(shape=(32, 48, 3), **options):
+    """Two convolutions to P3 and one in each branch of the head, for what is traced many times."""
+    image = keras.Input(shape)
+    x = conv_norm_act(kdb.ImageNormalization(127.5, 127.5)(image), 8, 3, 4, name="stem")
+    x = conv_norm_act(x, 16, 3, 2, name="stage")
+    head = kdb.AnchorFreeHead(3, num_convs=1, name="head")
+    options.setdefault("class_names", ["circle", "square", "star"])
+    return kdb.Detector(keras.Model(image, {"P3": x}, name="tiny_backbone"), head=head, **options)
+
+
 def toy_batch(count=8, size=(64, 96), seed=0):
     """Bright rectangles on noise: images and padded ground truth; the first image has no object."""
     rng = np.random.default_rng(seed)

@@ -9,7 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from toy import toy_batch, toy_detector
+from toy import tiny_detector, toy_batch
 
 from keras_detblocks import training
 from keras_detblocks.data import Dataset, ImageError
@@ -51,7 +51,7 @@ def dataset():
 
 
 def _build():
-    return toy_detector((*SIZE, 3), levels=(3,), class_names=CLASSES)
+    return tiny_detector((*SIZE, 3), class_names=CLASSES)
 
 
 def _train(dataset, out, validation=None, **options):

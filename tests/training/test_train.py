@@ -3,7 +3,7 @@ import json
 import keras
 import numpy as np
 import pytest
-from toy import toy_backbone, toy_batch, toy_detector
+from toy import tiny_detector, toy_backbone, toy_batch, toy_detector
 
 import keras_detblocks as kdb
 from keras_detblocks import data, training
@@ -22,7 +22,7 @@ def dataset(rectangles):
 
 
 def _build():
-    return toy_detector(class_names=CLASSES)
+    return tiny_detector((64, 96, 3), class_names=CLASSES)
 
 
 @pytest.mark.slow
@@ -51,8 +51,8 @@ def test_a_run_leaves_model_history_curve_and_logs(dataset, tmp_path):
 
 
 @pytest.mark.slow
-def test_validation_ap_in_a_plain_fit(dataset):
-    detector = toy_detector(class_names=CLASSES)
+def test_validation_ap_in_a_plain_fit(dataset, eager):
+    detector = _build()
     detector.compile("adamw")
     batches = data.pipeline(dataset, (64, 96), 8, training=True)
     history = detector.fit(
@@ -72,13 +72,13 @@ def test_ap_of_a_detector_of_dynamic_size(dataset):
 
 @pytest.mark.slow
 def test_minutes_are_a_budget_too(dataset, tmp_path):
-    _, history = training.train(_build, dataset, None, tmp_path, minutes=0.05, **ADAMW)
+    _, history = training.train(_build, dataset, None, tmp_path, minutes=0.01, **ADAMW)
     assert history["losses"] and history["losses"][-1]["seconds"] < 10
 
 
 @pytest.mark.parametrize("scaled", [False, True])
-def test_averaged_weights_are_exchanged_and_put_back(scaled):
-    model = toy_detector()
+def test_averaged_weights_are_exchanged_and_put_back(scaled, eager):
+    model = _build()
     training.compile_detector(model, ema=0.5, optimizer="adamw")
     if scaled:  # what mixed float16 does
         model.compile(
@@ -99,7 +99,7 @@ def test_averaged_weights_are_exchanged_and_put_back(scaled):
 
 @pytest.mark.parametrize("saved", [False, True])
 def test_normalization_and_biases_are_not_decayed(saved, tmp_path):
-    model = toy_detector()
+    model = _build()
     training.compile_detector(model)
     model.optimizer.build(model.trainable_variables)
     if saved:
