@@ -340,6 +340,15 @@ def test_pictures_of_one_name_in_two_splits(tmp_path):
         assert dataset.skipped.total == 0
 
 
+def test_pictures_that_no_list_names_are_told(tmp_path):
+    _lists_alone(tmp_path)
+    picture(tmp_path / "images/c.png")
+    put(tmp_path / "labels/c.txt", yolo("a"))
+    dataset = data.load(tmp_path, "val")
+    makers.check(dataset, "b")
+    assert dataset.skipped.of("skipped") == {"picture with labels that no list names": 1}
+
+
 def test_lists_of_pictures_beside_another_layout_are_none_of_yolos(tmp_path):
     _beside(tmp_path, "JPEGImages/{}.png")
     for name in "ab":

@@ -38,8 +38,8 @@ def _is_createml(tree, path):
 def read(tree, path, files):
     """The `Annotations` of one file; the classes are those of all `files`."""
     contents = {each: _entries(each, each == path) for each in files}
-    folder = os.path.dirname(path)
-    found = Annotations([], Objects(), [], [], tree.pictures(folder or "."), path)
+    folder = os.path.dirname(path) or "."
+    found = Annotations([], Objects(), [], [], tree.pictures(folder), path)
     objects = [o for entries in contents.values() for o in _objects(entries)]
     found.name_classes(sorted({made[0] for o in objects if (made := _object(o))}))
     for entry in contents[path]:

@@ -1,6 +1,7 @@
 """CSV tables, one object a line: with a header in any order of columns (TensorFlow's, Roboflow's,
 OpenImages'), or without one (`path,x1,y1,x2,y2,class`, makesense's, SKU-110K's)."""
 
+import contextlib
 import csv
 import os
 import re
@@ -161,10 +162,10 @@ _HEADERLESS = (
 
 def read(tree, path, files):
     """The `Annotations` of one file; the classes are those of all `files`."""
-    folder = os.path.dirname(path)
+    folder = os.path.dirname(path) or "."
     split = split_names.of_file(path, tree.root)
     parts = [*([split, f"images/{split}"] if split else ()), "images", "data"]
-    pictures = tree.pictures(folder or ".", *(f"{folder}/{part}" for part in parts))
+    pictures = tree.pictures(folder, *(f"{folder}/{part}" for part in parts))
     found = Annotations([], Objects(), [], [], pictures, path)
     try:
         rows = _rows(read_text(path))
@@ -196,7 +197,8 @@ def _described(tree):
     rows = []
     for path in tree.of(".csv"):
         if os.path.basename(path).startswith(_DESCRIPTIONS):
-            rows += _rows(read_text(path))
+            with contextlib.suppress(OSError):
+                rows += _rows(read_text(path))
     return {row[0]: row[1] for row in rows if len(row) == 2 and row[1]}
 
 

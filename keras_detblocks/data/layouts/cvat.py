@@ -46,8 +46,8 @@ def read(tree, path, subset=None):
             f"{path}: expected CVAT's XML with an <image> for each picture; received tracks of a "
             "video. Export the task as 'CVAT for images' or 'COCO', with its pictures."
         )
-    folder = os.path.dirname(path)
-    places = [f"{folder}/images", folder or "."]
+    folder = os.path.dirname(path) or "."
+    places = [f"{folder}/images", folder]
     places = [f"{folder}/images/{subset}", f"{folder}/{subset}", *places] if subset else places
     pictures = tree.pictures(*places)
     found = Annotations([], Objects(), [], [], pictures, path)

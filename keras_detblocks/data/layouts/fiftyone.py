@@ -31,8 +31,8 @@ def read(tree, path):
     except (ValueError, OSError, MemoryError) as error:
         raise DatasetError(f"{path}: expected JSON; it does not parse ({error}).") from error
     content = content if isinstance(content, dict) else {}
-    folder = os.path.dirname(path)
-    pictures = tree.pictures(f"{folder}/data", folder or ".")
+    folder = os.path.dirname(path) or "."
+    pictures = tree.pictures(f"{folder}/data", folder)
     found = Annotations([], Objects(), [], [], pictures, path, shares=True)
     entries = list(_entries(found, content))
     classes = content.get("classes")

@@ -41,8 +41,8 @@ def _is_table(path):
 
 def read(tree, path):
     """The `Annotations` of one file."""
-    folder = os.path.dirname(path)
-    found = Annotations([], Objects(), [], [], tree.pictures(folder or "."), path)
+    folder = os.path.dirname(path) or "."
+    found = Annotations([], Objects(), [], [], tree.pictures(folder), path)
     try:
         lines = read_text(path).splitlines()
     except OSError as error:

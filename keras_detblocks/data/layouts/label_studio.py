@@ -70,8 +70,8 @@ def read(tree, path):
         tasks = read_json(path) if path.lower().endswith(".json") else _rows(path)
     except (ValueError, OSError, MemoryError, csv.Error) as error:
         raise DatasetError(f"{path}: expected tasks; it does not parse ({error}).") from error
-    folder = os.path.dirname(path)
-    found = Annotations([], Objects(), [], [], tree.pictures(folder or "."), path, shares=True)
+    folder = os.path.dirname(path) or "."
+    found = Annotations([], Objects(), [], [], tree.pictures(folder), path, shares=True)
     rows = []
     for task in tasks if isinstance(tasks, list) else ():
         name = _picture(task)

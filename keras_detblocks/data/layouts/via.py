@@ -39,8 +39,8 @@ def read(tree, path, files):
         contents = {each: _entries(each) for each in files}
     except (ValueError, OSError, MemoryError, csv.Error) as error:
         raise DatasetError(f"{path}: expected regions; it does not parse ({error}).") from error
-    folder = os.path.dirname(path)
-    found = Annotations([], Objects(), [], [], tree.pictures(folder or "."), path)
+    folder = os.path.dirname(path) or "."
+    found = Annotations([], Objects(), [], [], tree.pictures(folder), path)
     regions = [region for entries in contents.values() for _, some in entries for region in some]
     attribute = _class_attribute(regions)
     names = sorted({name for r in regions if (name := _label(r, attribute))})

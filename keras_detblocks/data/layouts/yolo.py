@@ -81,6 +81,8 @@ def read(tree, split, where, config):
         for path in tree.of(".yaml", ".yml"):
             reason = "YAML file without names and paths of splits, or that does not parse"
             found.skipped.add(reason, path)
+    if config and config.lists:
+        _note_unlisted(found, tree, config, labels)
     highest = _read_all(found, pictures, labels, names, config.keypoints if config else 0)
     found.name_classes(names, highest)
     return found
@@ -129,6 +131,22 @@ def _of_list(found, path, root):
         return []
     near = os.path.dirname(path)
     return [_of_line(found, line, near, root) for line in lines]
+
+
+def _note_unlisted(found, tree, config, labels):
+    """Says which pictures with labels stand in no list of any split."""
+    lines = [line for paths in config.splits.values() for p in paths for line in _lines_of(p)]
+    listed = {_stem(line.replace("\\", "/")) for line in lines}
+    left = [p for p in tree.picture_files if _stem(p) not in listed and labels.of(p)]
+    found.skipped.add_many("picture with labels that no list names", len(left), iter(left))
+
+
+def _lines_of(path):
+    return [] if os.path.isdir(path) else names_of_file(path)
+
+
+def _stem(path):
+    return split_suffix(os.path.basename(path))[0]
 
 
 def _of_line(found, line, near, root):
