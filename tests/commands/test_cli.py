@@ -1,9 +1,10 @@
-"""The command line: the demo in a one-minute form, the verbs on what it wrote, and one line for
+"""The command line: the demo in its smallest form, the verbs on what it wrote, and one line for
 every mistake."""
 
+import contextlib
+import io
 import json
 import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -11,15 +12,17 @@ import sys
 import keras
 import numpy as np
 import pytest
+from conftest import eagerly
 from PIL import Image
 
+import keras_detblocks
 from keras_detblocks import data, training
 from keras_detblocks.cli import main
 from keras_detblocks.detection.build import build_detector
 from keras_detblocks.detection.start import start_weights
 from keras_detblocks.export import open_exported
 
-DEMO = "demo --minutes 0.2 --train-images 64 --val-images 12 --size 96 --filters 16"
+DEMO = "demo --minutes 0.01 --train-images 32 --val-images 6 --size 96 --filters 16"
 SMALL = "--batch 8 --size 64x96 --levels 3-4 --filters 16 --optimizer adamw"
 
 
@@ -30,15 +33,12 @@ def detblocks(words, *more):
 
 @pytest.fixture(scope="module")
 def demo(made_once):
-    """The folder of a finished demo, made by the command line in a process of its own, and what it
-    printed."""
+    """The folder of a finished demo and what it printed."""
 
     def make(folder):
-        command = [sys.executable, "-m", "keras_detblocks", *DEMO.split(), "--out", folder / "out"]
-        root = pathlib.Path(__file__).parents[2]
-        run = subprocess.run(command, capture_output=True, text=True, cwd=root)
-        assert run.returncode == 0, run.stderr[-4000:]
-        (folder / "printed.txt").write_text(run.stdout)
+        with eagerly(), contextlib.redirect_stdout(io.StringIO()) as printed:
+            assert detblocks(DEMO, "--out", folder / "out") == 0
+        (folder / "printed.txt").write_text(printed.getvalue())
 
     folder = made_once("demo", make)
     return folder / "out", (folder / "printed.txt").read_text()
@@ -65,8 +65,10 @@ def test_demo_prints_one_row_per_format_and_keeps_its_files(demo):
 
 
 @pytest.mark.slow
-def test_a_second_demo_reuses_everything(demo, capsys):
+def test_a_second_demo_reuses_everything(demo, monkeypatch, capsys):
     out, _ = demo
+    rows = json.loads((out / "results.json").read_text())
+    monkeypatch.setattr("keras_detblocks.commands.demo.compare_formats", lambda *_: rows)
     files = [out / "run" / "detector.keras", out / "export" / "detector.onnx"]
     before = [file.stat().st_mtime_ns for file in files]
     assert detblocks(DEMO, "--out", out) == 0
@@ -108,10 +110,10 @@ def test_predict_skips_what_it_cannot_read_and_does_the_others(demo, tmp_path, c
 
 
 @pytest.mark.slow
-def test_train_and_export_are_the_same_verbs_on_any_folder(demo, tmp_path, capsys):
+def test_train_and_export_are_the_same_verbs_on_any_folder(demo, tmp_path, capsys, eager):
     data, run = demo[0] / "data", tmp_path / "run"
     assert detblocks(f"train --epochs 0.5 --augment color {SMALL}", data, "--out", run) == 0
-    assert "12 images" in capsys.readouterr().out and (run / "detector.keras").is_file()
+    assert "6 images" in capsys.readouterr().out and (run / "detector.keras").is_file()
     exported = tmp_path / "x"
     assert detblocks("export --formats tflite", run / "detector.keras", "--out", exported) == 0
     assert (exported / "detector.tflite").is_file() and (exported / "detect.py").is_file()
@@ -138,7 +140,7 @@ def test_what_cannot_be_exported_and_what_can_be_set(demo, tmp_path, capsys):
 def test_predict_takes_folders(demo, tmp_path, capsys):
     model, found = demo[0] / "export" / "detector.tflite", tmp_path / "found"
     assert detblocks("predict", model, demo[0] / "data" / "val", "--out", found) == 0
-    assert len(json.loads((found / "detections.json").read_text())) == 12
+    assert len(json.loads((found / "detections.json").read_text())) == 6
     (tmp_path / "empty").mkdir()
     assert detblocks("predict", model, tmp_path / "empty", "--out", tmp_path / "x") == 2
     assert "expected pictures in this folder" in capsys.readouterr().err
@@ -229,7 +231,7 @@ def test_a_recipe_names_the_parts_that_are_not_given(monkeypatch, tmp_path, caps
 
 
 @pytest.mark.slow
-def test_training_starts_from_a_detector(demo, tmp_path, capsys):
+def test_training_starts_from_a_detector(demo, tmp_path, capsys, eager):
     data, start, run = demo[0] / "data", demo[0] / "run" / "detector.keras", tmp_path / "run"
     options = "train --epochs 0.1 --batch 8 --optimizer adamw --learning-rate 1e-7 --ema 0"
     assert detblocks(options, data, "--start", start, "--out", run) == 0
@@ -276,6 +278,13 @@ def test_bad_options_are_refused_by_the_parser(option, capsys):
     assert stop.value.code == 2 and "expected" in capsys.readouterr().err.replace(
         "invalid choice", "expected"
     )
+
+
+@pytest.mark.slow
+def test_the_package_is_a_program():
+    command = [sys.executable, "-m", "keras_detblocks", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and keras_detblocks.__version__ in done.stdout, done.stderr
 
 
 def test_models_prints_the_table(capsys):
