@@ -26,9 +26,10 @@ PAPER = {
     ("last", 0.25): -11,
     ("full", 0.25): -3,
 }
+DEPTHS = (3, 4, 8, 6)
 
 
-def net(fusion, gamma, depths=(3, 4, 8, 6), image_size=(224, 224)):
+def net(fusion, gamma, depths=DEPTHS, image_size=(224, 224)):
     """Stem, dense stages under one fusion mode, pooling between them; first ends a stage narrower,
     the others at plain's width."""
     image = keras.Input((*image_size, 3))
@@ -52,16 +53,20 @@ def net(fusion, gamma, depths=(3, 4, 8, 6), image_size=(224, 224)):
 
 
 def main(arguments=None):
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args(arguments)
-    plain = kdb.complexity(net("plain", 0.0))
+    )
+    parser.add_argument(
+        "--depths", type=int, nargs=4, default=DEPTHS, help="of the stages (default: PeleeNet's)"
+    )
+    depths = parser.parse_args(arguments).depths
+    plain = kdb.complexity(net("plain", 0.0, depths))
     print(f"{'fusion':8}{'gamma':>6}{'MACs':>10}{'params':>10}{'saved':>8}{'paper':>8}")
     print(f"{'plain':8}{'-':>6}{plain.macs / 1e6:9.1f}M{plain.params / 1e6:9.2f}M")
     savings = {}
     for gamma in (0.25, 0.5):
         for fusion in ("first", "last", "full"):
-            counted = kdb.complexity(net(fusion, gamma))
+            counted = kdb.complexity(net(fusion, gamma, depths))
             savings[fusion, gamma] = saved = 100 * (counted.macs / plain.macs - 1)
             paper = f"{PAPER[fusion, gamma]:+d} %" if (fusion, gamma) in PAPER else "-"
             numbers = f"{counted.macs / 1e6:9.1f}M{counted.params / 1e6:9.2f}M{saved:+7.1f} %"

@@ -64,7 +64,7 @@ def parsed(arguments):
     options = parser.parse_args(arguments)
     if options.smoke:
         small = {"size": 64, "batch": 4, "ring": 64, "chunk": 8, "workers": 1, "held_out": 8}
-        vars(options).update({**small, "precision": "float32", "minutes": 5.0, "levels": (3, 4)})
+        vars(options).update({**small, "precision": "float32", "minutes": 5.0, "levels": (2, 3)})
     return options
 
 

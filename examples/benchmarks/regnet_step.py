@@ -27,6 +27,7 @@ import keras_detblocks as kdb
 from keras_detblocks.backbones.regnet import VARIANTS
 
 RATE = 1e-4
+SMALL = kdb.AnyNetSpec((1, 1), (16, 24), (1, 1), (8, 8), se_ratio=0.25, stem_width=8)
 
 
 def loss_of(labels, logits):
@@ -193,13 +194,15 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--smoke", action="store_true", help="batch 2 at 32, one step each")
+    parser.add_argument(
+        "--smoke", action="store_true", help="batch 2 at 32, one step, ours of two blocks"
+    )
     parser.add_argument("--repeats", type=int, default=15, help="steps of each")
     options = parser.parse_args(arguments)
     batch, side, repeats = (2, 32, 1) if options.smoke else (16, 224, options.repeats)
     images = tf.random.stateless_normal((batch, side, side, 3), (0, 1))
     labels = tf.range(batch) * 7
-    spec = VARIANTS["regnety_008"].to_anynet()
+    spec = SMALL if options.smoke else VARIANTS["regnety_008"].to_anynet()
     steps = {"plain tf.nn": plain(spec, images, labels), "ours": ours(spec, images, labels)}
     if step := on_pytorch(images, labels):
         steps["timm, PyTorch"] = step

@@ -31,7 +31,7 @@ def nets(smoke):
     """Name -> function of an input shape to a model."""
     if smoke:
         spec = kdb.AnyNetSpec((1, 1, 1, 1), (16, 24, 32, 40), (1,) * 4, (8,) * 4, 0.25, 8)
-        return {"narrow": maker(kdb.AnyNet, spec), "narrow, dense": maker(kdb.AnyNet, dense(spec))}
+        return {"narrow, dense": maker(kdb.AnyNet, dense(spec))}
     spec = VARIANTS["regnety_008"].to_anynet()
     return {
         "RegNetY-800MF": maker(kdb.AnyNet, spec),

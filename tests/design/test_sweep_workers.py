@@ -1,6 +1,7 @@
 """Two worker processes on one study, one killed in mid-training: on SQLite, and on a PostgreSQL
 server of our own."""
 
+import importlib.util
 import os
 import pathlib
 import pwd
@@ -26,6 +27,8 @@ _DEADLINE = 240
 
 def _worker(storage, log, seconds):
     environment = os.environ | {"PYTHONPATH": str(_HERE.parent.parent), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    if importlib.util.find_spec("jax"):  # nothing is computed, and importing TensorFlow takes long
+        environment |= {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     return subprocess.Popen(
         [sys.executable, str(_HERE / "sweep_worker.py"), storage, str(log), str(seconds)],
         env=environment,

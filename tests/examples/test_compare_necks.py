@@ -10,25 +10,14 @@ EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "compare_necks.py"
 
 
 @pytest.mark.slow
-def test_necks(tmp_path, capsys):
+def test_necks(tmp_path, capsys, eager):
     """One neck is trained and measured; one that a stopped comparison left behind is not run
     again."""
     pytest.importorskip("sklearn")
     main = runpy.run_path(str(EXAMPLE))["main"]
     out = tmp_path / "necks"
-    tiny = [
-        "--out",
-        str(out),
-        "--steps",
-        "2",
-        "--levels",
-        "4,5",
-        "--filters",
-        "16",
-        "--image-size",
-        "96",
-    ]
-    tiny += ["--train-images", "12", "--val-images", "4"]
+    tiny = "--steps 1 --levels 2,3 --filters 16 --image-size 96 --train-images 8 --val-images 2"
+    tiny = ["--out", str(out), *tiny.split()]
     (row,) = main([*tiny, "--necks", "fpn"])
     assert row["neck"] == "fpn" and 0 < row["params"] < 1e6 < row["macs"]
     assert set(row["formats"]) == {"keras", "tflite", "tflite-int8"} and all(

@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from toy import toy_detector
+from toy import tiny_detector
 
 from keras_detblocks import ConvMuon, conv_groups
 from keras_detblocks.training.recipe import PREDICTORS
@@ -25,17 +25,18 @@ def examples_are_found(monkeypatch):
 def test_muon_with_stacked_matrices_is_the_packages():
     from jax_training import Muon
 
-    model, rng = toy_detector(), np.random.default_rng(0)
+    model, rng = tiny_detector(), np.random.default_rng(0)
     options = {"groups": conv_groups(model), "exclude_layers": [PREDICTORS]}
     optimizer = ConvMuon(0.01, weight_decay=0.02, global_clipnorm=10.0, **options)
     variables = model.trainable_variables
     optimizer.exclude_from_weight_decay(var_list=[v for v in variables if len(v.shape) <= 1])
     muon, weights = Muon(model), [v.numpy() for v in variables]
+    apply = jax.jit(muon.apply)
     before, state = list(weights), muon.init()
     for step in range(2):
         gradients = [rng.normal(0, 0.1, w.shape).astype("float32") for w in weights]
         optimizer.apply([keras.ops.convert_to_tensor(g) for g in gradients], variables)
-        weights, state = muon.apply(weights, gradients, state, 0.01, float(step))
+        weights, state = apply(weights, gradients, state, 0.01, float(step))
     for variable, ours, old in zip(variables, weights, before):
         np.testing.assert_allclose(ours, variable.numpy(), atol=2e-5, err_msg=variable.path)
         assert np.abs(ours - old).max() > 1e-4
@@ -50,9 +51,8 @@ def test_boxes_move_with_the_pixels():
     boxes = np.tile(np.array([[24, 20, 48, 36], [0, 0, 0, 0]], "float32"), (8, 1, 1))
     labels = np.tile(np.array([1, -1], "int32"), (8, 1))
     change = Change((0.7, 1.4), colors=False, gain=0.0)
-    moved, boxes, labels = changed(
-        jax.random.key(0), *map(jax.numpy.asarray, (images, boxes, labels)), change
-    )
+    step = jax.jit(lambda *arrays: changed(*arrays, change))  # compiled at once, not in parts
+    moved, boxes, labels = step(jax.random.key(0), images, boxes, labels)
     for image, (box, padding), (label, none) in zip(moved, np.asarray(boxes), np.asarray(labels)):
         ys, xs = np.nonzero(np.asarray(image)[..., 0] > 185)  # half way from gray to white
         if label == 1 and len(ys) and box.min() > 1 and box.max() < 63:

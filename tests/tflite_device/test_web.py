@@ -9,9 +9,10 @@ import subprocess
 import tempfile
 import threading
 
+import keras
 import numpy as np
 import pytest
-from export_models import pictures, small_detector
+from export_models import pictures
 from PIL import Image
 
 from keras_detblocks import export
@@ -43,15 +44,12 @@ def page(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def files(page):
-    detector = small_detector((64, 96))
+def files(page, small_files):
+    detector = keras.models.load_model(small_files / "detector.keras")
     folder = page / "files"
     folder.mkdir()
-    for name, options in (
-        ("m", {}),
-        ("pixels", {"outputs": "pixels"}),
-        ("raw", {"postprocess": False}),
-    ):
+    shutil.copyfile(small_files / "detector.tflite", folder / "m.tflite")
+    for name, options in (("pixels", {"outputs": "pixels"}), ("raw", {"postprocess": False})):
         export.to_tflite(detector, folder / f"{name}.tflite", **options)
     for name, size in (("small", (64, 96)), ("large", (240, 200))):
         Image.fromarray(pictures(1, size)[0].astype("uint8")).save(folder / f"{name}.png")
