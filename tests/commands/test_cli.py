@@ -268,7 +268,7 @@ def test_mistakes_are_one_line_and_exit_2(arguments, message, capsys, tmp_path, 
 def test_a_file_that_is_no_model_of_ours(tmp_path, capsys):
     (tmp_path / "noise.keras").write_bytes(b"not a zip file")
     assert detblocks("predict", tmp_path / "noise.keras", "a.png", "--out", tmp_path / "x") == 2
-    assert "noise.keras is damaged, or no model" in capsys.readouterr().err
+    assert "noise.keras is damaged, or not a model" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", [["--size", "big"], ["--levels", "5-3"], ["--augment", "blur"]])

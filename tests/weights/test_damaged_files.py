@@ -46,7 +46,7 @@ def test_a_flipped_bit_anywhere_is_told(saved, tmp_path):
 @pytest.mark.parametrize("length", [0, 10, 1000, -10])
 def test_a_truncated_file(saved, tmp_path, length):
     (tmp_path / "m.keras").write_bytes(saved.read_bytes()[:length])
-    with pytest.raises(ValueError, match="is damaged, or no model"):
+    with pytest.raises(ValueError, match="is damaged, or not a model"):
         load_keras_file(tmp_path / "m.keras")
 
 
@@ -66,7 +66,7 @@ def test_a_config_of_something_else(saved, tmp_path, change):
             if name == "config.json":
                 content = json.dumps(change(json.loads(content)))
             after.writestr(name, content)
-    with pytest.raises(ValueError, match="is damaged, or no model"):
+    with pytest.raises(ValueError, match="is damaged, or not a model"):
         load_keras_file(path)
 
 
