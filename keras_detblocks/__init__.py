@@ -8,25 +8,37 @@ the package can hold.
 
 import importlib
 
-from . import startup  # noqa: F401  (what must be settled before Keras is imported)
-
-# isort: split
-from . import analysis, backbones, context, detection, images, layers, necks, optimizers, weights
-from .analysis import *
-from .backbones import *
-from .context import *
-from .detection import *
-from .layers import *
-from .necks import *
-from .optimizers import *
+from . import startup  # what must be settled before Keras is imported
 from .version import __version__
 
-_LAZY = ("data", "design", "evaluation", "export", "training")
+# isort: split
+__all__ = ["__version__"]
+if not startup.names_verbs_only():  # `detblocks --help` answers at once
+    from . import (
+        analysis,
+        backbones,
+        context,
+        detection,
+        images,
+        layers,
+        necks,
+        optimizers,
+        weights,
+    )
+    from .analysis import *
+    from .backbones import *
+    from .context import *
+    from .detection import *
+    from .layers import *
+    from .necks import *
+    from .optimizers import *
 
-# Every folder states its public names in its own `__all__`.
-__all__ = ["__version__", "images", "weights"]
-for _part in (analysis, backbones, context, detection, layers, necks, optimizers):
-    __all__ += _part.__all__
+    # Every folder states its public names in its own `__all__`.
+    __all__ += ["images", "weights"]
+    for _part in (analysis, backbones, context, detection, layers, necks, optimizers):
+        __all__ += _part.__all__
+
+_LAZY = ("data", "design", "evaluation", "export", "training")
 
 
 def __getattr__(name):

@@ -115,6 +115,7 @@ def check_flag(value, name):
 
 def check_choice(value, name, choices):
     """The value, if it is one of the choices: strings, numbers or `None`."""
+    value = value.item() if isinstance(value, np.generic) else value
     if not any(type(value) is type(each) and value == each for each in choices):
         *most, last = [repr(each) for each in choices]
         known = f"{', '.join(most)} or {last}" if most else last

@@ -27,7 +27,16 @@ def _on_command_line():
     return os.path.basename(sys.argv[0] if sys.argv else "") in ("detblocks", "-m")
 
 
-if "tensorflow" not in sys.modules:
+def names_verbs_only():
+    """Whether this is `detblocks --help` or `--version`, which need no layers: `import keras` alone
+    takes seconds."""
+    program, *arguments = sys.argv or [""]
+    return os.path.basename(program) == "detblocks" and arguments in _WITHOUT_VERB
+
+
+_WITHOUT_VERB = ([], ["-h"], ["--help"], ["--version"])
+
+if "tensorflow" not in sys.modules and not names_verbs_only():
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     # The command has messages of its own; TensorFlow writes some before it reads the level.
     if _on_command_line() and os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3":

@@ -65,6 +65,16 @@ def test_ints(case, name):
 
 
 @each_case
+def test_activations(case):
+    """One that does not exist is refused at once, in one sentence."""
+    for name in case.build().get_config():
+        if name.endswith("activation") and name != "pre_activation":
+            for wrong in ("nonsense", 3, True):
+                with pytest.raises(ValueError, match=rf"`{name}` must be .*Received: {name}="):
+                    case.build(**{name: wrong})
+
+
+@each_case
 def test_unequal_kernels(case):
     """No two kernels start with the same values, and a user's initializer is no exception."""
     layer = case.built()

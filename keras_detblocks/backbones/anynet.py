@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from ..checks import check_int, check_ints
+from ..checks import check_int, check_ints, check_number
 from ..layers import SqueezeExcite, StochasticDepth, conv_norm_act
 from .applications import Trunk, check_strides_and_drops
 from .checkpoints import ANYNET_STAGES
@@ -52,9 +52,8 @@ class AnyNetSpec:
     def __post_init__(self):
         for field in ("depths", "widths", "group_widths"):
             object.__setattr__(self, field, check_ints(getattr(self, field), field))
-        object.__setattr__(
-            self, "bottleneck_ratios", tuple(float(b) for b in self.bottleneck_ratios)
-        )
+        ratios = tuple(check_number(b, "bottleneck_ratios") for b in self.bottleneck_ratios)
+        object.__setattr__(self, "bottleneck_ratios", ratios)
         lengths = {
             f: len(getattr(self, f))
             for f in ("depths", "widths", "bottleneck_ratios", "group_widths")
@@ -65,10 +64,8 @@ class AnyNetSpec:
                 f"lengths: {lengths}"
             )
         object.__setattr__(self, "stem_width", check_int(self.stem_width, "stem_width"))
-        if not 0.0 <= self.se_ratio <= 1.0:  # refuses NaN too
-            raise ValueError(
-                f"`se_ratio` must be between 0 and 1. Received: se_ratio={self.se_ratio}"
-            )
+        se_ratio = check_number(self.se_ratio, "se_ratio", least=0, most=1)
+        object.__setattr__(self, "se_ratio", se_ratio)
         for stage in range(len(self.depths)):
             self._check_stage(stage)
 
@@ -130,7 +127,7 @@ def _fit_stage(width, ratio, group_width):
 
 def anynet_trunk(spec, name, output_stride=32, drop_path_rate=0.0, imagenet=None):
     """The `Trunk` of a spec; `imagenet` is the id of its recommended checkpoint."""
-    check_strides_and_drops(output_stride, drop_path_rate)
+    output_stride, drop_path_rate = check_strides_and_drops(output_stride, drop_path_rate)
     limit = output_stride.bit_length() - 1 if output_stride < 32 else len(spec.depths) + 1
     levels = [min(stage + 2, limit) for stage in range(len(spec.depths))]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from ..checks import check_choice, check_int, check_number, is_int
+from ..checks import check_choice, check_flag, check_int, check_number, is_int
 from . import pretrained
 
 
@@ -65,6 +65,8 @@ class Arguments:
         if self.levels is not None:
             levels = (self.levels,) if is_int(self.levels) else tuple(self.levels)
             object.__setattr__(self, "levels", levels)
+        for name, check in (("include_top", check_flag), ("classes", check_int)):
+            object.__setattr__(self, name, check(getattr(self, name), name))
 
 
 def application(trunk, arguments):
@@ -119,10 +121,12 @@ def _top(x, arguments):
 
 
 def check_strides_and_drops(output_stride, drop_path_rate=0.0):
-    """Raises `ValueError` unless dilation can hold a net at the stride, and the rate leaves
-    something of every branch."""
-    check_choice(output_stride, "output_stride", (8, 16, 32))
-    check_number(drop_path_rate, "drop_path_rate", least=0, below=1)
+    """Both as Python's numbers, if dilation can hold a net at the stride, and the rate leaves
+    something of every branch; else a `ValueError`."""
+    return (
+        check_choice(output_stride, "output_stride", (8, 16, 32)),
+        check_number(drop_path_rate, "drop_path_rate", least=0, below=1),
+    )
 
 
 def _check(trunk, arguments):
@@ -133,7 +137,6 @@ def _check(trunk, arguments):
             "keras.config.set_image_data_format('channels_last')."
         )
     check_choice(arguments.pooling, "pooling", (None, "avg", "max"))
-    check_int(arguments.classes, "classes")
     if arguments.levels is not None:
         _check_levels(trunk, arguments)
     if pretrained.wants_imagenet(arguments):
@@ -150,7 +153,7 @@ def _check_levels(trunk, arguments):
             f"Received: levels={levels}, include_top={arguments.include_top}, "
             f"pooling={arguments.pooling!r}"
         )
-    unknown = [level for level in levels if level not in trunk.levels]
+    unknown = [level for level in levels if not is_int(level) or level not in trunk.levels]
     if unknown or not levels or len(set(levels)) != len(levels):
         raise ValueError(
             f"`levels` must be distinct ones of {trunk.levels}, those of {trunk.name} (level l has "

@@ -117,7 +117,7 @@ CSP_VARIANTS = {
 
 def csp_trunk(spec, name, output_stride=32, drop_path_rate=0.0):
     """The `Trunk` of a spec."""
-    check_strides_and_drops(output_stride, drop_path_rate)
+    output_stride, drop_path_rate = check_strides_and_drops(output_stride, drop_path_rate)
     stem_level = sum(stride == 2 for _, _, stride in spec.stem)
     deepest_level = output_stride.bit_length() - 1
     levels, level = [], stem_level + spec.stem_pool

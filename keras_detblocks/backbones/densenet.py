@@ -20,6 +20,7 @@ from ..layers import (
     conv_norm_act,
     normalization_layer,
 )
+from ..layers.activation import check_activation
 from ..layers.block import Block
 from ..layers.resampling import MaxPool2D
 from .applications import Trunk, check_strides_and_drops
@@ -60,7 +61,7 @@ class DenseBlock(Block):
         self.num_layers = check_int(num_layers, "num_layers")
         self.growth_rate = check_int(growth_rate, "growth_rate")
         self.bottleneck = check_int(bottleneck, "bottleneck")
-        self.activation = activation
+        self.activation = check_activation(activation)
         self.dilation_rate = check_int(dilation_rate, "dilation_rate")
         self.act = activation_layer(activation, name="act", dtype=self.dtype_policy)
         self.norms1 = [
@@ -143,7 +144,7 @@ class TwoWayDenseBlock(Block):
                 f"growth_rate={growth_rate}"
             )
         self.filters = check_int(filters, "filters")
-        self.activation = activation
+        self.activation = check_activation(activation)
         self.dilation_rate = check_int(dilation_rate, "dilation_rate")
         self.short, self.long = [], []
         for i in range(num_layers):
@@ -272,7 +273,7 @@ def csp_peleenet_trunk(name, output_stride=32, drop_path_rate=0.0, part_ratio=0.
 
 
 def _trunk(name, stem, stage, stages, output_stride, stem_kernel):
-    check_strides_and_drops(output_stride)
+    output_stride, _ = check_strides_and_drops(output_stride)
     levels = [min(index + 2, output_stride.bit_length() - 1) for index in range(stages)]
 
     def body(x, deepest):

@@ -6,13 +6,12 @@ makes different. The three largest come from SEER and SWAG (VISSL). Initializati
 fan-out; the last scale of a block starts at 1).
 """
 
-import math
 import re
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..checks import check_int, did_you_mean
+from ..checks import check_choice, check_int, check_number, did_you_mean
 from .anynet import AnyNetSpec, anynet_trunk, fit_to_groups
 from .checkpoints import imagenet
 from .constructor import constructor
@@ -50,26 +49,14 @@ class RegNetSpec:
     def __post_init__(self):
         for field in ("depth", "group_width", "stem_width"):
             object.__setattr__(self, field, check_int(getattr(self, field), field))
-        if not self.w_0 > 0 or self.w_0 % 8:
+        if check_number(self.w_0, "w_0", above=0) % 8:
             raise ValueError(f"`w_0` must be a positive multiple of 8. Received: w_0={self.w_0}")
-        if not 0 <= self.w_a < math.inf:
-            raise ValueError(
-                f"`w_a` must not be negative: widths grow with depth. Received: w_a={self.w_a}"
-            )
-        if not 1 < self.w_m < math.inf:
-            raise ValueError(
-                f"`w_m` must be above 1: it is the ratio between widths of stages. Received: "
-                f"w_m={self.w_m}"
-            )
-        if not 0 < self.bottleneck_ratio < math.inf:
-            raise ValueError(
-                "`bottleneck_ratio` must be positive. Received: "
-                f"bottleneck_ratio={self.bottleneck_ratio}"
-            )
-        if self.rounding not in ("pycls", "torchvision"):
-            raise ValueError(
-                f"`rounding` must be 'pycls' or 'torchvision'. Received: rounding={self.rounding!r}"
-            )
+        object.__setattr__(self, "w_0", int(self.w_0))
+        # Widths grow with depth, and w_m is the ratio between the widths of stages.
+        limits = {"w_a": {"least": 0}, "w_m": {"above": 1}, "bottleneck_ratio": {"above": 0}}
+        for field, limit in limits.items():
+            object.__setattr__(self, field, check_number(getattr(self, field), field, **limit))
+        check_choice(self.rounding, "rounding", ("pycls", "torchvision"))
         self.to_anynet()  # the rules that bind the numbers to each other
 
     def to_anynet(self):

@@ -86,13 +86,13 @@ def of_one_list(parts):
 def for_evaluation(options):
     """The test split where there is one, else the validation split, else the only one."""
     found = names(options)
-    split = options.split or _first(found, "TEST", "VALIDATION")
+    split = options.split or first(found, "TEST", "VALIDATION")
     if split is None and len(found) > 1:
         raise ValueError(f"Which split? Name one of {sorted(found)} with --split.")
     return read(options, split)
 
 
-def _first(found, *kinds):
+def first(found, *kinds):
     """The first name of these kinds of splits that is there, or None."""
     from ..data import split_names  # not for `--help`
 
@@ -105,7 +105,7 @@ def for_training(options):
     if sum(each not in (None, False) for each in given) > 1:
         raise ValueError("Give one of --val-split, --val-data and --val-fraction.")
     found = names(options)
-    train_name = options.train_split or _first(found, "TRAINING")
+    train_name = options.train_split or first(found, "TRAINING")
     if train_name is None and len(found) > 1:
         raise ValueError(
             f"Which split is for training? Name one of {sorted(found)} with --train-split."
@@ -149,9 +149,9 @@ def _validation(options, free):
     """`(data set or None, its name)`."""
     if options.val_data is not None:
         there = names(options, options.val_data)
-        split = _first(there, "VALIDATION", "TEST") if len(there) > 1 else there[0]
+        split = first(there, "VALIDATION", "TEST") if len(there) > 1 else there[0]
         return read(options, split, options.val_data), str(options.val_data)
-    name = options.val_split or _first(free, "VALIDATION")
+    name = options.val_split or first(free, "VALIDATION")
     return (None, name) if name in (None, "none") else (read(options, name), name)
 
 

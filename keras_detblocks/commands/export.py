@@ -124,9 +124,9 @@ def _calibration(options, detector):
             )
         return None
     from .. import data
-    from .datasets import TRAINING, first_name
+    from .datasets import first
 
-    dataset = data.load(options.calibration, first_name(TRAINING, data.splits(options.calibration)))
+    dataset = data.load(options.calibration, first(data.splits(options.calibration), "TRAINING"))
     return data.pipeline(
         dataset.take(100), detector.image_size or options.size, 1, resize=detector.resize
     )

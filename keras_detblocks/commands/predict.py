@@ -4,7 +4,6 @@ import contextlib
 import pathlib
 import sys
 
-from ..detection.inference import DEFAULT_SCORE_THRESHOLD
 from . import datasets, predictions
 from . import options as shared
 
@@ -12,6 +11,8 @@ HELP = "draw the detections of a model onto pictures and videos"
 
 
 def add_options(parser):
+    from ..detection.inference import DEFAULT_SCORE_THRESHOLD
+
     parser.add_argument(
         "model", type=pathlib.Path, help=".keras, .onnx or .tflite file, or SavedModel folder"
     )

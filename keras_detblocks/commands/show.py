@@ -37,7 +37,7 @@ def run(options):
     if options.count < 1:
         raise ValueError(f"--count is at least 1; received {options.count}.")
     found = datasets.names(options)
-    split = options.split or datasets.first_name(datasets.TRAINING, found)
+    split = options.split or datasets.first(found, "TRAINING")
     dataset = datasets.read(options, split)
     print(dataset.describe())
     out = prepare_folder(options.out)

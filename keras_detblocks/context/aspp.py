@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from ..checks import check_choice, check_flag, check_int, check_ints, check_number
+from ..layers.activation import check_activation
 from ..layers.normalization import NORMALIZATIONS
 from .base import ContextBlock, check_map, in_turn
 
@@ -89,7 +90,7 @@ class ASPP(ContextBlock):
         self.pool_normalization = check_choice(
             pool_normalization, "pool_normalization", NORMALIZATIONS
         )
-        self.activation = activation
+        self.activation = check_activation(activation)
         self.dropout_layer = keras.layers.Dropout(dropout, name="dropout", dtype=self.dtype_policy)
         self.branches, self.image_pool, self.project = [], None, None
 

@@ -13,6 +13,7 @@ from keras import ops
 
 from ..checks import check_int, check_number, is_int, who
 from ..layers import activation_layer
+from ..layers.activation import check_activation
 from .base import ContextBlock, check_map, in_turn
 from .rfb_forms import PRESETS, Unit, by_hand, preset
 
@@ -78,7 +79,7 @@ class RFB(ContextBlock):
         self.visual = check_int(visual, "visual", optional=True)
         self.reduction = check_int(reduction, "reduction", optional=True)
         self.groups = check_int(groups, "groups")
-        self.activation = activation
+        self.activation = check_activation(activation)
         self.spec = self._spec()
         self.act = activation_layer(activation, name="act", dtype=self.dtype_policy)
         self.units, self.linear, self.shortcut = [], None, None

@@ -11,6 +11,7 @@ from keras import ops
 
 from ..checks import check_choice, check_flag, check_int, check_ints, who
 from ..layers import MaxPool2D
+from ..layers.activation import check_activation
 from .base import ContextBlock, check_map, in_turn
 
 
@@ -37,8 +38,8 @@ class _PooledConcat(ContextBlock):
                 f"hidden_filters={hidden_filters}"
             )
         self.largest_first = check_flag(largest_first, "largest_first")
-        self.activation = activation
-        self.hidden_activation = hidden_activation
+        self.activation = check_activation(activation)
+        self.hidden_activation = check_activation(hidden_activation, "hidden_activation")
         self.reduce = self.project = None
 
     def make_parts(self, input_shape):
@@ -221,7 +222,7 @@ class SPPCSP(ContextBlock):
         super().__init__(epsilon=epsilon, **kwargs)
         self.filters = check_int(filters, "filters")
         self.hidden_filters = check_int(hidden_filters, "hidden_filters", optional=True)
-        self.activation = activation
+        self.activation = check_activation(activation)
         self.largest_first = check_flag(largest_first, "largest_first")
         width = self.hidden_filters or self.filters
         self.deep = [self._unit(f"deep{i}", width, kernel) for i, kernel in enumerate((1, 3, 1))]

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from ..checks import check_int
 from ..images.files import ImageError
 from ..images.letterbox import FILL, Letterbox
 from ..images.read import read_letterboxed
@@ -62,6 +63,7 @@ def pipeline(
     """
     import tensorflow as tf
 
+    batch_size = check_int(batch_size, "batch_size")
     if image_size is None:
         raise ValueError(
             "pipeline: expected image_size=(height, width); received None. A detector of dynamic "

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..backbones.complexity import Architectures, Complexity, population_complexity
+from ..checks import check_int
 
 _CHUNK = 20_000  # draws per vectorized step: some tens of megabytes
 
@@ -72,6 +73,7 @@ def sample(
     >>> len(nets), nets[0].group_width > 0
     (5, True)
     """
+    n = check_int(n, "n", least=0)
     windows, rng = _windows(constraints), np.random.default_rng(rng)
     found, draws, accepted = {}, 0, 0
     while len(found) < n and draws < max_draws:

@@ -8,6 +8,7 @@ from keras import ops
 
 from ..checks import check_choice, check_int, check_number, finest_first
 from ..layers import Conv2D, activation_layer, normalization_layer
+from ..layers.activation import check_activation
 from ..layers.block import Block
 from ..layers.normalization import NORMALIZATIONS
 from .decode import DISTANCES, LOGITS
@@ -62,7 +63,7 @@ class AnchorFreeHead(Block):
         self.filters = check_int(filters, "filters", optional=True)
         self.num_convs = check_int(num_convs, "num_convs", least=0)
         self.normalization = check_choice(normalization, "normalization", NORMALIZATIONS)
-        self.activation = activation
+        self.activation = check_activation(activation)
         self.prior = check_number(prior, "prior", above=0, below=1)
         self.momentum = check_number(momentum, "momentum", least=0, most=1)
         self.output_kernel_size = check_int(output_kernel_size, "output_kernel_size", odd=True)

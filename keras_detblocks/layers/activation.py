@@ -2,9 +2,30 @@
 
 import keras
 
+from ..checks import did_you_mean
+
 # PyTorch's default slope (timm's CSPNets) and Darknet's; Keras' own "leaky_relu" means 0.2, which
 # no reference uses.
 LEAKY_SLOPES = {"leaky_relu": 0.01, "darknet_leaky_relu": 0.1}
+
+
+def check_activation(activation, name="activation"):
+    """The activation, if `activation_layer` takes it: one of its names or a function; or `None`.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    try:
+        if not isinstance(activation, str) or activation not in LEAKY_SLOPES:
+            keras.activations.get(activation)
+    except (TypeError, ValueError):
+        known = [*LEAKY_SLOPES, *(n for n in dir(keras.activations) if n.islower())]
+        raise ValueError(
+            f"`{name}` must be 'leaky_relu', 'darknet_leaky_relu', another name of "
+            f"keras.activations, or None. {did_you_mean(activation, known)}Received: "
+            f"{name}={activation!r}"
+        ) from None
+    return activation
 
 
 def activation_layer(activation, name=None, dtype=None):
@@ -23,7 +44,7 @@ def activation_layer(activation, name=None, dtype=None):
     >>> activation_layer("darknet_leaky_relu").negative_slope
     0.1
     """
-    if activation in LEAKY_SLOPES:
+    if check_activation(activation) in LEAKY_SLOPES:
         return keras.layers.LeakyReLU(
             negative_slope=LEAKY_SLOPES[activation], name=name, dtype=dtype
         )

@@ -5,7 +5,7 @@ import keras
 from keras import ops
 
 from ..checks import check_int
-from .activation import activation_layer
+from .activation import activation_layer, check_activation
 from .block import Block
 from .conv import Conv2D
 from .initializer import fan_out_normal
@@ -31,8 +31,8 @@ class SqueezeExcite(Block):
     def __init__(self, filters, activation="relu", gate_activation="sigmoid", **kwargs):
         super().__init__(**kwargs)
         self.filters = check_int(filters, "filters")
-        self.activation = activation
-        self.gate_activation = gate_activation
+        self.activation = check_activation(activation)
+        self.gate_activation = check_activation(gate_activation, "gate_activation")
         self.fc1 = Conv2D(
             self.filters,
             1,

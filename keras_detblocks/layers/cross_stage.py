@@ -14,7 +14,7 @@ import keras
 from keras import ops
 
 from ..checks import check_choice, check_flag, check_int, check_number
-from .activation import activation_layer
+from .activation import activation_layer, check_activation
 from .block import Block
 from .conv import Conv2D
 from .normalization import normalization_layer
@@ -74,7 +74,7 @@ class CrossStage(Block):
         self.fusion = check_choice(fusion, "fusion", ("full", "first", "last"))
         self.part_ratio = check_number(part_ratio, "part_ratio", above=0, below=1)
         self.part_filters = check_int(part_filters, "part_filters", optional=True)
-        self.activation = activation
+        self.activation = check_activation(activation)
         self.pre_activation = check_flag(pre_activation, "pre_activation")
         self.processed_part = check_choice(processed_part, "processed_part", ("last", "first"))
         self.part_transition = self.transition = None
@@ -219,7 +219,7 @@ class Transition(Block):
     def __init__(self, filters, activation="relu", pre_activation=False, **kwargs):
         super().__init__(**kwargs)
         self.filters = check_int(filters, "filters")
-        self.activation = activation
+        self.activation = check_activation(activation)
         self.pre_activation = check_flag(pre_activation, "pre_activation")
         self.conv = Conv2D(
             filters,

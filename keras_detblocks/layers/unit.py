@@ -4,7 +4,7 @@ of a graph and as one layer."""
 import keras
 
 from ..checks import check_choice, check_flag, check_int, one_or_pair
-from .activation import activation_layer
+from .activation import activation_layer, check_activation
 from .block import Block
 from .conv import PADDINGS, Conv2D
 from .initializer import clone, fan_out_normal
@@ -101,7 +101,7 @@ class ConvNormAct(Block):
         self.groups = check_int(groups, "groups")
         self.dilation_rate = one_or_pair(dilation_rate, "dilation_rate")
         self.normalization = check_choice(normalization, "normalization", NORMALIZATIONS)
-        self.activation = activation
+        self.activation = check_activation(activation)
         self.use_bias = None if use_bias is None else check_flag(use_bias, "use_bias")
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.padding = check_choice(padding, "padding", PADDINGS)

@@ -2,6 +2,7 @@
 
 from ..checks import check_choice, check_int, check_levels, level_name, level_number, who
 from ..layers import ConvNormAct
+from ..layers.activation import check_activation
 from ..layers.block import Block, with_sides
 from ..layers.normalization import (
     NORMALIZATIONS,
@@ -97,7 +98,7 @@ class NeckPart(Block):
         super().__init__(**kwargs)
         check_norm_options(self, epsilon, momentum, norm_groups)
         self.normalization = check_choice(normalization, "normalization", NORMALIZATIONS)
-        self.activation = activation
+        self.activation = check_activation(activation)
         self.upsampling = check_choice(upsampling, "upsampling", UPSAMPLINGS)
 
     def unit(self, name, filters, kernel_size=1, strides=1, **options):

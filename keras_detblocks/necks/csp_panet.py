@@ -11,6 +11,7 @@ from keras import ops
 
 from ..checks import check_choice, check_flag, check_int, check_ints, level_name, level_number, who
 from ..layers import ConvNormAct, upsample_to
+from ..layers.activation import check_activation
 from ..layers.block import Block
 from ..layers.normalization import check_group_width, norm_options
 from ..layers.unit import SeparableUnit
@@ -79,7 +80,7 @@ class CSPPANet(Neck):
     ):
         super().__init__(filters, levels, normalization, activation, upsampling, **kwargs)
         self.extra_levels = extra_levels
-        self.extra_activation = extra_activation
+        self.extra_activation = check_activation(extra_activation, "extra_activation")
         self.depth = check_int(depth, "depth", least=0)
         self.form = check_choice(form, "form", FORMS)
         self.kernel_size = check_int(kernel_size, "kernel_size", odd=True)

@@ -8,6 +8,7 @@ also follows the coarsest level, which the paper does not merge with anything.
 import keras
 
 from ..checks import check_choice, level_name, level_number
+from ..layers.activation import check_activation
 from .base import Neck
 from .parts import ExtraLevels, top_down
 
@@ -77,7 +78,7 @@ class FPN(Neck):
         super().__init__(filters, levels, normalization, activation, upsampling, **kwargs)
         self.form = check_choice(form, "form", FORMS)
         self.extra_levels = extra_levels
-        self.extra_activation = extra_activation
+        self.extra_activation = check_activation(extra_activation, "extra_activation")
         self._extra = ExtraLevels(extra_levels, extra_activation, self.dtype_policy)
         self.laterals, self.outs, self.extras = {}, {}, {}
 

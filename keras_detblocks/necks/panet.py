@@ -10,6 +10,7 @@ import operator
 import keras
 
 from ..checks import check_choice, level_name
+from ..layers.activation import check_activation
 from .base import Neck
 from .parts import ExtraLevels, bottom_up, top_down
 
@@ -64,7 +65,7 @@ class PANet(Neck):
         super().__init__(filters, levels, normalization, activation, upsampling, **kwargs)
         self.form = check_choice(form, "form", FORMS)
         self.extra_levels = extra_levels
-        self.extra_activation = extra_activation
+        self.extra_activation = check_activation(extra_activation, "extra_activation")
         self._extra = ExtraLevels(extra_levels, extra_activation, self.dtype_policy)
         self.laterals, self.outs, self.extras = {}, {}, {}
         self.downs, self.fuses = {}, {}

@@ -116,6 +116,8 @@ def test_drop_path_grows_linearly():
         ),
         (dict(variant="64gf", weights="imagenet"), "published"),
         (dict(variant=kdb.RegNetSpec(13, 24, 36.44, 2.49, 8)), "has squeeze-and-excitation"),
+        (dict(variant="200mf", include_top="no"), "`include_top` must be True or False"),
+        (dict(variant="200mf", include_top=False, levels=(True,)), "`levels` must be distinct"),
     ],
 )
 def test_bad_arguments(arguments, words):
@@ -133,6 +135,10 @@ def test_bad_arguments(arguments, words):
         (dict(rounding="up"), "rounding"),
         (dict(w_m=float("nan")), "w_m"),
         (dict(w_a=float("nan")), "w_a"),
+        (dict(w_a="x"), "`w_a` must be a finite number at least 0"),
+        (dict(w_0="x"), "`w_0` must be"),
+        (dict(w_m=True), "`w_m` must be"),
+        (dict(se_ratio=True), "`se_ratio` must be"),
         (dict(w_a=200.0, w_m=2.0), "skip a stage"),
         (dict(se_ratio=-1.0), "se_ratio"),
         (dict(bottleneck_ratio=0.3), "ratios such as 1, 2, 4"),

@@ -287,6 +287,19 @@ def test_the_package_is_a_program():
     assert done.returncode == 0 and keras_detblocks.__version__ in done.stdout, done.stderr
 
 
+@pytest.mark.parametrize("option, shown", [("--help", "evaluate"), ("--version", "0.")])
+def test_help_comes_without_waiting_for_keras(option, shown):
+    code = (
+        f"import atexit, sys; sys.argv = ['bin/detblocks', {option!r}]\n"
+        "atexit.register(lambda: print('keras' in sys.modules))\n"
+        "from keras_detblocks.cli import main; main()"
+    )
+    root = pathlib.Path(__file__).parents[2]
+    command = [sys.executable, "-c", code]
+    printed = subprocess.run(command, capture_output=True, text=True, cwd=root).stdout
+    assert shown in printed and printed.endswith("False\n")
+
+
 def test_models_prints_the_table(capsys):
     assert main(["models", "--filter", "RegNetY008"]) == 0
     printed = capsys.readouterr().out
