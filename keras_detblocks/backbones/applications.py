@@ -63,7 +63,7 @@ class Arguments:
 
     def __post_init__(self):
         if self.levels is not None:
-            levels = (self.levels,) if is_int(self.levels) else tuple(self.levels)
+            levels = (self.levels,) if is_int(self.levels, 0) else tuple(self.levels)
             object.__setattr__(self, "levels", levels)
         for name, check in (("include_top", check_flag), ("classes", check_int)):
             object.__setattr__(self, name, check(getattr(self, name), name))
@@ -153,7 +153,7 @@ def _check_levels(trunk, arguments):
             f"Received: levels={levels}, include_top={arguments.include_top}, "
             f"pooling={arguments.pooling!r}"
         )
-    unknown = [level for level in levels if not is_int(level) or level not in trunk.levels]
+    unknown = [level for level in levels if not is_int(level, 0) or level not in trunk.levels]
     if unknown or not levels or len(set(levels)) != len(levels):
         raise ValueError(
             f"`levels` must be distinct ones of {trunk.levels}, those of {trunk.name} (level l has "

@@ -9,7 +9,8 @@ from .applications import Arguments, application
 _ARGUMENTS = """\
     include_top: whether global average pooling and the classifier follow.
     weights: `None` (random; unlike keras.applications nothing is downloaded unasked), `"imagenet"`
-        ({imagenet}), a Hugging Face id such as `"timm/regnety_008.pycls_in1k"`, a path to `.safetensors`, a dict
+        ({imagenet}),
+        a Hugging Face id such as `"timm/regnety_008.pycls_in1k"`, a path to `.safetensors`, a dict
         of arrays under the key names of the reference implementations, or a `.keras` file of the
         same net: alone, with or without its top, or inside a detector. All of them bring their
         normalization of images along; another class count than the checkpoint's leaves the
