@@ -10,12 +10,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 from cases import CASES
-from toy import toy_batch, toy_detector
+from toy import tiny_detector, toy_batch
 
 import keras_detblocks as kdb
 
-PREDICTORS = "(logits|distances)_out/"
 CPU = tf.config.list_physical_devices("CPU")[0]
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})  # takes seconds
 tf.config.set_logical_device_configuration(CPU, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 
@@ -77,33 +77,24 @@ def _train(model):
 
 
 def check_detector():
-    """Unequal numbers of objects per replica; synchronized batch norm, since each replica sees half
-    of the batch."""
-    x, y = toy_batch(8)
+    """In a plain `fit`, with unequal numbers of objects per replica; synchronized batch norm, since
+    each replica sees half of the batch. `test_several.py` trains with all optimizers."""
+    x, y = toy_batch(8, (32, 48))
     y["labels"][4:, 1:] = -1  # the second replica has fewer objects
 
-    def train(strategy, optimizer, epochs):
+    def train(strategy):
         with strategy.scope():
             keras.utils.set_random_seed(0)
-            model = kdb.training.synchronize_batch_norm(toy_detector())
-            model.compile(optimizer())
+            model = tiny_detector()
+            kdb.training.synchronize_batch_norm(model)
+            model.compile(keras.optimizers.SGD(0.05))
             # Otherwise the step is traced twice: to make the optimizer's variables, and without.
             model.optimizer.build(model.trainable_variables)
         batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
-        losses = model.fit(batches, epochs=epochs, verbose=0).history["loss"]
+        losses = model.fit(batches, epochs=3, verbose=0).history["loss"]
         return losses, [w.numpy() for w in model.trainable_variables]
 
-    one, two = (
-        train(each, lambda: keras.optimizers.SGD(0.05), 3)
-        for each in (tf.distribute.get_strategy(), _strategy())
-    )
+    one, two = train(tf.distribute.get_strategy()), train(_strategy())
     np.testing.assert_allclose(one[0], two[0], rtol=1e-3)
     for a, b in zip(one[1], two[1]):
         np.testing.assert_allclose(a, b, atol=1e-4)
-    # Muon makes all directions of a gradient equally long, also those that are rounding noise: the
-    # losses agree, less closely.
-    one, two = (
-        train(each, lambda: kdb.ConvMuon(0.005, exclude_layers=[PREDICTORS]), 2)
-        for each in (tf.distribute.get_strategy(), _strategy())
-    )
-    np.testing.assert_allclose(one[0], two[0], rtol=1e-2)

@@ -3,12 +3,13 @@
 argv: mode (mirror, workers, jax), index of the process, port of the first, folder.
 """
 
+import gc
 import sys
 
 import keras
 import numpy as np
 import tensorflow as tf
-from toy import toy_batch, toy_detector
+from toy import tiny_detector, toy_batch
 
 from keras_detblocks import optimizers, training
 from keras_detblocks.data import Dataset, Record
@@ -66,7 +67,7 @@ def run(name, where, pictures):
     callbacks.Milestones.on_epoch_end = on_epoch_end
     fit.compile_detector = compiled_with(name)
     _, history = training.train(
-        lambda: toy_detector((*SIZE, 3), levels=(3,), class_names=CLASSES),
+        lambda: tiny_detector((*SIZE, 3), class_names=CLASSES),
         pictures,
         pictures if name in MEASURED else None,
         f"{where}-run",
@@ -82,6 +83,9 @@ def run(name, where, pictures):
 
 
 mode, index, port, out = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+# Graphs of several devices take seconds each to be taken apart, and to be optimized.
+gc.disable()
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 names = ["sgd"] if mode == "jax" else ["sgd", "adamw", "muon"]
 if mode in ("workers", "jax"):
     addresses = (f"127.0.0.1:{port}", f"127.0.0.1:{port + 1}")
@@ -99,3 +103,4 @@ if mode == "mirror":
 if mode == "jax" and index == 0:  # by itself
     fit.default_devices = devices.Alone
     run("sgd", f"{out}/jaxone-0-sgd", pictures)
+gc.freeze()  # the end of the process collects nothing either

@@ -38,6 +38,7 @@ def _start(mode, index, port, folder):
         "CUDA_VISIBLE_DEVICES": "-1",
         "KERAS_BACKEND": "jax" if mode == "jax" else "tensorflow",
         "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",  # little to compute, much to compile
     }
     return subprocess.Popen(
         [sys.executable, str(HERE / "several.py"), mode, str(index), str(port), str(folder)],
