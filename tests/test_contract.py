@@ -1,6 +1,7 @@
 """What every layer of the package promises, over the table of `cases.py`. (`fresh/` loads each in a
 new process, and on other backends.)"""
 
+import functools
 import json
 
 import keras
@@ -10,6 +11,25 @@ import tensorflow as tf
 from cases import CASES
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+BY_NAME = {case.name: case for case in CASES}
+
+
+@functools.cache
+def _model(name):
+    return BY_NAME[name].model()
+
+
+def model_of(case):
+    """The model of a case that all tests of it share: each takes weights and statistics as it finds
+    them."""
+    return _model(case.name)
+
+
+def layer_of(case):
+    """The layer in `model_of(case)`."""
+    layer = model_of(case).layers[-1]
+    assert len(layer.weights) == len(model_of(case).weights)
+    return layer
 
 
 def arrays(structure):
@@ -80,7 +100,7 @@ def test_activations(case):
 @each_case
 def test_unequal_kernels(case):
     """No two kernels start with the same values, and a user's initializer is no exception."""
-    layer = case.built()
+    layer = layer_of(case)
     kernels = [np.asarray(w) for w in layer.weights if w.path.endswith("kernel")]
     for i, one in enumerate(kernels):
         assert not any(one.shape == other.shape and (one == other).all() for other in kernels[:i])
@@ -89,7 +109,7 @@ def test_unequal_kernels(case):
 @each_case
 def test_tensorflow_finds_every_variable(case):
     """So that `tf.train.Checkpoint` keeps all of them."""
-    layer = case.built()
+    layer = layer_of(case)
     found = {id(each) for each in tf.train.TrackableView(layer).descendants()}
     lost = [variable.path for variable in layer.variables if id(variable) not in found]
     assert not lost
@@ -152,7 +172,7 @@ def test_options_of_normalization(case):
 @each_case
 def test_channels_first_by_default(case):
     """The layers are channels-last whatever Keras' default for images is."""
-    reference = case.built()
+    reference = layer_of(case)
     keras.config.set_image_data_format("channels_first")
     try:
         layer = case.built()
@@ -169,48 +189,44 @@ def test_channels_first_by_default(case):
 def test_sizes(case):
     """Odd, non-square, dynamic, batch 1: the layer, and a model of it for unknown sizes, give the
     same."""
-    model = case.model()
-    layer = model.layers[-1] if len(model.layers[-1].weights) == len(model.weights) else None
-    assert layer is not None
-    for size in (case.size, case.other_size) if case.dynamic else (case.size,):
-        for batch in (1, 2):
-            inputs = case.inputs(size, batch)
-            outputs = layer(inputs)
-            spec = layer.compute_output_spec(
-                keras.tree.map_structure(lambda x: keras.KerasTensor(x.shape), inputs)
-            )
-            for x, y, s in zip(
-                keras.tree.flatten(outputs),
-                keras.tree.flatten(model(inputs)),
-                keras.tree.flatten(spec),
-            ):
-                assert tuple(x.shape) == tuple(y.shape) == tuple(s.shape)
-                np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
-                assert np.isfinite(np.asarray(x)).all()
+    model, layer = model_of(case), layer_of(case)
+    other = case.other_size if case.dynamic else case.size
+    for size, batch in ((case.size, 1), (other, 2)):
+        inputs = case.inputs(size, batch)
+        spec = layer.compute_output_spec(
+            keras.tree.map_structure(lambda x: keras.KerasTensor(x.shape), inputs)
+        )
+        for x, y, s in zip(
+            keras.tree.flatten(layer(inputs)),
+            keras.tree.flatten(model(inputs)),
+            keras.tree.flatten(spec),
+        ):
+            assert tuple(x.shape) == tuple(y.shape) == tuple(s.shape)
+            np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
+            assert np.isfinite(np.asarray(x)).all()
 
 
 @pytest.mark.slow
 @each_case
 def test_mixed_precision(case):
-    layer, reference = case.build(dtype="mixed_bfloat16"), case.build()
-    outputs, expected = layer(case.inputs()), reference(case.inputs())
+    layer, reference = case.built(dtype="mixed_bfloat16"), layer_of(case)
+    assert {w.dtype for w in layer.weights} <= {"float32", "uint32"}
+    for variable, value in zip(layer.weights, reference.weights, strict=True):
+        variable.assign(value)
+    outputs = layer(case.inputs())
     assert {keras.backend.standardize_dtype(x.dtype) for x in keras.tree.flatten(outputs)} <= {
         "bfloat16",
         "float32",
     }
-    assert {w.dtype for w in layer.weights} <= {"float32", "uint32"}
-    for variable, value in zip(layer.weights, reference.weights):
-        variable.assign(value)
-    for x, y in zip(arrays(layer(case.inputs())), arrays(expected)):
+    for x, y in zip(arrays(outputs), arrays(reference(case.inputs()))):
         assert np.sqrt(np.mean((x - y) ** 2)) <= 0.05 * y.std() + 1e-3  # bfloat16 has three digits
 
 
 @each_case
 def test_gradients(case):
     """Every trainable weight receives a finite gradient."""
-    layer = case.build()
+    layer = layer_of(case)
     inputs = keras.tree.map_structure(tf.constant, case.inputs())
-    layer(inputs)
     rng = np.random.default_rng(1)
     with tf.GradientTape() as tape:
         outputs = keras.tree.flatten(layer(inputs, training=True))
@@ -225,7 +241,7 @@ def test_gradients(case):
 @each_case
 def test_inference_leaves_the_statistics(case):
     """Calls without `training` change no moving statistic; calls with it do."""
-    model = case.model()
+    model = model_of(case)
     inputs = case.inputs()
     before = statistics(model)
     model(inputs)

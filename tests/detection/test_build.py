@@ -22,11 +22,11 @@ def test_every_neck_changes_by_one_word(neck):
 
 @pytest.fixture(scope="module")
 def mobilenet():
-    model = keras.applications.MobileNetV2(
-        alpha=0.35, weights=None, include_top=False, input_shape=(64, 96, 3)
+    model = keras.applications.MobileNet(
+        alpha=0.25, weights=None, include_top=False, input_shape=(64, 96, 3)
     )
     return kdb.feature_pyramid(
-        model, (3, 4, 5), preprocess=keras.applications.mobilenet_v2.preprocess_input
+        model, (3, 4, 5), preprocess=keras.applications.mobilenet.preprocess_input
     )
 
 

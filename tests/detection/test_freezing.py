@@ -13,8 +13,8 @@ import keras_detblocks as kdb
 
 def _single_layers(detector):
     """One convolution deep in the neck, one normalization of the head, half of the backbone."""
-    detector.neck.laterals["P3"].conv.trainable = False
-    detector.head.norms["logits_P3_0"].trainable = False
+    detector.neck.laterals["P4"].conv.trainable = False
+    detector.head.norms["logits_P4_0"].trainable = False
     for layer in detector.backbone.layers[:5]:
         layer.trainable = False
 
@@ -40,10 +40,14 @@ def paths(detector):
 
 
 def detector_of(**options):
-    neck = kdb.FPN(16, levels=(3, 4), normalization="batch")
+    neck = kdb.FPN(16, levels=(4,), normalization="batch")
     context = kdb.SPPF(16, name="sppf")
     return kdb.Detector(
-        toy_backbone(), neck, context=context, class_names=["circle", "square", "star"], **options
+        toy_backbone(levels=(4,)),
+        neck,
+        context=context,
+        class_names=["circle", "square", "star"],
+        **options,
     )
 
 
@@ -77,7 +81,7 @@ def test_a_copy_in_float32_is_as_frozen():
 
 def test_parts_by_name_and_constructor():
     detector = detector_of(trainable=False)
-    assert not detector.trainable_variables and not detector.neck.laterals["P3"].conv.trainable
+    assert not detector.trainable_variables and not detector.neck.laterals["P4"].conv.trainable
     detector.freeze("context")
     assert not any("sppf" in path for path in paths(detector))
     assert any("fpn" in path for path in paths(detector))
@@ -94,7 +98,7 @@ def test_two_stages_of_a_fit_and_the_optimizer_in_between(tmp_path):
     """Frozen parts stand still, statistics included; the file in between goes on with the state of
     the optimizer; then all of it trains."""
     keras.utils.set_random_seed(0)
-    detector = toy_detector()
+    detector = toy_detector(levels=(4,))
     detector.freeze("backbone")
     detector.compile(keras.optimizers.Adam(1e-2))
     images, truth = toy_batch(8)
@@ -120,7 +124,7 @@ def test_two_stages_of_a_fit_and_the_optimizer_in_between(tmp_path):
 
 def test_frozen_after_it_was_compiled(tmp_path):
     """The optimizer keeps a state for all that it was compiled with."""
-    detector = toy_detector()
+    detector = toy_detector(levels=(4,))
     detector.compile(keras.optimizers.Adam(1e-2))
     images, truth = toy_batch(4)
     detector.fit(images, truth, batch_size=4, epochs=1, verbose=0)
@@ -151,13 +155,13 @@ def test_a_loaded_detector_where_channels_come_first_by_default(tmp_path):
 def test_states_of_older_optimizers_fit(tmp_path):
     """Files without averaged statistics, and files that have the statistics themselves beside their
     averages: what a file has not is not asked for."""
-    detector = toy_detector()
+    detector = toy_detector(levels=(4,))
     kdb.training.compile_detector(detector)
     config = detector.get_compile_config()
     assert config.pop("averaged_statistics") == "once"
     count, twice = {}, {"averaged_statistics": True}
     for name, flag in ("never", {}), ("once", {"averaged_statistics": "once"}), ("twice", twice):
-        detector = toy_detector()
+        detector = toy_detector(levels=(4,))
         detector.compile_from_config({**config, **flag})
         count[name] = len(detector.optimizer.variables)
     statistics = [w for w in detector.weights if "/moving_" in w.path]

@@ -15,7 +15,7 @@ BOXES, LABELS = Y["boxes"], Y["labels"]
 @pytest.fixture(scope="module")
 def detector():
     keras.utils.set_random_seed(0)
-    model = toy_detector()
+    model = toy_detector(levels=(4,))
     model.compile(keras.optimizers.SGD(1e-4))
     return model
 

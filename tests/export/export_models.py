@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from toy import toy_backbone
 
 import keras_detblocks as kdb
 
@@ -37,14 +38,12 @@ def small_detector(size=(64, 96), **kwargs):
     """A detector that is sure of some boxes without training: the classes' kernels are wide, and
     narrow enough that no two scores are equal in float32, whose order would be left to chance."""
     keras.utils.set_random_seed(2)
-    backbone = kdb.AnyNet(
-        kdb.AnyNetSpec((1, 1, 1), (16, 24, 32), (1.0, 1.0, 1.0), (8, 8, 8), 0.25, 16),
-        include_top=False,
-        levels=(3, 4),
-        input_shape=(*size, 3),
-    )
     detector = kdb.Detector(
-        backbone, kdb.FPN(16, levels=(3, 4)), class_names=["cat", "dog", "bird"], **kwargs
+        toy_backbone((*size, 3)),
+        kdb.FPN(16, levels=(3, 4)),
+        class_names=["cat", "dog", "bird"],
+        head=kdb.AnchorFreeHead(3, num_convs=1),
+        **kwargs,
     )
     rng = np.random.default_rng(0)
     for variable in detector.variables:

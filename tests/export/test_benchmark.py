@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from export_models import pictures, small_detector
+from toy import toy_detector
 
 import keras_detblocks as kdb
 from keras_detblocks import export
@@ -84,9 +85,8 @@ def test_the_command_adds_the_ap(tmp_path, capsys):
     from keras_detblocks.cli import main
 
     kdb.data.write_digits(tmp_path / "d", train_images=2, val_images=2, image_size=96)
-    model = kdb.build_detector(
-        kdb.data.load(tmp_path / "d", "val").class_names, (64, 64), levels=(4,)
-    )
+    names = kdb.data.load(tmp_path / "d", "val").class_names
+    model = toy_detector((64, 64, 3), (4,), class_names=names)
     model.save(tmp_path / "m.keras")
     options = ["--images", "1", "--threads", "1", "--data", str(tmp_path / "d")]
     assert main(["benchmark", str(tmp_path / "m.keras"), *options]) == 0

@@ -53,9 +53,13 @@ def test_onnx_takes_any_batch(detector, images, wanted, tmp_path):
         same(exported.predict([images[:1], images[1:]]), wanted)
 
 
+@pytest.fixture(scope="module")
+def dynamic():
+    return small_detector((None, None))
+
+
 @pytest.mark.parametrize("kind", ["onnx", "saved_model"])
-def test_sides_may_be_open(kind, tmp_path):
-    dynamic = small_detector((None, None))
+def test_sides_may_be_open(dynamic, kind, tmp_path):
     convert = {"onnx": export.to_onnx, "saved_model": export.to_saved_model}[kind]
     path = tmp_path / f"m.{kind}"
     report = convert(dynamic, path, (None, None), None, representative_data=[pictures(2, (72, 56))])
@@ -69,9 +73,14 @@ def test_sides_may_be_open(kind, tmp_path):
             np.testing.assert_allclose(found["boxes"], want["boxes"], atol=1e-2)
 
 
+@pytest.fixture(scope="module")
+def plain(detector, images, tmp_path_factory):
+    path = tmp_path_factory.mktemp("plain") / "plain.onnx"
+    return export.to_onnx(detector, path, representative_data=[images])
+
+
 @pytest.mark.parametrize("quantization", ["fp16", "int8"])
-def test_onnx_in_fewer_bits(detector, images, wanted, tmp_path, quantization):
-    plain = export.to_onnx(detector, tmp_path / "plain.onnx", representative_data=[images])
+def test_onnx_in_fewer_bits(detector, images, wanted, plain, tmp_path, quantization):
     report = export.to_onnx(
         detector, tmp_path / "m.onnx", representative_data=[images], quantization=quantization
     )
@@ -132,16 +141,30 @@ def test_a_server_fits_pictures_as_we_do(photos, resize):
         assert off.mean() < 0.6 and off.max() < 12  # JPEG decoders differ
 
 
-def test_a_server_gets_files_and_returns_names(detector, photos, tmp_path):
-    report = export.to_saved_model(
-        detector, tmp_path / "m", representative_data=[pictures(2, SIZE)], version=1
-    )
-    assert report.path == str(tmp_path / "m" / "1")
-    command = [sys.executable, "-c", SERVE, report.path, *map(str, photos)]
+@pytest.fixture(scope="module")
+def served(detector, images, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("served")
+    report = export.to_saved_model(detector, folder, representative_data=[images], version=1)
+    assert report.path == str(folder / "1")
+    return report
+
+
+def test_saved_model_takes_any_batch(served, images, wanted):
+    assert served.detections[0] == served.detections[1] > 4
+    assert read_metadata(served.path)["class_names"] == ["cat", "dog", "bird"]
+    serve = tf.saved_model.load(served.path).signatures["serving_default"]
+    for count in (1, len(images)):
+        got = serve(image=tf.constant(images[:count]))
+        np.testing.assert_array_equal(got["count"], wanted["count"][:count])
+        np.testing.assert_allclose(got["scores"], wanted["scores"][:count], atol=1e-4)
+
+
+def test_a_server_gets_files_and_returns_names(served, photos):
+    command = [sys.executable, "-c", SERVE, served.path, *map(str, photos)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     lines = [line.split() for line in done.stdout.splitlines() if line[:1].isdigit()]
-    with export.open_exported(report.path) as exported:
+    with export.open_exported(served.path) as exported:
         ours = exported.detect([str(path) for path in photos], 0.3)
     near = []
     for i, mine in enumerate(ours):
@@ -173,7 +196,7 @@ def test_stretched_pictures_fill_the_canvas(detector, tmp_path):
         detector.resize = "crop"
 
 
-def test_wrong_arguments_are_refused(detector, tmp_path):
+def test_wrong_arguments_are_refused(detector, dynamic, tmp_path):
     with pytest.raises(ValueError, match="`quantization` must be one of"):
         export.to_onnx(detector, tmp_path / "m.onnx", quantization="int4")
     with pytest.raises(ValueError, match="representative_data"):
@@ -181,7 +204,5 @@ def test_wrong_arguments_are_refused(detector, tmp_path):
     with pytest.raises(ValueError, match="`outputs` must be one of"):
         export.to_tflite(detector, tmp_path / "m.tflite", outputs="boxes")
     with pytest.raises(ValueError, match="TFLite files have one size"):
-        export.to_tflite(
-            small_detector((None, None)), tmp_path / "m.tflite", image_size=(None, None)
-        )
+        export.to_tflite(dynamic, tmp_path / "m.tflite", image_size=(None, None))
     assert not list(tmp_path.iterdir())

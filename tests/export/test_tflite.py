@@ -38,36 +38,17 @@ def test_dict_inputs_and_outputs_keep_their_names(tmp_path):
         np.testing.assert_allclose(got[key if key == "P6" else f"{key}_out"], want, atol=1e-4)
 
 
-def test_half_precision_weights_halve_the_file(tmp_path):
-    model = grouped_model(size=(32, 40))
-    sizes = [to_tflite(model, tmp_path / "m.tflite", quantization=q).size for q in (None, "fp16")]
-    assert sizes[1] < 0.75 * sizes[0]
-
-
-@pytest.mark.parametrize("squeeze_bias", [0.0, -50.0], ids=["alive", "dead squeeze unit"])
+@pytest.mark.parametrize(
+    "squeeze_bias, dtype", [(0.0, "float32"), (-50.0, "uint8")], ids=["alive", "dead squeeze unit"]
+)
 @pytest.mark.slow
-def test_int8(tmp_path, squeeze_bias):
-    report = to_tflite(
-        grouped_model(squeeze_bias=squeeze_bias),
-        tmp_path / "m.tflite",
-        "int8",
-        [pictures()],
-        (32, 40),
-    )
+def test_int8(tmp_path, squeeze_bias, dtype):
+    path, model = tmp_path / "m.tflite", grouped_model(squeeze_bias=squeeze_bias)
+    report = to_tflite(model, path, "int8", [pictures()], (32, 40), input_dtype=dtype)
     assert report.partitions == 1
     assert bool(report.mended) or squeeze_bias == 0.0
-    with Session(tmp_path / "m.tflite") as session:
-        assert session.inputs["image"] == ((1, 32, 40, 3), "float32")
-    report = to_tflite(
-        grouped_model(squeeze_bias=squeeze_bias),
-        tmp_path / "u.tflite",
-        "int8",
-        [pictures()],
-        (32, 40),
-        input_dtype="uint8",
-    )
-    with Session(tmp_path / "u.tflite") as session:
-        assert session.inputs["image"][1] == "uint8"
+    with Session(path) as session:
+        assert session.inputs["image"] == ((1, 32, 40, 3), dtype)
 
 
 @pytest.mark.slow
@@ -98,20 +79,18 @@ def test_reading_and_writing_a_flatbuffer_changes_nothing():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("quantization", [None, "fp16"])
-def test_a_mixed_precision_model_is_exported_in_float32(tmp_path, quantization):
-    model = grouped_model("mixed_bfloat16", (32, 40))
-    report = to_tflite(model, tmp_path / "m.tflite", quantization)
-    assert max(report.max_error.values()) < (1e-4 if quantization is None else 0.1)
-    same = grouped_model("float32", (32, 40))
+def test_half_precision_and_a_mixed_precision_model(tmp_path):
+    """The model is exported in float32, and weights of half precision halve the file."""
+    model, same = grouped_model("mixed_bfloat16", (32, 40)), grouped_model("float32", (32, 40))
     same.set_weights(model.get_weights())
-    images = pictures(1)
-    with Session(tmp_path / "m.tflite") as session:
-        np.testing.assert_allclose(
-            session(image=images)["output"],
-            same(images),
-            atol=1e-4 if quantization is None else 0.1,
-        )
+    images, sizes = pictures(1), []
+    for quantization, most in ((None, 1e-4), ("fp16", 0.1)):
+        report = to_tflite(model, tmp_path / "m.tflite", quantization)
+        sizes.append(report.size)
+        assert max(report.max_error.values()) < most
+        with Session(tmp_path / "m.tflite") as session:
+            np.testing.assert_allclose(session(image=images)["output"], same(images), atol=most)
+    assert sizes[1] < 0.75 * sizes[0]
 
 
 @keras.saving.register_keras_serializable(package="test")
