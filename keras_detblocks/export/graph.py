@@ -60,6 +60,23 @@ def in_float32(model):
             layer._dtype_policy = policy
 
 
+@contextlib.contextmanager
+def _as_constants(model):
+    """Within it, where TensorFlow traces a function, the variables of a model are constants of the
+    function: replacing them afterwards takes longer than the trace."""
+    if tf.executing_eagerly():
+        yield
+        return
+    with tf.init_scope():
+        values = [np.asarray(variable) for variable in model.variables]
+    constants = [
+        (variable, tf.constant(value, name=re.sub(r"[^\w/]", "_", variable.path)))
+        for variable, value in zip(model.variables, values)
+    ]
+    with keras.StatelessScope(state_mapping=constants, initialize_variables=False):
+        yield
+
+
 def signature_of(model, image_size=None, batch_size=1):
     """The `Signature` of a model, in float32, in which every size but the batch is a number, unless
     `image_size` leaves it open.
@@ -85,7 +102,7 @@ def signature_of(model, image_size=None, batch_size=1):
 
     def call(*values):
         packed = keras.tree.pack_sequence_as(structure, list(values))
-        with in_float32(model):
+        with in_float32(model), _as_constants(model):
             found = keras.tree.flatten(model(packed, training=False))
         return dict(zip(outputs, (_as_float32(x) for x in found), strict=True))
 
@@ -198,8 +215,7 @@ def freeze(signature, unfused=False):
 
     with native_convolutions(unfused):
         concrete = tf.function(as_list, autograph=False).get_concrete_function(*specs)
-    frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
-    graph_def = frozen.graph.as_graph_def()
+    frozen, graph_def = _frozen(concrete)
     inputs, outputs = ([t.name for t in each] for each in (frozen.inputs, frozen.outputs))
     folded = without_normalization(graph_def, [name.split(":")[0] for name in inputs])
 
@@ -213,6 +229,16 @@ def freeze(signature, unfused=False):
 
     call = run if folded is None else run_folded
     return tf.function(call, input_signature=specs, autograph=False), folded or graph_def
+
+
+def _frozen(concrete):
+    """A concrete function in which every variable is a constant, and its graph."""
+    graph_def = concrete.graph.as_graph_def()
+    # Variables that are not Keras', and functions within the function.
+    if concrete.captured_inputs or graph_def.library.function:
+        concrete = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
+        graph_def = concrete.graph.as_graph_def()
+    return concrete, graph_def
 
 
 def nodes_of(graph_def, operators):
