@@ -94,7 +94,7 @@ def test_parts_by_name_and_constructor():
     assert len(paths(detector)) == len(detector.trainable_weights)
 
 
-def test_two_stages_of_a_fit_and_the_optimizer_in_between(tmp_path):
+def test_two_stages_of_a_fit_and_the_optimizer_in_between(tmp_path, eager):
     """Frozen parts stand still, statistics included; the file in between goes on with the state of
     the optimizer; then all of it trains."""
     keras.utils.set_random_seed(0)
@@ -122,7 +122,7 @@ def test_two_stages_of_a_fit_and_the_optimizer_in_between(tmp_path):
         assert not np.array_equal(old, new), new.path
 
 
-def test_frozen_after_it_was_compiled(tmp_path):
+def test_frozen_after_it_was_compiled(tmp_path, eager):
     """The optimizer keeps a state for all that it was compiled with."""
     detector = toy_detector(levels=(4,))
     detector.compile(keras.optimizers.Adam(1e-2))
@@ -152,7 +152,7 @@ def test_a_loaded_detector_where_channels_come_first_by_default(tmp_path):
     assert found["boxes"].shape == (2, 100, 4)
 
 
-def test_states_of_older_optimizers_fit(tmp_path):
+def test_states_of_older_optimizers_fit(tmp_path, eager):
     """Files without averaged statistics, and files that have the statistics themselves beside their
     averages: what a file has not is not asked for."""
     detector = toy_detector(levels=(4,))
