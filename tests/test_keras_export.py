@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from toy import toy_backbone, toy_detector
+from toy import PerLevel, toy_backbone, toy_detector
 
 import keras_detblocks as kdb
 
@@ -52,24 +52,6 @@ def test_a_checkpoint_of_a_detector(tmp_path):
     before = [np.asarray(variable).copy() for variable in variables]
     for variable, old, new in zip(variables, before, restored(detector, variables, tmp_path)):
         np.testing.assert_array_equal(old, new, err_msg=variable.path)
-
-
-class PerLevel(keras.layers.Layer):
-    """A neck of a user's own: a convolution and dropout for each level."""
-
-    def build(self, shapes):
-        self.parts = {}
-        for name, shape in shapes.items():
-            self.parts[f"{name}_conv"] = kdb.Conv2D(8, 1)
-            self.parts[f"{name}_drop"] = keras.layers.Dropout(0.1)
-            self.parts[f"{name}_conv"].build(shape)
-        self.built = True
-
-    def call(self, features, training=None):
-        return {
-            name: self.parts[f"{name}_drop"](self.parts[f"{name}_conv"](x), training=training)
-            for name, x in features.items()
-        }
 
 
 # Export -------------------------------------------------------------------------------------------

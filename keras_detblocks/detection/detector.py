@@ -7,6 +7,7 @@ import keras
 from ..checks import check_choice, check_flag, check_int, check_number, look_up
 from ..images.letterbox import RESIZES
 from ..layers.block import declare_to_tensorflow, set_trainable_parts, trainable_parts
+from ..weights import check_same_net
 from .classes import checked_classes, with_classes
 from .decode import candidate_count, candidates, decode, non_max_suppression
 from .explain import explain
@@ -285,6 +286,17 @@ class Detector(DetectionModel):
             shape = (None, *self.input_shape[1:])
             input_signature = [keras.InputSpec(shape=shape, dtype=self.input.dtype, name="image")]
         super().export(filepath, format, verbose, input_signature, **kwargs)
+
+    def load_weights(self, filepath, *args, **kwargs):
+        """Loads as `keras.Model.load_weights`.
+
+        Raises:
+            ValueError: if a `.weights.h5` file is of another detector, unless an argument such as
+                `skip_mismatch=True` asks for what fits.
+        """
+        if str(filepath).endswith(".weights.h5") and not (args or kwargs):
+            check_same_net(self, filepath)
+        return super().load_weights(filepath, *args, **kwargs)
 
     def _run_through_graph(self, inputs, operation_fn=None, **kwargs):
         # `keras.models.clone_model` would make a plain model of the layers, without the losses, the

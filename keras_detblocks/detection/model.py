@@ -10,8 +10,9 @@ from keras import ops
 from ..checks import check_choice, check_number
 from ..optimizers import clip_after_reduction
 from .decode import flatten
+from .faults import Faults, expects_bytes, with_first_batch
 from .losses import BOX_LOSSES, CLASSIFICATION_LOSSES, PerImageLoss, detection_losses, over_replicas
-from .targets import Faults, check_data, expects_bytes, padded, with_first_batch
+from .targets import check_data, check_given, padded
 
 
 class DetectionModel(keras.Model):
@@ -62,6 +63,12 @@ class DetectionModel(keras.Model):
             raise ValueError(
                 "The detector has its own loss: choose it by `box_loss` and "
                 "`classification_loss`, not by `loss`."
+            )
+        metrics = kwargs.get("metrics") or kwargs.get("weighted_metrics")
+        if metrics:
+            raise ValueError(
+                "A detector has no metrics of its raw outputs: give `fit` the callback "
+                f"`training.ValidationAP`, which measures COCO AP. Received: metrics={metrics!r}"
             )
         losses = {
             "box_loss": check_choice(box_loss, "box_loss", tuple(BOX_LOSSES)),
@@ -144,10 +151,19 @@ class DetectionModel(keras.Model):
                 corners in pixels, its labels not classes, or its images between 0 and 1 where the
                 backbone normalizes pixels of 0 to 255.
         """
-        given = inspect.signature(super().fit).bind(*args, **kwargs)
+        return self._looking(super().fit, args, kwargs)
+
+    def evaluate(self, *args, **kwargs):
+        """The losses of data, as `keras.Model.evaluate`; raises as `fit` does."""
+        return self._looking(super().evaluate, args, kwargs)
+
+    def _looking(self, method, args, kwargs):
+        """Calls one of Keras' loops, with a look at the data before it and at the first batch."""
+        given = inspect.signature(method).bind(*args, **kwargs)
+        check_given(given.arguments.get("x"), given.arguments.get("y"), self.input_shape)
         callbacks = given.arguments.get("callbacks")
         given.arguments["callbacks"] = with_first_batch(callbacks, self)
-        return super().fit(*given.args, **given.kwargs)
+        return method(*given.args, **given.kwargs)
 
     def train_step(self, *args):
         check_data(args[-1])
@@ -161,6 +177,8 @@ class DetectionModel(keras.Model):
         """The batch's loss, a scalar, from raw outputs `y_pred` and padded ground truth `y` (see
         the class)."""
         settings = self._loss_settings
+        if isinstance(sample_weight, dict):  # Keras repeats one per image for each part of `y`
+            sample_weight = sample_weight["labels"]
         y = self.faults.update_state(x, padded(y))
         classification, box, weight = detection_losses(
             *flatten(y_pred, tuple(x.shape[1:3])),

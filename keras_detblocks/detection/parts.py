@@ -12,6 +12,11 @@ def joined(backbone, context, neck, head, num_classes):
     Raises:
         ValueError: if they do not fit together.
     """
+    if not isinstance(head, keras.layers.Layer):
+        raise ValueError(
+            "`head` must be a layer such as AnchorFreeHead(num_classes), or None for that one. "
+            f"Received: {head!r}"
+        )
     if getattr(head, "num_classes", num_classes) != num_classes:
         raise ValueError(
             f"The head has {head.num_classes} classes, the detector {num_classes}; give both the "

@@ -6,6 +6,8 @@ part that is made afterward trains, and so does every part of a copy made from t
 `.keras` file knows of the outer layer alone.
 """
 
+import re
+
 import keras
 
 
@@ -39,18 +41,32 @@ def with_sides(shape, side=64):
 
 def _walk(layer, prefix=""):
     """(path, part, layer that it is in) for all parts, each before its own parts."""
-    for name, part in _numbered(layer._flatten_layers(include_self=False, recursive=False)):
+    parts = layer._flatten_layers(include_self=False, recursive=False)
+    of_graph = isinstance(layer, keras.Sequential) or hasattr(layer, "_inputs_struct")
+    for name, part in _numbered(parts, _own_name if of_graph else _lasting_name):
         path = f"{prefix}{name}"
         yield path, part, layer
         yield from _walk(part, f"{path}/")
 
 
-def _numbered(named):
+def _own_name(part):
+    return part.name
+
+
+def _lasting_name(part):
+    """The name of a part, without the number that Keras gives those that nobody named: a copy, made
+    anew by the layer that has it, gets another."""
+    stem = re.sub(r"_\d+$", "", part.name)
+    return stem if stem.replace("_", "") == type(part).__name__.lower() else part.name
+
+
+def _numbered(objects, name_of=_own_name):
     """(name, object), where a name that came before has its count behind it."""
     seen = {}
-    for each in named:
-        count = seen[each.name] = seen.get(each.name, 0) + 1
-        yield f"{each.name}{f':{count}' if count > 1 else ''}", each
+    for each in objects:
+        name = name_of(each)
+        count = seen[name] = seen.get(name, 0) + 1
+        yield f"{name}{f':{count}' if count > 1 else ''}", each
 
 
 def declare_to_tensorflow(layer):
@@ -63,7 +79,8 @@ def declare_to_tensorflow(layer):
     variables = [*layer._trainable_variables, *layer._non_trainable_variables]
     seeds = [generator.state for generator in layer._seed_generators]
     found = {id(child) for child in layer._trackable_children().values()}
-    hidden = [each for each in _numbered([*parts, *variables, *seeds]) if id(each[1]) not in found]
+    children = _numbered([*parts, *variables, *seeds], _lasting_name)
+    hidden = [(name, child) for name, child in children if id(child) not in found]
     if hidden:
         import tensorflow as tf
 

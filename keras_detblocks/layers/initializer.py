@@ -48,4 +48,4 @@ def clone(initializer):
     An initializer returns the same values whenever it is called with one shape, so two layers must
     not share one.
     """
-    return initializer.clone() if hasattr(initializer, "seed") else initializer
+    return initializer.clone() if hasattr(initializer, "clone") else initializer

@@ -29,7 +29,7 @@ class ImageNormalization(keras.layers.Layer):
     Input and output shape `(B, H, W, C)`; integer images are cast to the compute dtype first.
 
     Raises:
-        ValueError: if a `std` is not positive, or the channels do not match.
+        ValueError: if a number is not finite, a `std` not positive, or the channels do not match.
 
     >>> layer = ImageNormalization(mean=127.5, std=127.5)
     >>> float(layer(keras.ops.full((1, 1, 1, 3), 255.0))[0, 0, 0, 0])
@@ -40,8 +40,8 @@ class ImageNormalization(keras.layers.Layer):
         # Integer pixels above 256 steps do not survive a cast to bfloat16.
         kwargs.setdefault("autocast", False)
         super().__init__(**kwargs)
-        self.mean = _numbers(mean)
-        self.std = _numbers(std)
+        self.mean = _numbers(mean, "mean")
+        self.std = _numbers(std, "std")
         self.evaluation = evaluation
         if any(s <= 0 for s in self.std):
             raise ValueError(
@@ -83,8 +83,8 @@ class ImageNormalization(keras.layers.Layer):
         }
 
 
-def _numbers(value):
-    return tuple(float(v) for v in np.ravel(value))
+def _numbers(value, name):
+    return tuple(check_number(each, name) for each in np.ravel(value).tolist())
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")

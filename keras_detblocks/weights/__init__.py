@@ -10,12 +10,13 @@ from .assign import (
     torch_key,
 )
 from .hub import is_hub_id
-from .keras_file import load_keras_file
+from .keras_file import check_same_net, load_keras_file
 from .read import Checkpoint, is_keras_file, read
 
 __all__ = [
     "Checkpoint",
     "Layout",
+    "check_same_net",
     "checkpoint_of",
     "is_hub_id",
     "is_keras_file",

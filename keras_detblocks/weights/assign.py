@@ -137,8 +137,7 @@ def load(target, source, prefix="", skip=(), unused=None, adapt=None):
         ValueError: naming every missing, unused or misshapen tensor; nothing is assigned then.
     """
     if is_keras_file(source):
-        if str(source).endswith(".weights.h5"):
-            check_same_net(target, source)
+        check_same_net(target, source)
         with whole(source):
             target.load_weights(source)
         return "Keras"

@@ -10,8 +10,9 @@ import re
 import keras
 import numpy as np
 
-# Of a normalization's path: the convolution before it is called so.
-_CONVOLUTION = (r"\bnorm$", "conv"), (r"_bn$", "_conv")
+# Of a normalization's path: the convolution before it is called so (a separable one ends in the
+# pointwise).
+_CONVOLUTION = (r"\bnorm$", "conv"), (r"\bnorm$", "pointwise"), (r"_bn$", "_conv")
 _OWN = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
@@ -33,7 +34,7 @@ def unfolded(target, variables, layout, tensors):
         own = [paths.get(id(getattr(layer, name))) for name in _OWN]
         if None in own or any(layout.key(path) in tensors for path in own):
             continue
-        stem = _convolution(own[0].rpartition("/")[0])
+        stem = _convolution(own[0].rpartition("/")[0], variables)
         bias = stem and tensors.get(layout.key(f"{stem}/bias"))
         if bias is None:
             continue
@@ -48,9 +49,10 @@ def unfolded(target, variables, layout, tensors):
     return tensors, count
 
 
-def _convolution(path):
+def _convolution(path, variables):
     """The path of the convolution that belongs to a normalization's."""
     for pattern, replacement in _CONVOLUTION:
-        if re.search(pattern, path):
-            return re.sub(pattern, replacement, path)
+        stem = re.sub(pattern, replacement, path)
+        if stem != path and f"{stem}/kernel" in variables:
+            return stem
     return None

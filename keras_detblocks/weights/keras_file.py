@@ -1,6 +1,7 @@
 """Opens Keras' own files, and says in one line what is wrong with one that cannot be opened."""
 
 import collections
+import io
 import pathlib
 import zipfile
 
@@ -36,6 +37,8 @@ class whole:
         self.path = pathlib.Path(path)
 
     def __enter__(self):
+        if not self.path.exists():
+            raise FileNotFoundError(f"No such file: {self.path}")
         if self.path.suffix == ".keras":
             try:
                 with zipfile.ZipFile(self.path) as archive:
@@ -60,19 +63,21 @@ class whole:
 
 
 def check_same_net(target, path):
-    """Raises `ValueError` unless a `.weights.h5` file holds arrays of the shapes of a model's
-    weights: Keras takes them by the order of layers, and does not miss what a larger net has more.
-    """
+    """Raises `ValueError` unless a `.weights.h5` or `.keras` file holds arrays of the shapes of a
+    model's weights: Keras takes them by the order of layers, and does not miss what a larger net
+    has more."""
     with whole(path):
         held = _shapes(path)
     wanted = collections.Counter(
         tuple(v.shape) for v in target.weights if "seed_generator" not in v.path
     )
     if held != wanted:
+        named = str(path).endswith(".keras")
+        by_names = "" if named else ", or save it as a .keras file, which is read by names"
         more, missing = (held - wanted).total(), (wanted - held).total()
         raise ValueError(
             f"{path} holds the weights of another net: build the one that was saved, with the same "
-            "arguments, or save it as a .keras file, which is read by names. Received: of its "
+            f"arguments{by_names}. Received: of its "
             f"{held.total()} arrays {more} without a place here, and {missing} of {wanted.total()} "
             f"weights of {target.name!r} without an array."
         )
@@ -90,6 +95,9 @@ def _shapes(path):
         if isinstance(item, h5py.Dataset) and not random and not name.startswith("optimizer/"):
             shapes[tuple(item.shape)] += 1
 
+    if str(path).endswith(".keras"):
+        with zipfile.ZipFile(path) as archive:
+            path = io.BytesIO(archive.read("model.weights.h5"))
     with h5py.File(path) as file:
         file.visititems(count)
     return shapes

@@ -179,6 +179,14 @@ def test_context_for_one_level_or_the_deepest():
             "dict of levels",
         ),
         (lambda: kdb.Detector(toy_backbone(), "fpn", 2), "`neck` must be a layer.*'fpn'"),
+        (
+            lambda: kdb.Detector(toy_backbone(), None, 2, head="fcos"),
+            "`head` must be a layer.*fcos",
+        ),
+        (
+            lambda: kdb.Detector(toy_backbone(), None, 2, head=kdb.AnchorFreeHead),
+            "`head` must be a layer",
+        ),
         (lambda: kdb.Detector(toy_backbone(), ["fpn"], 2), "`build_detector` takes names.*'fpn'"),
         (lambda: kdb.Detector("RegNetY008", None, 2), "`backbone` must be a keras.Model"),
         (lambda: toy_detector().save("detector.h5"), "saved as a .keras file.*'detector.h5'"),
@@ -227,3 +235,19 @@ def test_parts_can_be_reached():
     detector.backbone.trainable = False
     assert detector.head.num_classes == detector.num_classes
     assert all("head" in v.path or "fpn" in v.path for v in detector.trainable_weights)
+
+
+def test_weights_of_another_detector_are_refused(tmp_path):
+    """Keras would load what fits, or name its objects."""
+    path = str(tmp_path / "other.weights.h5")
+    other, detector = toy_detector(class_names=["a"]), toy_detector()
+    other.save_weights(path)
+    with pytest.raises(ValueError, match="holds the weights of another net"):
+        detector.load_weights(path)
+    detector.load_weights(path, skip_mismatch=True)
+    np.testing.assert_array_equal(detector.weights[0], other.weights[0])
+    with pytest.raises(FileNotFoundError, match="No such file"):
+        detector.load_weights("nowhere.weights.h5")
+    other.save(tmp_path / "other.keras")
+    with pytest.raises(ValueError, match="holds the weights of another net"):
+        kdb.weights.load(detector, str(tmp_path / "other.keras"))

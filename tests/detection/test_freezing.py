@@ -6,7 +6,7 @@ import copy
 import keras
 import numpy as np
 import pytest
-from toy import toy_backbone, toy_batch, toy_detector
+from toy import PerLevel, toy_backbone, toy_batch, toy_detector
 
 import keras_detblocks as kdb
 
@@ -67,6 +67,36 @@ def test_frozen_layers_survive(way, tmp_path):
     }
     for name, other in others.items():
         assert paths(other) == frozen, name
+
+
+def test_frozen_parts_that_nobody_named(tmp_path):
+    """Keras names them, and otherwise in every copy: within a user's neck, and within a block."""
+    block = kdb.CrossStage(keras.Sequential([PerMap(), keras.layers.BatchNormalization()]), 8)
+    context = {"P4": block}
+    detector = kdb.Detector(toy_backbone(), PerLevel(), num_classes=3, context=context)
+    detector.neck.parts["P4_conv"].trainable = False
+    block.block.layers[0].second.trainable = False
+    detector.save(tmp_path / "detector.keras")
+    frozen = [weight.trainable for weight in detector.weights]
+    for other in (
+        keras.models.load_model(tmp_path / "detector.keras"),
+        copy.deepcopy(detector),
+        detector.with_classes(["star"]),
+    ):
+        assert [weight.trainable for weight in other.weights] == frozen
+
+
+@keras.saving.register_keras_serializable("toy")
+class PerMap(keras.layers.Layer):
+    """Two convolutions without names."""
+
+    def build(self, shape):
+        self.first, self.second = kdb.Conv2D(8, 1), kdb.Conv2D(shape[-1], 1)
+        self.first.build(shape)
+        self.second.build((*shape[:-1], 8))
+
+    def call(self, x):
+        return self.second(self.first(x))
 
 
 def test_a_copy_in_float32_is_as_frozen():

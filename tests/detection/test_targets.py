@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 from toy import toy_batch, toy_detector
 
-from keras_detblocks.detection.targets import check_data, expects_bytes
+from keras_detblocks.detection.faults import expects_bytes
+from keras_detblocks.detection.targets import check_data
 
 X, Y = toy_batch(8)
 BOXES, LABELS = Y["boxes"], Y["labels"]
@@ -36,9 +37,16 @@ def corner_and_size():
         (X, {**Y, "boxes": BOXES * np.nan}, "x_min < x_max"),
         (X, {**Y, "labels": LABELS + (LABELS >= 0)}, "class numbers from 0 to 2.*a background"),
         (X, {**Y, "labels": LABELS - (LABELS < 0)}, "or -1 where there is no object"),
+        (X, {**Y, "labels": LABELS + 0.5 * (LABELS == 2)}, "class numbers from 0 to 2"),
+        (X, {**Y, "boxes": BOXES + [0, 0, 0, np.inf]}, "x_min < x_max"),
+        (X, {**Y, "boxes": BOXES * 10.0}, "outside of their images.*scale them as the images were"),
         (X / 255.0, Y, "normalizes pixels of 0 to 255 itself: multiply the images by 255"),
+        (X / 58.0 - 2.0, Y, "between 0 and 1, or normalized ones"),
     ],
-    ids=["shares", "corner and size", "nan", "from 1", "-2", "images of 0 to 1"],
+    ids=[
+        *("shares", "corner and size", "nan", "from 1", "-2", "fractions", "inf", "other scale"),
+        *("images of 0 to 1", "normalized images"),
+    ],
 )
 def test_values_that_cannot_be_meant(detector, x, y, message):
     with pytest.raises(ValueError, match=message):
@@ -46,8 +54,58 @@ def test_values_that_cannot_be_meant(detector, x, y, message):
 
 
 def test_validation_data_is_looked_at_too(detector):
-    with pytest.raises(ValueError, match="lie between 0 and 1"):
-        fit(detector, X, Y, validation_data=(X, {**Y, "boxes": BOXES / 96.0}))
+    shares = {**Y, "boxes": BOXES / 96.0}
+    for look in (
+        lambda: fit(detector, X, Y, validation_data=(X, shares)),
+        lambda: detector.evaluate(X, shares, batch_size=8, verbose=0),
+    ):
+        with pytest.raises(ValueError, match="lie between 0 and 1"):
+            look()
+    with pytest.raises(ValueError, match="NaN or infinity in the first batch"):
+        detector.evaluate(X * np.nan, Y, batch_size=8, verbose=0)
+
+
+def test_what_is_refused_does_not_reach_the_weights(detector):
+    """Nor does what stands beside a label of -1: the model is as good as before."""
+    boxes = np.where(LABELS[..., None] < 0, np.nan, BOXES)
+    expected = detector.evaluate(X, Y, batch_size=8, verbose=0)
+    found = detector.evaluate(X, {**Y, "boxes": boxes}, batch_size=8, verbose=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="x_min < x_max"):
+        fit(detector, X, {**Y, "boxes": np.where(LABELS[..., None] == 1, np.nan, BOXES)})
+    assert all(np.isfinite(np.asarray(weight)).all() for weight in detector.weights)
+
+
+def test_weights_of_images(detector):
+    weights = np.arange(8.0)
+    loss, *_ = detector.evaluate(X, Y, batch_size=8, sample_weight=weights, verbose=0)
+    double, *_ = detector.evaluate(X, Y, batch_size=8, sample_weight=2 * weights, verbose=0)
+    assert double == pytest.approx(2 * loss, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "x, y, message",
+    [
+        (X, {"boxes": list(BOXES), "labels": list(LABELS)}, "stack them, padded.*list as `boxes`"),
+        (X, [{"boxes": BOXES[0], "labels": LABELS[0]}] * 8, "one dict per image, as torchvision"),
+        (X, {**Y, "labels": LABELS >= 0}, "`labels` must be numbers.*of dtype bool"),
+        (X, {**Y, "labels": LABELS.astype(str)}, "`labels` must be numbers.*of dtype str"),
+        (X[..., :1], Y, "Images must be .any, 64, 96, 3.*Received: images of shape .*, 64, 96, 1"),
+        (X.transpose(0, 3, 1, 2), Y, "channels last"),
+        (X, {**Y, "boxes": np.concatenate([BOXES, LABELS[..., None]], -1)}, "the shapes .*, 3, 5"),
+    ],
+)
+def test_arrays_and_lists_are_looked_at_before_a_step_is_traced(detector, x, y, message):
+    with pytest.raises(ValueError, match=message):
+        detector.fit(x, y, verbose=0)
+    if not isinstance(y, list) and not isinstance(y["boxes"], list):
+        with pytest.raises(ValueError, match=message):
+            detector.fit(tf.data.Dataset.from_tensor_slices((x, y)).batch(8), verbose=0)
+
+
+def test_metrics_are_no_business_of_compile():
+    with pytest.raises(ValueError, match="ValidationAP"):
+        toy_detector().compile("adam", metrics=["accuracy"])
 
 
 @pytest.mark.parametrize(

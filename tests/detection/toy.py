@@ -37,6 +37,25 @@ def tiny_detector(shape=(32, 48, 3), **options):
     return kdb.Detector(keras.Model(image, {"P3": x}, name="tiny_backbone"), head=head, **options)
 
 
+@keras.saving.register_keras_serializable("toy")
+class PerLevel(keras.layers.Layer):
+    """A neck of a user's own: convolution and dropout for each level, in a dict, unnamed."""
+
+    def build(self, shapes):
+        self.parts = {}
+        for name, shape in shapes.items():
+            self.parts[f"{name}_conv"] = kdb.Conv2D(8, 1)
+            self.parts[f"{name}_drop"] = keras.layers.Dropout(0.1)
+            self.parts[f"{name}_conv"].build(shape)
+        self.built = True
+
+    def call(self, features, training=None):
+        return {
+            name: self.parts[f"{name}_drop"](self.parts[f"{name}_conv"](x), training=training)
+            for name, x in features.items()
+        }
+
+
 def toy_batch(count=8, size=(64, 96), seed=0):
     """Bright rectangles on noise: images and padded ground truth; the first image has no object."""
     rng = np.random.default_rng(seed)

@@ -55,3 +55,15 @@ def test_an_initializer_of_the_user_is_cloned_per_layer():
             layer.build((1, 8, 8, 4))
         first, second = (np.asarray(layer.conv.kernel) for layer in layers)
         assert np.array_equal(first, second) == equal
+
+
+def test_an_initializer_may_be_any_callable():
+    class Halves:
+        seed = 1
+
+        def __call__(self, shape, dtype=None):
+            return keras.ops.full(shape, 0.5, dtype)
+
+    layer = kdb.ConvNormAct(4, 3, kernel_initializer=Halves())
+    layer.build((1, 8, 8, 4))
+    assert (np.asarray(layer.conv.kernel) == 0.5).all()

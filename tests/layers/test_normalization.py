@@ -65,6 +65,13 @@ def test_image_normalization_refuses_a_std_that_is_not_positive(options):
         ImageNormalization(**options)
 
 
+@pytest.mark.parametrize("value", [None, "imagenet", float("nan"), (1.0, float("inf"), 1.0)])
+def test_image_normalization_refuses_what_is_no_number(value):
+    for name in ("mean", "std"):
+        with pytest.raises(ValueError, match=f"`{name}` must be a finite number"):
+            ImageNormalization(**{name: value})
+
+
 def test_image_normalization_refuses_other_channel_counts():
     with pytest.raises(ValueError, match="2 values for an image of 3 channels"):
         ImageNormalization(mean=(1.0, 2.0), std=(1.0, 2.0))(np.zeros((1, 2, 2, 3), "float32"))
