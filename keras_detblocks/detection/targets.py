@@ -89,7 +89,8 @@ def _shape(x):
 
 
 def _check_numbers(key, value):
-    dtype = getattr(value.dtype, "name", None) or keras.backend.standardize_dtype(value.dtype)
+    dtype = getattr(value, "dtype", "float32")  # specs of several replicas tell none
+    dtype = getattr(dtype, "name", None) or keras.backend.standardize_dtype(dtype)
     if not dtype.startswith(("int", "uint", "float", "bfloat")):
         raise ValueError(f"`{key}` must be numbers: {WANTED}. Received: {key} of dtype {dtype}")
 
