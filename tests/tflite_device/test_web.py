@@ -51,8 +51,9 @@ def files(page, small_files):
     shutil.copyfile(small_files / "detector.tflite", folder / "m.tflite")
     for name, options in (("pixels", {"outputs": "pixels"}), ("raw", {"postprocess": False})):
         export.to_tflite(detector, folder / f"{name}.tflite", **options)
-    for name, size in (("small", (64, 96)), ("large", (240, 200))):
-        Image.fromarray(pictures(1, size)[0].astype("uint8")).save(folder / f"{name}.png")
+    for name, size, times in (("small", (64, 96), 1), ("large", (64, 56), 4)):
+        picture = pictures(1, size)[0].astype("uint8").repeat(times, 0).repeat(times, 1)
+        Image.fromarray(picture).save(folder / f"{name}.png")
     return folder
 
 
