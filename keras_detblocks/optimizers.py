@@ -87,7 +87,8 @@ class RampedAverage:
         pairs = zip(trainable_variables, self._model_variables_moving_average)
         for variable, average in (*pairs, *zip(self._statistics, self._statistics_average)):
             share = ops.cast(momentum, average.dtype)
-            average.assign(share * average + (1.0 - share) * variable)
+            # In this form what stands still, such as frozen statistics, is its own average.
+            average.assign(average + (1.0 - share) * (variable - average))
 
     def finalize_variable_values(self, var_list):
         super().finalize_variable_values(var_list)

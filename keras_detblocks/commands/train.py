@@ -133,7 +133,8 @@ def _train(options, model):
         )
     except KeyboardInterrupt:
         datasets.write_down(options, validation_set)
-        print("--resume continues the run.")
+        if any((options.out / "checkpoint").glob("step-*")):  # none before the first step
+            print("--resume continues the run.")
         raise
     datasets.write_down(options, validation_set)
     print(

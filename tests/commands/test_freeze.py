@@ -1,11 +1,16 @@
 """`detblocks train --freeze`: what the run is built with, first and second stage."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 
 import keras_detblocks as kdb
 from keras_detblocks import training
 from keras_detblocks.cli import main
+from keras_detblocks.training import callbacks, state
+from keras_detblocks.weights import load_keras_file
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +55,52 @@ def test_frozen_parts_and_the_second_stage(folder, tmp_path, monkeypatch):
 def test_an_unknown_part_is_refused(folder, tmp_path, capsys):
     assert main(["train", str(folder), "--out", str(tmp_path / "run"), "--freeze", "spine"]) == 2
     assert "Unknown part 'spine'" in capsys.readouterr().err and not (tmp_path / "run").exists()
+
+
+def values(variables):
+    return {variable.path: np.asarray(variable) for variable in variables}
+
+
+def assert_same(ours, theirs):
+    for path, value in ours.items():
+        np.testing.assert_array_equal(value, theirs[path], err_msg=path)
+
+
+@pytest.mark.slow
+def test_a_frozen_run_that_is_stopped_and_resumed(folder, tmp_path, monkeypatch):
+    """What is frozen stays as it was to the end, statistics included, and the optimizer goes on
+    with its states."""
+    out, begun = tmp_path / "run", []
+    begin, end = callbacks.Budget.on_train_begin, callbacks.Budget.on_train_batch_end
+
+    def at_begin(self, logs=None):
+        begun.append((values(self.model.backbone.weights), values(self.model.optimizer.variables)))
+        begin(self, logs)
+
+    def at_end(self, batch, logs=None):
+        end(self, batch, logs)
+        if self.step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(callbacks.Budget, "on_train_begin", at_begin)
+    monkeypatch.setattr(callbacks.Budget, "on_train_batch_end", at_end)
+    run = ["train", str(folder), "--out", str(out), "--no-report"]
+    parts = ["--size", "96x96", "--levels", "3-4", "--filters", "16", "--freeze", "backbone"]
+    parts += ["--optimizer", "adamw"]  # half of the default's time to trace
+    assert main([*run, *parts, "--epochs", "3", "--batch", "4"]) == 128 + signal.SIGTERM
+    file, progress, _ = state.Checkpoint(out / "checkpoint").newest()
+    stopped = load_keras_file(file)
+    states = values(stopped.optimizer.variables)
+    assert progress["step"] == 3 and not stopped.backbone.trainable_weights
+
+    assert main([*run, "--resume"]) == 0
+    assert_same(states, begun[1][1])
+    assert any(np.any(value) for path, value in states.items() if "momentum" in path)
+    finished = load_keras_file(out / "detector.keras")
+    assert not finished.backbone.trainable_weights and finished.head.trainable_weights
+    for detector in (stopped, finished):
+        assert_same(begun[0][0], values(detector.backbone.weights))
+    head = values(stopped.head.weights)
+    assert any(
+        not np.array_equal(head[path], v) for path, v in values(finished.head.weights).items()
+    )
