@@ -23,7 +23,8 @@ import zipfile
 import numpy as np
 
 OPTIONS = (
-    "--epochs 4 --batch 8 --size 64 --filters 8 --levels 3-4 --evaluations 3 --warmup-steps 4"
+    "--epochs 4 --batch 8 --size 64 --filters 8 --levels 3-4 --evaluations 3 --warmup-steps 4 "
+    "--no-report"
 ).split()
 # Two runs are the same bit for bit where sums are taken in the same order.
 ENVIRONMENT = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
@@ -110,7 +111,7 @@ def killed_and_resumed(data, out, draw, length, most):
         more = ["--resume"] if saved(out) else []
         process = start(data, out, *more)
         # Starting takes most of such a short run; half of the kills are to find it training.
-        moment = draw.uniform(0.1, length * (1.0 if len(report) % 2 else 1.3))
+        moment = draw.uniform(0.5 * length if len(report) % 2 else 0.1, length)
         try:
             printed, _ = process.communicate(timeout=moment if len(report) < most else None)
         except subprocess.TimeoutExpired:
