@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 
 TRAINING = ("train", "train2017", "train2014", "training", "trainval")
 VALIDATION = ("val", "valid", "val2017", "val2014", "validation", "dev")
@@ -42,12 +43,24 @@ def first(wanted, names):
     return next((there[name] for name in wanted if name in there), None)
 
 
-def unique(found):
-    """split -> item out of (split, path, item) triples; paths tell apart what has one name."""
-    counts = {}
-    for split, _, _ in found:
-        counts[split] = counts.get(split, 0) + 1
+def by_file(tree, files):
+    """Split name -> file, where each file of a `Tree` is a split; files whose splits have one name
+    are told apart by their own. A tree that is a file has no splits: its name is None."""
+    if tree.is_file:
+        return {None: files[0]} if files else {}
+    named = [(of_file(path, tree.root), path) for path in files]
+    counts = Counter(split for split, _ in named)
     return {
-        split if counts[split] == 1 else os.path.splitext(os.path.basename(path))[0]: item
-        for split, path, item in found
+        split if counts[split] == 1 else os.path.splitext(os.path.basename(path))[0]: path
+        for split, path in named
     }
+
+
+def by_folder(tree, files):
+    """Split name -> files of a `Tree`, by the folders that they lie in. A tree that is a file has
+    no splits: its name is None."""
+    parts = {}
+    for path in files:
+        split = None if tree.is_file else of_folder(path, tree.root)
+        parts.setdefault(split, []).append(path)
+    return parts

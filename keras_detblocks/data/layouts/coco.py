@@ -32,10 +32,7 @@ def find(tree):
     files = [path for path in tree.of(".json") if _looks_like_coco(tree, path)]
     if not files:  # boxes of people with keypoints, where these are all there is
         files = [p for p in tree.of(".json") if os.path.basename(p).startswith(_KEYPOINTS)]
-    named = [
-        (split_names.of_file(path, tree.root), path, partial(read, tree, path)) for path in files
-    ]
-    return split_names.unique(named)
+    return {s: partial(read, tree, path) for s, path in split_names.by_file(tree, files).items()}
 
 
 def _looks_like_coco(tree, path):

@@ -15,10 +15,8 @@ LOOKED_FOR = "Create ML: a .json file with a list of images with annotations (la
 def find(tree):
     """Split name -> reader."""
     files = [path for path in tree.of(".json") if _is_createml(tree, path)]
-    if tree.is_file and files:
-        return {None: partial(read, tree, files[0], files)}
-    named = [(split_names.of_file(path, tree.root), path, path) for path in files]
-    return {s: partial(read, tree, path, files) for s, path in split_names.unique(named).items()}
+    parts = split_names.by_file(tree, files)
+    return {split: partial(read, tree, path, files) for split, path in parts.items()}
 
 
 # Apple's own documents write both.

@@ -69,12 +69,8 @@ def find(tree):
         raise DatasetError(
             f"{tree.path}: expected a table of objects; found columns that are none. {LOOKED_FOR}."
         )
-    named = [
-        (split_names.of_file(path, tree.root) if not tree.is_file else None, path, path)
-        for path in files
-    ]
-    parts = split_names.unique(named)
-    return {s: partial(read, tree, path, files) for s, path in parts.items()}
+    parts = split_names.by_file(tree, files)
+    return {split: partial(read, tree, path, files) for split, path in parts.items()}
 
 
 def _form_of_file(path):

@@ -20,10 +20,7 @@ def find(tree):
     files = [p for p in tree.of(".xml") if _ROOT.search(read_head(p, 4096))][:50]
     if len(files) == 1 and len(subsets := _subsets(files[0])) > 1:
         return {s: partial(read, tree, files[0], s) for s in subsets}
-    named = [
-        (split_names.of_file(path, tree.root), path, partial(read, tree, path)) for path in files
-    ]
-    return {None: named[0][2]} if tree.is_file and named else split_names.unique(named)
+    return {s: partial(read, tree, path) for s, path in split_names.by_file(tree, files).items()}
 
 
 def _subsets(path):

@@ -18,10 +18,7 @@ LOOKED_FOR = "FiftyOne: labels.json or samples.json with bounding_box in its obj
 def find(tree):
     """Split name -> reader."""
     files = [path for path in tree.of(".json") if "bounding_box" in tree.json_head(path).keys]
-    named = [
-        (split_names.of_file(path, tree.root), path, partial(read, tree, path)) for path in files
-    ]
-    return {None: named[0][2]} if tree.is_file and named else split_names.unique(named)
+    return {s: partial(read, tree, path) for s, path in split_names.by_file(tree, files).items()}
 
 
 def read(tree, path):

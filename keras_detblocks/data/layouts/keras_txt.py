@@ -24,10 +24,7 @@ def find(tree):
     stems = {split_suffix(os.path.basename(path))[0] for path in tree.picture_files}
     files = [p for p in tree.of(".txt") if os.path.splitext(os.path.basename(p))[0] not in stems]
     files = [path for path in files[:_LOOKED_AT] if _is_table(path)]
-    named = [
-        (split_names.of_file(path, tree.root), path, partial(read, tree, path)) for path in files
-    ]
-    return {None: named[0][2]} if tree.is_file and named else split_names.unique(named)
+    return {s: partial(read, tree, path) for s, path in split_names.by_file(tree, files).items()}
 
 
 def _is_table(path):

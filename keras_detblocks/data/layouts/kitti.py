@@ -31,9 +31,7 @@ def find(tree):
     lines = [line for line in lines if line.strip() and not _is_head(line)]
     if not lines or sum(_object(line) is not None for line in lines) < 0.5 * len(lines):
         return {}
-    parts = {}
-    for path in files:
-        parts.setdefault(split_names.of_folder(path, tree.root), []).append(path)
+    parts = split_names.by_folder(tree, files)
     return {split: partial(read, tree, files, part) for split, part in parts.items()}
 
 

@@ -28,10 +28,7 @@ def find(tree):
     """Split name -> reader."""
     files = [path for path in tree.of(".json") if _is_tasks(tree, path)]
     files += [path for path in tree.of(".csv", ".tsv") if _is_table(path)]
-    named = [
-        (split_names.of_file(path, tree.root), path, partial(read, tree, path)) for path in files
-    ]
-    return {None: named[0][2]} if tree.is_file and named else split_names.unique(named)
+    return {s: partial(read, tree, path) for s, path in split_names.by_file(tree, files).items()}
 
 
 def _is_tasks(tree, path):

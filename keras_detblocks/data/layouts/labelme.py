@@ -22,11 +22,8 @@ def find(tree):
     if not any(_is_labelme(tree, path) for path in files[::step]):
         return {}
     files = [path for path in files if _is_labelme(tree, path) or _has_picture(path)]
-    parts = {}
-    for path in files:
-        split = None if tree.is_file else split_names.of_folder(path, tree.root)
-        parts.setdefault(split, []).append(path)
-    return {s: partial(read, tree, files, part) for s, part in parts.items()}
+    parts = split_names.by_folder(tree, files)
+    return {split: partial(read, tree, files, part) for split, part in parts.items()}
 
 
 def _is_labelme(tree, path):

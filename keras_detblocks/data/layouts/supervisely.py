@@ -19,10 +19,7 @@ def find(tree):
     step = max(1, len(files) // _LOOKED_AT)
     if not any("classTitle" in tree.json_head(path).keys for path in files[::step]):
         return {}
-    parts = {}
-    for path in files:
-        split = None if tree.is_file else split_names.of_folder(path, tree.root)
-        parts.setdefault(split, []).append(path)
+    parts = split_names.by_folder(tree, files)
     return {split: partial(read, tree, files, part) for split, part in parts.items()}
 
 

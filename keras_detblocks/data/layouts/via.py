@@ -25,11 +25,7 @@ def find(tree):
     """Split name -> reader."""
     files = [p for p in tree.of(".json") if "shape_attributes" in tree.json_head(p).keys]
     files += [p for p in tree.of(".csv") if _SHAPES in read_head(p, 4096).partition("\n")[0]]
-    named = [
-        (None if tree.is_file else split_names.of_file(path, tree.root), path, path)
-        for path in files
-    ]
-    parts = split_names.unique(named)
+    parts = split_names.by_file(tree, files)
     return {split: partial(read, tree, path, files) for split, path in parts.items()}
 
 
