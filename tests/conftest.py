@@ -1,5 +1,5 @@
-"""What all tests share: one thread a process, groups for the workers, memory given back after each
-file, and fixtures that are made once a run."""
+"""What all tests share: one thread a process, files in an order that keeps all workers busy, memory
+given back after each file, and fixtures that are made once a run."""
 
 import contextlib
 import ctypes
@@ -22,8 +22,8 @@ for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREAD
     os.environ.setdefault(name, "1")
 
 LONG = 30  # seconds from which a test should be marked slow
-# Files whose slow tests come first among the slow: a group of minutes that began last would keep
-# one worker, and leave the others idle.
+# Files of a minute and about, longest first. A file stays in one worker, since its tests share
+# fixtures: one of minutes that began last would keep that worker, and leave the others idle.
 LONGEST = (
     "export/test_detector_export",
     "export/test_every_layer",
@@ -34,29 +34,19 @@ LONGEST = (
 )
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Fast tests first, then the longest groups; what shares fixtures, a file's fast tests or its
-    slow ones, stays in one process. A file that says so itself (`pytestmark =
-    pytest.mark.xdist_group(...)`) keeps its group."""
-    items.sort(key=_place)
+    """The longest files first, and the fast tests of a file before its slow ones.
+
+    xdist hands out whole files (`--dist loadfile`) in this order. Its `loadgroup` is of no use:
+    with pytest 9.2 it hands out single tests, and says nothing
+    (https://github.com/pytest-dev/pytest-xdist/issues/1386).
+    """
+    order = {name: place for place, name in enumerate(LONGEST)}
+    files = {}
     for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            kind = "slow" if _is_slow(item) else "fast"
-            item.add_marker(pytest.mark.xdist_group(f"{_file(item)}/{kind}"))
-
-
-def _file(item):
-    return f"{item.path.parent.name}/{item.path.stem}"
-
-
-def _place(item):
-    order = LONGEST.index(_file(item)) if _file(item) in LONGEST else len(LONGEST)
-    return (1, order) if _is_slow(item) else (0, 0)
-
-
-def _is_slow(item):
-    return item.get_closest_marker("slow") is not None
+        name = f"{item.path.parent.name}/{item.path.stem}"
+        files.setdefault(item.path, (order.get(name, len(order)), len(files)))
+    items.sort(key=lambda item: (files[item.path], item.get_closest_marker("slow") is not None))
 
 
 def pytest_collection_finish():
@@ -86,6 +76,7 @@ def _memory():
     if "keras" in sys.modules:
         sys.modules["keras"].utils.clear_session(free_memory=False)
     gc.collect()
+    gc.freeze()  # what is left is kept for other files, and need not be searched after each of them
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
