@@ -34,13 +34,22 @@ class Change:
     turn: bool = True
     colors: bool = True  # channels in another order, at times gray
     gain: float = 0.25
+    mosaic: bool = False  # whether there are pictures of four; the step's controls say how many
 
 
-def changed(key, images, boxes, labels, change):
-    """A batch at random mirrored, turned, scaled, shifted and recolored."""
+def changed(key, images, boxes, labels, change, mosaics=0.0):
+    """A batch at random mirrored, turned, scaled, shifted and recolored; a share `mosaics` of it
+    are pictures of four."""
     batch, size = images.shape[0], images.shape[1]
     keys = jax.random.split(key, 9)
     images = images.astype("float32")
+    larger = jnp.ones((batch, 1))
+    if change.mosaic:
+        mosaic_keys = jax.random.split(jax.random.fold_in(key, 1), 3)
+        four = jax.random.bernoulli(mosaic_keys[0], mosaics, (batch,))
+        images, boxes, labels = mosaic(mosaic_keys[1], four, images, boxes, labels)
+        enlarged = jax.random.uniform(mosaic_keys[2], (batch, 1), minval=1.0, maxval=2.0)
+        larger = jnp.where(four[:, None], enlarged, larger)
 
     def coin(k, p=0.5):
         return jax.random.bernoulli(keys[k], p, (batch,))
@@ -53,7 +62,7 @@ def changed(key, images, boxes, labels, change):
         images = chosen(turn, images.transpose(0, 2, 1, 3), images)
         boxes = chosen(turn, boxes[..., jnp.array([1, 0, 3, 2])], boxes)
     low, high = np.log(change.scale)
-    zoom = jnp.exp(jax.random.uniform(keys[3], (batch, 1), minval=low, maxval=high))
+    zoom = larger * jnp.exp(jax.random.uniform(keys[3], (batch, 1), minval=low, maxval=high))
     shift = jax.random.uniform(keys[4], (batch, 2), minval=-0.1, maxval=1.1) * size * (1 - zoom)
 
     def resample(image, zoom, shift):
@@ -69,6 +78,23 @@ def changed(key, images, boxes, labels, change):
     labels = jnp.where(seen, labels, -1)
     boxes = jnp.where((labels >= 0)[..., None], clipped, 0.0)
     return recolored(keys[5:], images, change), boxes, labels
+
+
+def mosaic(key, mask, images, boxes, labels):
+    """The pictures of the mask beside three others of the batch, each of half size."""
+    batch, size, _, channels = images.shape
+    halves = images.reshape(batch, size // 2, 2, size // 2, 2, channels).mean((2, 4))
+    orders = [jnp.arange(batch), *(jax.random.permutation(k, batch) for k in jax.random.split(key, 3))]
+    rows = [jnp.concatenate([halves[orders[i]], halves[orders[i + 1]]], 2) for i in (0, 2)]
+    corners = size / 2 * jnp.array([[0, 0], [1, 0], [0, 1], [1, 1]], "float32")
+    four = [boxes[order] / 2 + jnp.tile(corner, 2) for order, corner in zip(orders, corners)]
+    alone = jnp.concatenate([boxes, *(jnp.zeros_like(boxes),) * 3], 1)
+    no_labels = jnp.concatenate([labels, *(jnp.full_like(labels, -1),) * 3], 1)
+    return (
+        chosen(mask, jnp.concatenate(rows, 1), images),
+        chosen(mask, jnp.concatenate(four, 1), alone),
+        chosen(mask, jnp.concatenate([labels[order] for order in orders], 1), no_labels),
+    )
 
 
 def chosen(mask, a, b):
@@ -109,19 +135,20 @@ class Muon:
     """`kdb.ConvMuon` as functions of arrays: `init()` and `apply(weights, gradients, state, rate,
     step)`.
 
-    Kernels take orthogonalized steps, everything else and the head's predictors AdamW's.
+    Kernels take orthogonalized steps, everything else and the head's predictors AdamW's; without
+    `kernels` all take AdamW's. `rate` is a number, or a list of one for each variable.
     """
 
     A, B, C, STEPS, MOMENTUM, RMS = 3.4445, -4.7750, 2.0315, 5, 0.95, 0.2
     BETAS, EPSILON = (0.9, 0.999), 1e-7
 
-    def __init__(self, model, weight_decay=0.02, clip=10.0):
+    def __init__(self, model, weight_decay=0.02, clip=10.0, kernels=True):
         self.weight_decay, self.clip = weight_decay, clip
         groups = conv_groups(model)
         self.shapes = [tuple(v.shape) for v in model.trainable_variables]
         self.stacks, self.groups = {}, {}
         for i, variable in enumerate(model.trainable_variables):
-            if len(variable.shape) == 4 and not re.search(PREDICTORS, variable.path):
+            if kernels and len(variable.shape) == 4 and not re.search(PREDICTORS, variable.path):
                 self.groups[i] = groups.get(variable.path, 1)
                 self.stacks.setdefault(self._padded(i), []).append(i)
 
@@ -141,24 +168,27 @@ class Muon:
 
     def apply(self, weights, gradients, state, rate, step):
         momenta, velocities = state
+        rates = rate if isinstance(rate, list) else [rate] * len(weights)
         norm = jnp.sqrt(sum((g**2).sum() for g in gradients))
         factor = jnp.minimum(1.0, self.clip / (norm + 1e-12))
         gradients = [g * factor for g in gradients]
-        weights = [w * (1 - rate * self.weight_decay) if w.ndim > 1 else w for w in weights]
+        weights = [
+            w * (1 - r * self.weight_decay) if w.ndim > 1 else w for w, r in zip(weights, rates)
+        ]
         momenta = [
             m + (g - m) * (1 - (self.MOMENTUM if i in self.groups else self.BETAS[0]))
             for i, (m, g) in enumerate(zip(momenta, gradients))
         ]
         updates = self._orthogonal(gradients, momenta)
-        alpha = rate * jnp.sqrt(1 - self.BETAS[1] ** (step + 1)) / (1 - self.BETAS[0] ** (step + 1))
+        bias = jnp.sqrt(1 - self.BETAS[1] ** (step + 1)) / (1 - self.BETAS[0] ** (step + 1))
         plain = [i for i in range(len(weights)) if i not in self.groups]
         velocities = [
             v + (gradients[i] ** 2 - v) * (1 - self.BETAS[1]) for i, v in zip(plain, velocities)
         ]
         for i, v in zip(plain, velocities):
-            weights[i] = weights[i] - alpha * momenta[i] / (jnp.sqrt(v) + self.EPSILON)
+            weights[i] = weights[i] - rates[i] * bias * momenta[i] / (jnp.sqrt(v) + self.EPSILON)
         for i, update in updates.items():
-            weights[i] = weights[i] - rate * self.RMS * max(self._sides(i)) ** 0.5 * update
+            weights[i] = weights[i] - rates[i] * self.RMS * max(self._sides(i)) ** 0.5 * update
         return weights, (momenta, velocities)
 
     def _orthogonal(self, gradients, momenta):
@@ -203,17 +233,29 @@ class Training:
         batch: pictures per step.
         change: a `Change`.
         loss: of `(model, outputs, boxes, labels, size)`.
+        kernels: whether kernels take Muon's steps; else all take AdamW's.
+
+    `step(state, ring, filled, key, controls)` takes a batch of the first `filled` pictures of the
+    ring; `controls` are the learning rate, or those of the backbone and of the rest and the share
+    of mosaics. It returns the next state and the loss.
     """
 
-    def __init__(self, model, batch, change, loss=plain_loss, average=0.998, tau=300.0):
-        self.model, self.optimizer = model, Muon(model)
+    def __init__(
+        self, model, batch, change, loss=plain_loss, average=0.998, tau=300.0, kernels=True
+    ):
+        self.model, self.optimizer = model, Muon(model, kernels=kernels)
         self.reset()
         size = model.image_size[0]
+        backbone = {id(v) for v in model.backbone.trainable_variables}
+        parts = [0 if id(v) in backbone else 1 for v in model.trainable_variables]
 
-        def step(state, ring, filled, key, rate):
+        def step(state, ring, filled, key, controls):
+            controls = controls if jnp.ndim(controls) else jnp.stack([controls, controls, 0.0])
+            rate = [controls[part] for part in parts]
             key, pick = jax.random.split(key)
             taken = jax.random.randint(pick, (batch,), 0, filled)
-            images, boxes, labels = changed(key, *(array[taken] for array in ring), change)
+            batch_of = (array[taken] for array in ring)
+            images, boxes, labels = changed(key, *batch_of, change, controls[2])
 
             def loss_of(weights):
                 outputs, others = model.stateless_call(

@@ -1,0 +1,469 @@
+"""What helps to learn on data of one's own, in one run on one GPU: necks and context blocks to the
+end, learning rates from the start, the assigner, mosaics, batches, image sizes, recipes.
+
+    KERAS_BACKEND=jax python examples/compare_learning.py --bccd BCCD --out learning
+
+Every trial of the table `trials` is a training with the recipe of `detblocks train` (Muon, warm-up
+and cosine, averaged weights) on JAX, its COCO AP on pictures not trained on is one line of
+`rows.jsonl`. Processes share the GPU and take the trials in their order until `--minutes` are over;
+what is there already is not repeated. `--groups` takes some of them; `--show` prints the tables
+of what there is. `--smoke`: tiny, for a CPU.
+"""
+
+import argparse
+import dataclasses
+import functools
+import itertools
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+import traceback
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+NECKS = ("fpn", "panet", "csppanet", "bifpn", "efm", "mlfpn", "asff")
+CONTEXTS = ("spp", "sppcsp", "sppf", "aspp", "rfb", "rfbs")
+BATCH = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One training, and what it is compared as.
+
+    Attributes:
+        group, name: the table and the row.
+        data: a data set of `sets`. images: how many of its training pictures, 0 for all.
+        model: options of `build_detector`. size: of the net's input.
+        start: `"start"`, `"backbone"` (of the start alone), `"scratch"`, or `"regnet"` (a backbone
+            pretrained on `kdb.data.synthetic`).
+        backbone: its share of the learning rate. frozen: the share of the steps in which it stands
+            still.
+        assign: arguments of the assigner. mosaic: their share, until `closed` of the steps.
+    """
+
+    group: str
+    name: str
+    data: str = "bccd"
+    images: int = 0
+    model: tuple = ()
+    size: int = 320
+    start: str = "start"
+    steps: int = 480
+    batch: int = BATCH
+    rate: float = 0.02
+    optimizer: str = "muon"
+    backbone: float = 1.0
+    frozen: float = 0.0
+    assign: tuple = ()
+    mosaic: float = 0.0
+    closed: float = 1.0
+    average: float = 0.99
+
+    def compiled(self):
+        """What trials of one compiled step have in common."""
+        own = (self.data, self.model, self.size, self.batch, self.optimizer, self.assign)
+        return (*own, self.mosaic > 0, self.average)
+
+
+def trials():
+    """Every trial with its seeds, the most wanted first."""
+    rows = [*necks((0,)), *tuning(), *regnets(), *longer(), *recipes(), *fewer_doubts()]
+    return [*rows, *necks((1,)), *necks((2,))]
+
+
+def necks(seeds):
+    """As many steps as the default detector makes in 15 minutes on two cores."""
+    plain = [Trial("necks", neck, model=(("neck", neck),), steps=1440) for neck in NECKS]
+    fair = dataclasses.replace(plain[0], name="fpn, backbone started", start="backbone")
+    with_context = [
+        Trial("necks", f"{neck}+{context}", model=(("neck", neck), ("context", context)), steps=1440)
+        for neck, context in [*(("fpn", name) for name in CONTEXTS), ("panet", "sppf")]
+    ]
+    return itertools.product([*plain, fair, *with_context], seeds)
+
+
+SMALL = {  # data set: (pictures, steps, size)
+    "bccd": (0, 480, 320),
+    "bccd20": (20, 150, 320),
+    "nuclei": (20, 100, 128),
+    "faces": (20, 120, 192),
+}
+
+
+def tuning():
+    """Rates, schedules and optimizers from the start."""
+    for data, (images, steps, size) in SMALL.items():
+        new = functools.partial(
+            Trial, f"tuning {data}", data=data.rstrip("20"), images=images, steps=steps, size=size
+        )
+        rows = [new(f"muon {rate}", rate=rate) for rate in (0.005, 0.01, 0.02, 0.04)]
+        rows += [new(f"muon 0.02, backbone x{x}", backbone=x) for x in (0.3, 0.1, 0.0)]
+        rows += [new("muon 0.02, backbone frozen for 15 %", frozen=0.15)]
+        rows += [new("scratch, muon 0.02", start="scratch")]
+        rows += [new("backbone of the start, muon 0.02", start="backbone")]
+        adamw = functools.partial(new, optimizer="adamw")
+        rows += [adamw(f"adamw {rate}", rate=rate) for rate in (0.001, 0.002, 0.004, 0.008)]
+        rows += [adamw("adamw 0.004, backbone x0.3", rate=0.004, backbone=0.3)]
+        yield from itertools.product(rows, (0, 1) if data == "bccd" else (0, 1, 2))
+
+
+def fewer_doubts():
+    """Assigner, mosaics, batches, heads; the default is the first of `tuning bccd`."""
+    new = functools.partial(Trial, "learning")
+    rows = [new("default")]
+    for name, value in [("top", 6), ("top", 13), ("top", 20), ("alpha", 0.5), ("beta", 4.0)]:
+        rows.append(new(f"{name} {value}", assign=((name, value),)))
+    rows += [new(f"radius {value}", assign=(("radius", value),)) for value in (0.5, 1.5)]
+    rows += [new("mosaic 0.5", mosaic=0.5), new("mosaic 0.5 to 75 %", mosaic=0.5, closed=0.75)]
+    rows += [new(f"batch 4, {r}", batch=4, steps=1920, rate=r) for r in (0.005, 0.01, 0.02)]
+    rows += [new(f"batch 32, {r}", batch=32, steps=240, rate=r) for r in (0.02, 0.03)]
+    scratch = functools.partial(new, start="scratch", steps=1440)
+    rows += [scratch("scratch"), scratch("scratch, a head per level", model=(("head", "per level"),))]
+    rows += [scratch("scratch, 4/3 as wide", model=(("widened", True),), steps=1000)]
+    yield from itertools.product(rows, (0, 1))
+
+
+def longer():
+    """As many steps as 30 minutes on two cores allow."""
+    new = functools.partial(Trial, "30 minutes")
+    rows = [new(f"320, {rate}", steps=2880, rate=rate) for rate in (0.005, 0.01, 0.02)]
+    rows += [new("320, averages 0.998", steps=2880, average=0.998)]
+    rows += [new("320, mosaic 0.5 to 75 %", steps=2880, mosaic=0.5, closed=0.75)]
+    rows += [new(f"{size}", size=size, steps=steps) for size, steps in ((416, 1700), (480, 1280))]
+    yield from itertools.product(rows, (0,))
+
+
+def recipes():
+    """As many steps as the default detector makes in 10 minutes."""
+    import keras_detblocks as kdb
+
+    for name in kdb.recipes.list():
+        if not name.endswith("-m"):
+            parts = dataclasses.asdict(kdb.recipes.options(name))
+            parts = {k: v for k, v in parts.items() if k not in ("image_size", "weights", "resize")}
+            yield Trial("recipes", name, model=tuple(parts.items()), steps=960), 0
+
+
+def regnets():
+    """Rates for a pretrained backbone under a new neck and head (`--weights`)."""
+    model = (("backbone", "RegNetY002"),)
+    for data, (images, steps, size) in SMALL.items():
+        new = functools.partial(
+            Trial, f"weights {data}", data=data.rstrip("20"), images=images, steps=steps, size=size
+        )
+        new = functools.partial(new, model=model, start="regnet")
+        rows = [new(f"muon {rate}", rate=rate) for rate in (0.005, 0.01, 0.02, 0.04)]
+        rows += [new(f"muon 0.02, backbone x{x}", backbone=x) for x in (0.3, 0.1)]
+        rows += [new("scratch, muon 0.02", start="scratch")]
+        yield from itertools.product(rows, (0, 1))
+
+
+# The processes ----------------------------------------------------------------------------
+
+
+def main(arguments=None):
+    options = parsed(arguments)
+    if options.worker:
+        return work(options)
+    options.out.mkdir(parents=True, exist_ok=True)
+    if not options.show:
+        began, command = time.time(), [sys.executable, __file__, "--worker", *sys.argv[1:]]
+        command = command if arguments is None else [*command[:3], *map(str, arguments)]
+        command += ["--until", str(began + 60 * options.minutes)]
+        environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        children = [subprocess.Popen(command, env=environment) for _ in range(options.processes)]
+        for child in children:
+            child.wait()
+    return show(options)
+
+
+def parsed(arguments):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--bccd", type=pathlib.Path, help="a folder that `kdb.data.load` reads")
+    parser.add_argument("--nuclei", type=pathlib.Path, help="another")
+    parser.add_argument("--faces", type=pathlib.Path, help="another")
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--minutes", type=float, default=8.0)
+    parser.add_argument("--processes", type=int, default=6)
+    parser.add_argument("--groups", nargs="+", help="beginnings of groups of trials")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="no others")
+    parser.add_argument("--size-factor", type=float, default=1.0, help="smaller pictures")
+    parser.add_argument("--step-factor", type=float, default=1.0, help="fewer steps")
+    parser.add_argument("--precision", default="mixed_bfloat16")
+    parser.add_argument("--show", action="store_true")
+    parser.add_argument("--smoke", action="store_true")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--until", type=float, default=float("inf"), help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    options.sets = {"bccd": options.bccd, "nuclei": options.nuclei, "faces": options.faces}
+    return options
+
+
+def jobs(options):
+    """Trials of one compiled step and the same place in the table, with their seeds."""
+    chosen = [
+        (trial, seed)
+        for trial, seed in trials()
+        if options.sets[trial.data]
+        and (not options.groups or trial.group.startswith(tuple(options.groups)))
+        and seed in options.seeds
+    ]
+    chosen = [(scaled(trial, options), seed) for trial, seed in chosen]
+    if options.smoke:
+        tiny = {"size": 64, "steps": 2, "batch": 4}
+        chosen = [(dataclasses.replace(trial, **tiny), seed) for trial, seed in chosen]
+    together = {}
+    for trial, seed in chosen:
+        later = seed if trial.group == "necks" else 0
+        together.setdefault((later, trial.group, trial.compiled()), []).append((trial, seed))
+    return list(together.values())
+
+
+def scaled(trial, options):
+    """The trial with smaller pictures (sides of whole cells) and fewer steps."""
+    size = max(32, 32 * round(trial.size * options.size_factor / 32))
+    return dataclasses.replace(trial, size=size, steps=round(trial.steps * options.step_factor))
+
+
+def work(options):
+    """Takes one job after the other until the time is over."""
+    import keras
+
+    keras.config.set_dtype_policy(options.precision)
+    for number, job in enumerate(jobs(options)):
+        if time.time() > options.until:
+            return
+        try:
+            (options.out / f"job{number}").touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        try:
+            keras.backend.clear_session()
+            run_job(job, options)
+        except Exception:
+            print(f"{job[0][0].group}, {job[0][0].name}:", traceback.format_exc(), flush=True)
+
+
+@functools.cache
+def loaded(folder, split, size):
+    """A data set, and its pictures, boxes and labels on the device."""
+    from compare_starts import arrays
+
+    from keras_detblocks.data import load, splits
+
+    names = splits(folder)
+    wanted = ("trainval", "train") if split == "train" else ("test", "val", *names)
+    dataset = load(folder, next(name for name in wanted if name in names))
+    return dataset, arrays(dataset, (size, size))
+
+
+def run_job(job, options):
+    import jax
+    from compare_starts import judged
+    from jax_training import Change, Training, make_predict
+
+    first, folder = job[0][0], options.sets[job[0][0].data]
+    train_set, ring = loaded(folder, "train", first.size)
+    test_set, test = loaded(folder, "test", first.size)
+    test_set = test_set.with_classes(train_set.class_names)
+    began = time.monotonic()
+    model, fresh = build(first, train_set.class_names), build(first, train_set.class_names)
+    change = Change((0.8, 1.3), True, True, False, 0.15, first.mosaic > 0)
+    assigned(dict(first.assign))
+    training = Training(
+        model, first.batch, change, average=first.average, tau=1 / (1 - first.average),
+        kernels=first.optimizer == "muon",
+    )  # fmt: skip
+    predict, size = make_predict(model), (first.size, first.size)
+    for trial, seed in job:
+        if time.time() > options.until:
+            return
+        started = begin(model, fresh, trial, seed, options)
+        training.reset()
+        key, warm = jax.random.key(seed), min(60, trial.steps // 4)
+        filled = min(trial.images or len(ring[0]), len(ring[0]))
+        compiled = time.monotonic() - began if trial is first else None
+        since = time.monotonic()
+        for step in range(trial.steps):
+            key, once = jax.random.split(key)
+            controls = controls_at(trial, step, warm)
+            training.state, loss = training.step(training.state, ring, filled, once, controls)
+        loss = float(loss)
+        trained = time.monotonic() - since
+        ap = judged(predict, training.state, test, test_set, size)
+        row = {
+            **dataclasses.asdict(trial), "seed": seed, "started": started, "AP": ap.ap,
+            "AP50": ap.ap50, "loss": loss, "seconds": trained, "built": compiled,
+            "parameters": model.count_params(),
+        }  # fmt: skip
+        row = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
+        with (options.out / "rows.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        print(trial.group, "|", trial.name, seed, row["AP"], f"{trained:.1f} s", flush=True)
+
+
+def controls_at(trial, step, warm):
+    """Rates of the backbone and of the rest, and the share of mosaics."""
+    import numpy as np
+
+    from keras_detblocks.training.schedule import cosine_with_warmup
+
+    done = step / trial.steps
+    rate = trial.rate * cosine_with_warmup(step, done, warm)
+    backbone = 0.0 if done < trial.frozen else trial.backbone
+    mosaics = trial.mosaic if done < trial.closed else 0.0
+    return np.array([rate * backbone, rate, mosaics], "float32")
+
+
+def assigned(changes):
+    """Lets the losses assign with other arguments; they take none of the assigner's."""
+    from keras_detblocks.detection import assign, losses
+
+    losses.task_aligned = functools.partial(assign.task_aligned, **changes)
+
+
+def build(trial, class_names):
+    import keras_detblocks as kdb
+    from keras_detblocks.detection import build as by_name
+
+    options = dict(trial.model)
+    if options.pop("widened", False):
+        by_name.COMPACT_WIDTHS = {level: 4 * width // 3 for level, width in WIDTHS.items()}
+    else:
+        by_name.COMPACT_WIDTHS = dict(WIDTHS)
+    if options.get("head") == "per level":
+        options["head"] = head_per_level(len(class_names))
+    return kdb.build_detector(class_names, (trial.size, trial.size), **options)
+
+
+WIDTHS = {2: 24, 3: 48, 4: 96, 5: 192}  # of the compact backbone
+
+
+def head_per_level(num_classes):
+    """A head of which the levels share nothing."""
+    import keras
+
+    import keras_detblocks as kdb
+
+    class HeadPerLevel(keras.layers.Layer):
+        def __init__(self, num_classes, **kwargs):
+            super().__init__(**kwargs)
+            self.num_classes, self.heads = num_classes, {}
+
+        def build(self, shapes):
+            for level, shape in shapes.items():
+                self.heads[level] = kdb.AnchorFreeHead(self.num_classes, name=level)
+                self.heads[level].build({level: shape})
+
+        def call(self, maps, training=None):
+            found = {}
+            for level, features in maps.items():
+                found |= self.heads[level]({level: features}, training=training)
+            return found
+
+        def get_config(self):
+            return {**super().get_config(), "num_classes": self.num_classes}
+
+    return HeadPerLevel(num_classes, name="head")
+
+
+def begin(model, fresh, trial, seed, options):
+    """Gives the model new random weights, and those it starts from; says which parts started."""
+    import keras
+
+    import keras_detblocks as kdb
+
+    keras.utils.set_random_seed(seed)
+    if trial.model and dict(trial.model).get("head") == "per level":
+        again = build(trial, model.class_names)
+    else:
+        again = type(fresh).from_config(fresh.get_config())
+    for variable, value in zip(model.variables, again.variables):
+        variable.assign(value)
+    if trial.start == "scratch":
+        return []
+    if trial.start == "regnet":
+        return pretrained(model, options)
+    started = kdb.start_weights(model)
+    if trial.start == "backbone":
+        backbone = {id(v) for v in model.backbone.variables}
+        for variable, value in zip(model.variables, again.variables):
+            if id(variable) not in backbone:
+                variable.assign(value)
+        started = started[:1]
+    return list(started)
+
+
+def pretrained(model, options, steps=2500, pictures=16_000, size=192, batch=64):
+    """Gives the backbone weights learned on synthetic pictures; the first process learns them."""
+    from safetensors.numpy import load_file
+
+    path = options.out / "regnet.safetensors"
+    if not path.is_file():
+        pretrain(path, options, *((2, 8, 64, 4) if options.smoke else (steps, pictures, size, batch)))
+    tensors = load_file(str(path))
+    for variable in model.backbone.weights:
+        variable.assign(tensors[variable.path])
+    return ["backbone"]
+
+
+def pretrain(path, options, steps, pictures, size, batch):
+    import jax
+    import numpy as np
+    from jax_training import Change, Training
+    from pretrain_start import Pictures, object_and_class_losses
+    from safetensors.numpy import save_file
+
+    import keras_detblocks as kdb
+    from keras_detblocks.data import synthetic
+    from keras_detblocks.detection.start import OBJECT
+    from keras_detblocks.training.schedule import cosine_with_warmup
+
+    began, drawing = time.monotonic(), Pictures(size, os.cpu_count(), min(64, pictures), 0)
+    names = (*synthetic.CLASS_NAMES, OBJECT)
+    model = kdb.build_detector(names, (size, size), backbone="RegNetY002")
+    training = Training(model, batch, Change(), object_and_class_losses)
+    chunks = drawing.ready(-(-pictures // min(64, pictures)))
+    drawing.close()
+    ring = [jax.device_put(np.concatenate(parts)) for parts in zip(*chunks)]
+    key = jax.random.key(0)
+    for step in range(steps):
+        key, once = jax.random.split(key)
+        rate = np.float32(0.012 * cosine_with_warmup(step, step / steps, 150))
+        training.state, loss = training.step(training.state, ring, len(ring[0]), once, rate)
+    training.assign()
+    tensors = {v.path: np.asarray(v.value) for v in model.backbone.weights}
+    save_file(tensors, str(path) + ".part")
+    os.replace(str(path) + ".part", path)
+    print(f"pretrained: loss {float(loss):.3f}, {time.monotonic() - began:.0f} s", flush=True)
+
+
+# The tables -------------------------------------------------------------------------------
+
+
+def show(options):
+    """Prints a table for each group: the mean over the seeds, and the spread."""
+    path = options.out / "rows.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    for group in dict.fromkeys(row["group"] for row in rows):
+        print(f"\n{group}\n| trial | steps | AP | AP50 | seeds | started |\n|---|---|---|---|---|---|")
+        members = [row for row in rows if row["group"] == group]
+        for name in dict.fromkeys(row["name"] for row in members):
+            same = [row for row in members if row["name"] == name]
+            ap, ap50 = ([row[key] for row in same] for key in ("AP", "AP50"))
+            spread = f" ({min(ap):.3f} to {max(ap):.3f})" if len(ap) > 1 else ""
+            print(
+                f"| {name} | {same[0]['steps']} | {statistics.mean(ap):.3f}{spread} | "
+                f"{statistics.mean(ap50):.3f} | {len(ap)} | {', '.join(same[0]['started'])} |"
+            )
+    return rows
+
+
+if __name__ == "__main__":
+    main()
