@@ -80,7 +80,9 @@ def necks(seeds):
     plain = [Trial("necks", neck, model=(("neck", neck),), steps=1440) for neck in NECKS]
     fair = dataclasses.replace(plain[0], name="fpn, backbone started", start="backbone")
     with_context = [
-        Trial("necks", f"{neck}+{context}", model=(("neck", neck), ("context", context)), steps=1440)
+        Trial(
+            "necks", f"{neck}+{context}", model=(("neck", neck), ("context", context)), steps=1440
+        )
         for neck, context in [*(("fpn", name) for name in CONTEXTS), ("panet", "sppf")]
     ]
     return itertools.product([*plain, fair, *with_context], seeds)
@@ -122,7 +124,10 @@ def fewer_doubts():
     rows += [new(f"batch 4, {r}", batch=4, steps=1920, rate=r) for r in (0.005, 0.01, 0.02)]
     rows += [new(f"batch 32, {r}", batch=32, steps=240, rate=r) for r in (0.02, 0.03)]
     scratch = functools.partial(new, start="scratch", steps=1440)
-    rows += [scratch("scratch"), scratch("scratch, a head per level", model=(("head", "per level"),))]
+    rows += [
+        scratch("scratch"),
+        scratch("scratch, a head per level", model=(("head", "per level"),)),
+    ]
     rows += [scratch("scratch, 4/3 as wide", model=(("widened", True),), steps=1000)]
     yield from itertools.product(rows, (0, 1))
 
@@ -406,7 +411,9 @@ def pretrained(model, options, steps=2500, pictures=16_000, size=192, batch=64):
 
     path = options.out / "regnet.safetensors"
     if not path.is_file():
-        pretrain(path, options, *((2, 8, 64, 4) if options.smoke else (steps, pictures, size, batch)))
+        pretrain(
+            path, options, *((2, 8, 64, 4) if options.smoke else (steps, pictures, size, batch))
+        )
     tensors = load_file(str(path))
     for variable in model.backbone.weights:
         variable.assign(tensors[variable.path])
@@ -452,7 +459,9 @@ def show(options):
     path = options.out / "rows.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     for group in dict.fromkeys(row["group"] for row in rows):
-        print(f"\n{group}\n| trial | steps | AP | AP50 | seeds | started |\n|---|---|---|---|---|---|")
+        print(
+            f"\n{group}\n| trial | steps | AP | AP50 | seeds | started |\n|---|---|---|---|---|---|"
+        )
         members = [row for row in rows if row["group"] == group]
         for name in dict.fromkeys(row["name"] for row in members):
             same = [row for row in members if row["name"] == name]

@@ -3,9 +3,10 @@
 
     python examples/finetune_rates.py BCCD nuclei --images 20 --steps 150
 
-A RegNetY-200MF learns for `--pretrain` steps on pictures of `kdb.data.synthetic`; its backbone, saved
-as `--weights` takes it, then begins one training per data set and setting, beside one from scratch.
-The table is printed and kept in `rates.json` of `--out`; what is there already is not repeated.
+A RegNetY-200MF learns for `--pretrain` steps on pictures of `kdb.data.synthetic`; its backbone,
+saved as `--weights` takes it, then begins one training per data set and setting, beside one from
+scratch. The table is printed and kept in `rates.json` of `--out`; what is there already is not
+repeated.
 """
 
 import argparse

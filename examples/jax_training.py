@@ -84,7 +84,10 @@ def mosaic(key, mask, images, boxes, labels):
     """The pictures of the mask beside three others of the batch, each of half size."""
     batch, size, _, channels = images.shape
     halves = images.reshape(batch, size // 2, 2, size // 2, 2, channels).mean((2, 4))
-    orders = [jnp.arange(batch), *(jax.random.permutation(k, batch) for k in jax.random.split(key, 3))]
+    orders = [
+        jnp.arange(batch),
+        *(jax.random.permutation(k, batch) for k in jax.random.split(key, 3)),
+    ]
     rows = [jnp.concatenate([halves[orders[i]], halves[orders[i + 1]]], 2) for i in (0, 2)]
     corners = size / 2 * jnp.array([[0, 0], [1, 0], [0, 1], [1, 1]], "float32")
     four = [boxes[order] / 2 + jnp.tile(corner, 2) for order, corner in zip(orders, corners)]

@@ -4,8 +4,8 @@ latency of the float and the int8 file, all files taking turns.
     python examples/benchmarks/part_latency.py --size 320   # ten minutes on two cores
 
 The default detector from the shipped start, with other parts by name (`panet`, `fpn+sppf`) or a
-recipe (`yolo-like-s`); one thread. int8 is calibrated on pictures of `kdb.data.synthetic`. Needs the
-extra `export`.
+recipe (`yolo-like-s`); one thread. int8 is calibrated on pictures of `kdb.data.synthetic`. Needs
+the extra `export`.
 """
 
 import argparse
@@ -38,7 +38,9 @@ def main(arguments=None):
     scenes = [kdb.data.synthetic.draw_scene(seed, size)[0] for seed in range(16)]
     pictures = [np.stack(scenes).astype("float32")]
     with tempfile.TemporaryDirectory() as folder:
-        rows = [exported(name, size, pictures, pathlib.Path(folder, name)) for name in options.parts]
+        rows = [
+            exported(name, size, pictures, pathlib.Path(folder, name)) for name in options.parts
+        ]
         paths = [path for row in rows for path in row["paths"]]
         found = {row.path: row.median for row in compare_latency(paths, options.turns, (1,))}
     print(f"{began}, {cpu_features()}, input {size}x{size}, one thread, milliseconds per picture\n")
@@ -47,7 +49,8 @@ def main(arguments=None):
     for row in rows:
         slow, fast = (found[str(path)] for path in row["paths"])
         print(
-            f"| {row['name']} | {row['parameters'] / 1e6:.2f} | {row['macs'] / 1e9:.2f} | {slow:.1f} "
+            f"| {row['name']} | {row['parameters'] / 1e6:.2f} | {row['macs'] / 1e9:.2f} | "
+            f"{slow:.1f} "
             f"| {fast:.1f} | {fast / slow:.2f} | {row['bytes'] / 1024:,.0f} |",
             flush=True,
         )

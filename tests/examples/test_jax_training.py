@@ -63,6 +63,43 @@ def test_boxes_move_with_the_pixels():
     assert count >= 4 and len({tuple(box[0]) for box in np.asarray(boxes)}) == 8
 
 
+@pytest.mark.slow
+def test_boxes_of_four_pictures_are_where_their_pixels_are():
+    from jax_training import mosaic
+
+    images, rng = np.zeros((4, 32, 32, 3), "float32"), np.random.default_rng(0)
+    corners = rng.integers(0, 10, (4, 1, 2)) * 2
+    boxes = np.concatenate([corners, corners + 12], -1).astype("float32")
+    for i, (x0, y0, x1, y1) in enumerate(boxes[:, 0].astype(int)):
+        images[i, y0:y1, x0:x1] = i + 1
+    labels, mask = np.arange(4)[:, None], np.array([True, False, True, True])
+    four, placed, names = (
+        np.asarray(array) for array in mosaic(jax.random.key(0), mask, images, boxes, labels)
+    )
+    for image, own, members in zip(four, placed, names):
+        for (x0, y0, x1, y1), label in zip(own.astype(int), members):
+            assert label == -1 or (image[y0:y1, x0:x1] == label + 1).all()
+    assert (names[1] == [1, -1, -1, -1]).all() and (four[1] == images[1]).all()
+    assert all(len(set(names[:, k])) > 1 for k in (1, 2, 3)) and (names[[0, 2, 3]] >= 0).all()
+
+
+def test_the_trials_of_a_comparison_share_compiled_steps():
+    import compare_learning
+
+    options = compare_learning.parsed(["--bccd", "here", "--out", "there", "--groups", "tuning"])
+    found = compare_learning.jobs(options)
+    assert {first.optimizer for ((first, _), *_) in found} == {"muon", "adamw"}
+    assert all(len({trial.compiled() for trial, _ in job}) == 1 for job in found)
+    assert (
+        {trial.data for job in found for trial, _ in job}
+        == {"bccd"}
+        == {name for name, folder in options.sets.items() if folder == Path("here")}
+    )
+    frozen = next(t for job in found for t, _ in job if t.frozen)
+    before, after = (compare_learning.controls_at(frozen, step, 10) for step in (20, 400))
+    assert before[0] == 0 < before[1] and after[0] == after[1] > 0 == after[2]
+
+
 def test_the_gpu_benchmark_leaves_out_what_is_not_installed(capsys):
     import gpu_step
 
