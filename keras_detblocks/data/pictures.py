@@ -216,6 +216,11 @@ def _after_query(name):
     return values[0] if values else before if mark else name
 
 
+def stem_of(path):
+    """The file's name without folders and without its last suffix, whatever that is."""
+    return os.path.splitext(os.path.basename(path))[0]
+
+
 def split_suffix(name):
     """`(stem, suffix)`, the suffix empty where it is none of a picture's."""
     stem, suffix = os.path.splitext(name)

@@ -4,6 +4,8 @@ import os
 import re
 from collections import Counter
 
+from .pictures import stem_of
+
 TRAINING = ("train", "train2017", "train2014", "training", "trainval")
 VALIDATION = ("val", "valid", "val2017", "val2014", "validation", "dev")
 TEST = ("test", "test2017", "test2014", "testing")
@@ -28,7 +30,7 @@ def of_file(path, root):
     """The split by a file's name (`instances_val.json`, `train_annotations.csv`), else by its
     folders; None for none."""
     stem = os.path.basename(path).partition(".")[0] if path.endswith(".coco.json") else None
-    stem = os.path.splitext(os.path.basename(path))[0] if stem is None else stem
+    stem = stem_of(path) if stem is None else stem
     rest = [part for part in re.split(r"[_.\s]+", _WORDS.sub("_", stem)) if part]
     named = [part for part in re.split(r"[_.\-\s]+", stem) if part.lower() in NAMES]
     if len(named) == 1:
@@ -50,10 +52,7 @@ def by_file(tree, files):
         return {None: files[0]} if files else {}
     named = [(of_file(path, tree.root), path) for path in files]
     counts = Counter(split for split, _ in named)
-    return {
-        split if counts[split] == 1 else os.path.splitext(os.path.basename(path))[0]: path
-        for split, path in named
-    }
+    return {split if counts[split] == 1 else stem_of(path): path for split, path in named}
 
 
 def by_folder(tree, files):

@@ -14,6 +14,7 @@ from ..images.tiles import check_tile, windows
 from .account import Skipped
 from .dataset import Dataset, Record
 from .errors import DatasetError
+from .pictures import stem_of
 from .write import write
 
 MIN_VISIBLE = 0.3
@@ -70,7 +71,7 @@ def _tiled(part, folder, size, overlap, min_visible, suffix):
         except ImageError as error:
             skipped.add("image missing, truncated or unreadable", error)
             continue
-        stem = os.path.splitext(os.path.basename(record.path))[0]
+        stem = stem_of(record.path)
         for window in windows(record.width, record.height, size, overlap):
             path = folder / f"{i:06d}_{stem[:80]}_{window[0]}_{window[1]}{suffix}"
             x0, y0, x1, y1 = window

@@ -9,7 +9,7 @@ from .. import split_names
 from ..annotations import Annotated, Annotations, Objects
 from ..errors import DatasetError
 from ..parse import number, read_head, read_text
-from ..pictures import is_picture, split_suffix
+from ..pictures import is_picture, split_suffix, stem_of
 from .yolo_config import names_of_file
 
 NAME = "Keras TXT"
@@ -22,7 +22,7 @@ _NAME_FILES = ("_classes.txt", "classes.txt")
 def find(tree):
     """Split name -> reader."""
     stems = {split_suffix(os.path.basename(path))[0] for path in tree.picture_files}
-    files = [p for p in tree.of(".txt") if os.path.splitext(os.path.basename(p))[0] not in stems]
+    files = [p for p in tree.of(".txt") if stem_of(p) not in stems]
     files = [path for path in files[:_LOOKED_AT] if _is_table(path)]
     return {s: partial(read, tree, path) for s, path in split_names.by_file(tree, files).items()}
 

@@ -9,7 +9,7 @@ from .. import split_names
 from ..account import ASSUMED
 from ..annotations import Annotated, Annotations, Objects
 from ..parse import number, read_head, read_text
-from ..pictures import split_suffix
+from ..pictures import split_suffix, stem_of
 from ..shapes import box_around
 
 NAME = "KITTI or DOTA text"
@@ -24,7 +24,7 @@ _LOOKED_AT = 50
 def find(tree):
     """Split name -> reader."""
     stems = {split_suffix(os.path.basename(path))[0] for path in tree.picture_files}
-    files = [path for path in tree.of(".txt") if _stem(path) in stems]
+    files = [path for path in tree.of(".txt") if stem_of(path) in stems]
     step = max(1, len(files) // _LOOKED_AT)
     shown = [read_head(path, 4096) for path in files[::step]]
     lines = [line for text in shown for line in text.splitlines()]
@@ -33,10 +33,6 @@ def find(tree):
         return {}
     parts = split_names.by_folder(tree, files)
     return {split: partial(read, tree, files, part) for split, part in parts.items()}
-
-
-def _stem(path):
-    return os.path.splitext(os.path.basename(path))[0]
 
 
 def read(tree, files, part):
@@ -55,7 +51,7 @@ def read(tree, files, part):
             rows.append((path, objects))
     labels = found.name_classes(sorted(used))
     for path, objects in rows:
-        found.images.append(Annotated(_stem(path), _stem(path), None, os.path.dirname(path)))
+        found.images.append(Annotated(stem_of(path), stem_of(path), None, os.path.dirname(path)))
         for line, made in objects:
             _add(found, labels, path, line, made)
     return found

@@ -7,7 +7,7 @@ from functools import partial
 from .. import split_names
 from ..annotations import Annotated, Annotations, Objects
 from ..parse import numbers, read_json, size_of
-from ..pictures import split_suffix
+from ..pictures import split_suffix, stem_of
 
 NAME = "LabelMe"
 LOOKED_FOR = "LabelMe: .json files with shapes and imagePath, one a picture"
@@ -80,7 +80,7 @@ def _label(shape):
 
 
 def _read_one(found, path, content, labels):
-    stem = os.path.splitext(os.path.basename(path))[0]
+    stem = stem_of(path)
     written = content["imagePath"] if isinstance(content["imagePath"], str) else ""
     size = size_of(content["imageWidth"], content["imageHeight"])
     name = written if written and split_suffix(written)[1] else stem

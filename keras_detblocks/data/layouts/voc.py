@@ -15,7 +15,7 @@ from ..account import ASSUMED, REPAIRED
 from ..annotations import Annotated, Annotations, Objects
 from ..errors import DatasetError
 from ..parse import flag, number, read_head, read_text, read_xml, size_of
-from ..pictures import split_suffix
+from ..pictures import split_suffix, stem_of
 from ..shapes import box_of_rotated
 from .voc_lists import image_lists, listed_names
 
@@ -98,7 +98,7 @@ def read(tree, home, files, part, image_list=None):
         files: all annotation files: the classes are those of all splits.
         part: those of this split; the ones named in `image_list` where that is given.
     """
-    source = f"{home} ({os.path.splitext(os.path.basename(image_list))[0]})" if image_list else home
+    source = f"{home} ({stem_of(image_list)})" if image_list else home
     found = Annotations([], Objects(), [], [], _pictures(tree, home), source, one_based=True)
     trees = _parse_all(found, files)
     labels = found.name_classes(_class_names(home, trees))
@@ -154,7 +154,7 @@ def _chosen(found, trees, part, image_list):
         return [path for path in part if path in trees]
     by_stem = {}
     for path in trees:
-        stem = os.path.splitext(os.path.basename(path))[0]
+        stem = stem_of(path)
         if by_stem.setdefault(stem, path) != path:
             reason = "annotation file of a name that another one has (the first is taken)"
             found.skipped.add(reason, path, ASSUMED)
@@ -171,7 +171,7 @@ def _chosen(found, trees, part, image_list):
 
 
 def _read_one(found, path, root, labels):
-    stem = os.path.splitext(os.path.basename(path))[0]
+    stem = stem_of(path)
     written = (root.findtext("filename") or "").strip()
     size = size_of(root.findtext("size/width"), root.findtext("size/height"))
     near = os.path.dirname(path)

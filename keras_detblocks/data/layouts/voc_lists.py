@@ -7,7 +7,7 @@ import re
 
 from .. import split_names
 from ..parse import read_text
-from ..pictures import split_suffix
+from ..pictures import split_suffix, stem_of
 
 _FLAGGED = re.compile(r"^(\S+)\s+(-1|0|1)$")
 _LOOKED_AT = 200
@@ -19,7 +19,7 @@ def image_lists(home):
     lists = {}
     for path in sorted(glob.glob(f"{glob.escape(home)}/ImageSets/Main/*.txt")):
         if not os.path.basename(path).startswith("._") and not _is_of_a_class(path, names):
-            lists[os.path.splitext(os.path.basename(path))[0]] = path
+            lists[stem_of(path)] = path
     return lists
 
 
@@ -37,7 +37,7 @@ def _is_of_a_class(path, names):
     picture."""
     lines = _lines(path)[:_LOOKED_AT]
     flagged = [match for line in lines if (match := _FLAGGED.match(line))]
-    split = os.path.splitext(os.path.basename(path))[0]
+    split = stem_of(path)
     if not lines or len(flagged) < len(lines) or split.lower() in split_names.NAMES:
         return False
     whole = sum(_plain(match.group(0)) in names for match in flagged)

@@ -9,7 +9,7 @@ from .. import split_names
 from ..account import ASSUMED
 from ..annotations import Annotated, Annotations, Objects
 from ..parse import number, read_head, read_text
-from ..pictures import is_picture, split_suffix, walk_pictures
+from ..pictures import is_picture, split_suffix, stem_of, walk_pictures
 from .yolo_config import names_of_file, read_config
 from .yolo_lists import read_data_file, read_lists
 
@@ -50,7 +50,7 @@ def _has_labels(tree):
     texts = [p for p in tree.of(".txt") if os.path.basename(p).lower() not in _NOT_LABELS]
     stems = {split_suffix(os.path.basename(path))[0] for path in _all_pictures(tree)}
     for path in texts[:: max(1, len(texts) // _LOOKED_AT)]:
-        of_picture = os.path.splitext(os.path.basename(path))[0] in stems
+        of_picture = stem_of(path) in stems
         first = next((line for line in read_head(path, 4096).splitlines() if line.strip()), "")
         if of_picture and _LINE.match(first):
             return True
@@ -184,7 +184,7 @@ class _Labels:
         self.known = set(texts)
         self.by_stem = {}
         for path in texts:
-            stem = os.path.splitext(os.path.basename(path))[0]
+            stem = stem_of(path)
             self.by_stem.setdefault(stem, []).append(path)
 
     def of(self, path):

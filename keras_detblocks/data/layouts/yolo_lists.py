@@ -6,7 +6,7 @@ import re
 
 from .. import split_names
 from ..parse import read_head, read_text
-from ..pictures import is_picture
+from ..pictures import is_picture, stem_of
 from .yolo_config import Config, names_of_file, path_of
 
 _LINE = re.compile(r"^\s*(train|valid|val|test|names)\s*=\s*(\S.*?)\s*$", re.MULTILINE)
@@ -20,8 +20,8 @@ def read_data_file(tree):
 
 def read_lists(tree):
     """The `Config` of lists named for splits, beside labels; None without any."""
-    named = [p for p in tree.of(".txt") if _stem(p).lower() in split_names.NAMES and _is_list(p)]
-    splits = {_stem(path): [path] for path in _outermost(named)}
+    named = [p for p in tree.of(".txt") if stem_of(p).lower() in split_names.NAMES and _is_list(p)]
+    splits = {stem_of(path): [path] for path in _outermost(named)}
     return Config(tree.root, tree.root, [], splits, lists=True) if splits else None
 
 
@@ -36,10 +36,6 @@ def _of_data_file(path):
     splits = {split: [p] for split, p in paths.items() if os.path.exists(p)}
     missing = [f"{split}: {p}" for split, p in paths.items() if split not in splits]
     return Config(path, roots[0], names, splits, 0, missing, lists=True) if splits else None
-
-
-def _stem(path):
-    return os.path.splitext(os.path.basename(path))[0]
 
 
 def _outermost(paths):
