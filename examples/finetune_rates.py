@@ -3,10 +3,10 @@
 
     python examples/finetune_rates.py BCCD nuclei --images 20 --steps 150
 
-A RegNetY-200MF learns for `--pretrain` steps on pictures of `kdb.data.synthetic`; its backbone,
-saved as `--weights` takes it, then begins one training per data set and setting, beside one from
-scratch. The table is printed and kept in `rates.json` of `--out`; what is there already is not
-repeated.
+The backbone is the compact one of the shipped start, neck and head are new; or, with `--backbone
+RegNetY002`, another that learns for `--pretrain` steps on pictures of `kdb.data.synthetic` first.
+It begins one training per data set and setting, beside one from scratch. The table is printed and
+kept in `rates.json` of `--out`; what is there already is not repeated.
 """
 
 import argparse
@@ -22,13 +22,12 @@ SETTINGS = (  # (where it begins, optimizer, peak learning rate)
     *(("weights", "muon", rate) for rate in (0.005, 0.01, 0.02)),
     ("scratch", "muon", 0.02),
 )
-BACKBONE = "RegNetY002"
 
 
 def main(arguments=None):
     options = parsed(arguments)
     kdb.training.state.prepare_folder(options.out)
-    weights = pretrained(options)
+    weights = None if options.backbone == "compact" else pretrained(options)
     path = options.out / "rates.json"
     rows = json.loads(path.read_text()) if path.is_file() else []
     for folder in options.data:
@@ -50,6 +49,7 @@ def parsed(arguments):
     parser.add_argument("--size", type=int, default=192)
     parser.add_argument("--images", type=int, default=20, help="to train on, of each data set")
     parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--backbone", default="compact")
     parser.add_argument("--pretrain", type=int, default=1000, help="steps, of 32 pictures")
     parser.add_argument("--pictures", type=int, default=2000, help="drawn for the pretraining")
     parser.add_argument("--settings", type=int, default=None, help="only so many, for a trial")
@@ -64,7 +64,7 @@ def pretrained(options, size=128, batch=32):
     scenes = kdb.data.synthetic.write_scenes(options.out / "scenes", options.pictures, 8, size)
     scenes = kdb.data.load(scenes, "train")
     detector, history = kdb.training.train(
-        lambda: kdb.build_detector(scenes.class_names, size, backbone=BACKBONE),
+        lambda: kdb.build_detector(scenes.class_names, size, backbone=options.backbone),
         scenes,
         None,
         folder,
@@ -86,11 +86,20 @@ def trained(folder, setting, weights, options):
     train_set = train_set.take(options.images)
     batch = min(16, len(train_set))
     keras.backend.clear_session()
+
+    def build():
+        parts = {"backbone": options.backbone}
+        if begin == "weights" and weights is not None:
+            parts["weights"] = str(weights)
+        detector = kdb.build_detector(train_set.class_names, options.size, **parts)
+        if begin == "weights" and weights is None:
+            started = kdb.build_detector(train_set.class_names, options.size, **parts)
+            kdb.start_weights(started)
+            detector.backbone.set_weights(started.backbone.get_weights())
+        return detector
+
     detector, _ = kdb.training.train(
-        lambda: kdb.build_detector(
-            train_set.class_names, options.size, backbone=BACKBONE,
-            weights=str(weights) if begin == "weights" else None,
-        ),
+        build,
         train_set,
         None,
         options.out / f"{folder.name}-{begin}-{optimizer}-{rate}",
