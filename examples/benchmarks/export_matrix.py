@@ -1,5 +1,5 @@
 """Every backbone family, neck and context block in every format: converts, opens, agrees with
-Keras, partitions, size and time.
+Keras, partitions, size and CPU time on one thread.
 
     python examples/benchmarks/export_matrix.py --out matrix.md      # half an hour on one core
 
@@ -18,7 +18,7 @@ import numpy as np
 
 import keras_detblocks as kdb
 from keras_detblocks.detection.build import list_contexts, list_necks
-from keras_detblocks.export import benchmark, cpu_features, export_all
+from keras_detblocks.export import compare_latency, cpu_features, export_all
 
 FORMATS = ("saved_model", "onnx", "onnx-fp16", "onnx-int8", "tflite", "tflite-fp16", "tflite-int8")
 # The smallest of each family.
@@ -54,7 +54,8 @@ def cell(model, format, folder, calibration):
             (report,) = export_all(model, folder, (format,), calibration)
         except ValueError as error:
             return f"**{' '.join(str(error).split())[:60]}**", False
-    text = f"{report.size / 1024:,.0f} kB, {benchmark(report.path, images=10):.1f} ms"
+    (latency,) = compare_latency([report.path], images=10)
+    text = f"{report.size / 1024:,.0f} kB, {latency.cpu:.1f} ms"
     if report.partitions is not None:
         text += f", {report.partitions} parts"
     return text, True

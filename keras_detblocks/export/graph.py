@@ -197,9 +197,13 @@ def _of_level(name, size):
     return level_size(size, level_number(name) or 0)
 
 
-def freeze(signature, unfused=False):
+def freeze(signature, unfused=False, pairs=False):
     """The signature as a concrete TensorFlow function whose variables are constants, and whose
     normalization of images is part of its first convolution (`fold`).
+
+    Args:
+        signature: what to trace.
+        unfused: as in `native_convolutions`. pairs: as in `without_normalization`.
 
     Returns:
         `(function, graph_def)`: a `tf.function` with the signature's input names that returns a
@@ -217,7 +221,7 @@ def freeze(signature, unfused=False):
         concrete = tf.function(as_list, autograph=False).get_concrete_function(*specs)
     frozen, graph_def = _frozen(concrete)
     inputs, outputs = ([t.name for t in each] for each in (frozen.inputs, frozen.outputs))
-    folded = without_normalization(graph_def, [name.split(":")[0] for name in inputs])
+    folded = without_normalization(graph_def, [name.split(":")[0] for name in inputs], pairs)
 
     def run(*values):
         found = frozen(*values)

@@ -81,17 +81,35 @@ def test_a_neck_runs_in_the_reference_implementation(tmp_path):
         np.testing.assert_allclose(got[key if key == "P6" else f"{key}_out"], want, atol=1e-4)
 
 
-@pytest.mark.parametrize("opset", [13, pytest.param(18, marks=pytest.mark.slow)])
-def test_a_detector_runs_in_the_reference_implementation(tmp_path, opset):
-    """Suppression included."""
+@pytest.mark.parametrize(
+    ("opset", "batch_size"),
+    [
+        (13, 1),
+        (18, None),
+        *(pytest.param(*x, marks=pytest.mark.slow) for x in [(18, 1), (13, None)]),
+    ],
+)
+def test_a_detector_runs_in_the_reference_implementation(tmp_path, opset, batch_size):
+    """Suppression included; in a batch one picture has nothing to find, nor has another batch."""
     detector = small_detector()
-    to_onnx(detector, tmp_path / "m.onnx", opset=opset)
+    to_onnx(detector, tmp_path / "m.onnx", opset=opset, batch_size=batch_size)
     image = pictures(1, (64, 96))
+    if batch_size is None:
+        image = np.concatenate([image, 0 * image])
     got = in_reference(tmp_path / "m.onnx", {"image": image})
     want = detector.predict(image, verbose=0)
     assert want["count"][0] > 5
     np.testing.assert_array_equal(got["count"], want["count"])
     np.testing.assert_allclose(got["scores"], want["scores"], atol=1e-3)
+
+
+@pytest.mark.slow
+def test_nothing_found_in_a_batch_in_the_reference_implementation(tmp_path):
+    detector = small_detector()
+    detector.score_threshold = 0.999999
+    to_onnx(detector, tmp_path / "m.onnx", batch_size=None)
+    got = in_reference(tmp_path / "m.onnx", {"image": pictures(2, (64, 96))})
+    np.testing.assert_array_equal(got["count"], [0, 0])
 
 
 @pytest.mark.parametrize("size", [(16, 24), (13, 9), (3, 4)])

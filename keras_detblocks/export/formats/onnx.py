@@ -6,6 +6,7 @@ import json
 import logging
 import warnings
 
+import numpy as np
 import tensorflow as tf
 
 from ...checks import is_int
@@ -175,6 +176,7 @@ def write_onnx(signature, path, opset=OPSET, metadata=None):
     )
     _standardize_resizes(proto.graph)
     _list_limits(proto.graph)
+    _swap_gathers(proto.graph, onnx)
     for key, value in (metadata or {}).items():
         proto.metadata_props.add(key=key, value=value)
     onnx.save(proto, str(path))
@@ -251,6 +253,29 @@ def _list_limits(graph):
         limit.dims.append(1)
         if not any(name in node.input for node in graph.node):
             graph.initializer.remove(numbers[name])
+
+
+def _swap_gathers(graph, onnx):
+    """Writes the two gathers by rows in tf2onnx's form of a batch's suppression by each other: the
+    same elements. ONNX's reference implementation runs neither as it is: its `GatherElements`
+    chooses from at most 64 (NumPy's `choose`), its `GatherND` not from no rows at all."""
+    for place, node in reversed(list(enumerate(graph.node))):
+        by_rows = node.op_type == "GatherND" and [a.i for a in node.attribute] == [1]
+        if "CombinedNonMaxSuppression" not in node.name:
+            continue
+        if not by_rows and node.op_type != "GatherElements":
+            continue
+        last = f"{node.name}/last"
+        graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1], "int64"), last))
+        make, (data, rows), between = onnx.helper.make_node, node.input, f"{node.name}/rows"
+        if by_rows:
+            first = make("GatherElements", [data, rows], [between], f"{node.name}_rows", axis=1)
+            second = make("Squeeze", [between, last], node.output, node.name)
+        else:
+            first = make("Unsqueeze", [rows, last], [between], f"{node.name}_rows")
+            second = make("GatherND", [data, between], node.output, node.name, batch_dims=1)
+        node.CopyFrom(second)
+        graph.node.insert(place, first)
 
 
 def _rename(graph, wanted):

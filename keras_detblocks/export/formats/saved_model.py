@@ -92,10 +92,10 @@ def _detector(detector, path, image_size, batch_size, representative_data):
     return ExportReport(str(path), size, errors, detections=found)
 
 
-def write_saved_model(signature, path, unfused=True):
-    """Writes a signature as a SavedModel; `unfused` as in `native_convolutions`. Returns its
+def write_saved_model(signature, path, unfused=True, pairs=False):
+    """Writes a signature as a SavedModel; `unfused` and `pairs` as in `freeze`. Returns its
     graph."""
-    function, graph_def = freeze(signature, unfused)
+    function, graph_def = freeze(signature, unfused, pairs)
     _save(path, {"serving_default": function})
     return graph_def
 

@@ -220,7 +220,9 @@ def convert(signature, quantization=None, samples=None, input_dtype="float32"):
     if quantization != "int8" and input_dtype == "uint8":
         signature = _from_bytes(signature)
     with tempfile.TemporaryDirectory() as folder:
-        graph_def = write_saved_model(signature, folder, unfused=False)
+        graph_def = write_saved_model(
+            signature, folder, unfused=False, pairs=quantization == "int8"
+        )
         content = _run_converter(
             _converter(folder, signature, quantization, samples, input_dtype), graph_def
         )
