@@ -252,6 +252,18 @@ def test_a_right_file_is_compared_without_sure_detections(right):
     ]
 
 
+@pytest.mark.slow
+def test_equal_scores_of_a_saturated_detector_are_no_difference(tmp_path):
+    """Such as the initial values of a deep backbone give: all scores are 1, and chance chooses."""
+    detector = small_detector(SIZE, max_detections=8)
+    for variable in detector.variables:
+        if variable.path.endswith("logits_out/kernel"):
+            variable.assign(variable * 1000.0)
+    assert (detector.predict(pictures(2, SIZE), verbose=0)["scores"] == 1.0).all()
+    for report in export.export_all(detector, tmp_path, "onnx,tflite"):
+        assert report.detections[0] == report.detections[1] > 4
+
+
 def wrong_in(name, outputs):
     """Detections with one thing wrong, in either form of a file's outputs."""
     found = outputs["scores"] > 0
@@ -387,5 +399,8 @@ def test_match_wants_the_same_class_overlap_and_score():
         1,
         [],
     )
+    # A box of no area overlaps nothing.
+    flat = {**one, "boxes": np.array([[5.0, 2, 5, 2]])}
+    assert match(flat, flat, 0.9, 0.01, pixels=0.05) == (1, [(0.0, 0.0)])
     assert match(one, {**one, "scores": np.array([0.8])}, 0.9, 0.01) == (1, [])
     assert match({**one, "scores": np.array([0.2])}, one, 0.9, 0.01) == (0, [])
