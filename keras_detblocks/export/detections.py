@@ -11,7 +11,7 @@ from ..detection import Detector
 from ..detection.decode import DISTANCES, LOGITS, level_names
 from ..images.letterbox import FILL
 from .check.outputs import METADATA_FILE, keras_outputs
-from .graph import Signature, sample_inputs, signature_of
+from .graph import Signature, check_size, sample_inputs, signature_of
 from .runtime.forms import FORMS
 from .runtime.seal import BLANK
 from .suppression import any_batch, decode_any, one_image
@@ -23,11 +23,18 @@ def is_detector(model):
 
 def size_for(detector, image_size):
     """`(height, width)` of a file; sides are `None` where `image_size` leaves them open."""
+    check_size(image_size)
     size = detector.image_size or image_size
     if size is None:
         raise ValueError(
             "The detector takes images of any size, and an exported file of one: give "
             "`image_size=(height, width)`; ONNX and SavedModel files also take (None, None)."
+        )
+    if image_size is not None and tuple(image_size) != tuple(size):
+        raise ValueError(
+            f"The detector takes images of {tuple(size)} alone, which need no `image_size`. "
+            f"Received: "
+            f"image_size={image_size}"
         )
     return tuple(s if s is None else int(s) for s in size)
 

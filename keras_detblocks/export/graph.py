@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from ..checks import level_number, level_size
+from ..checks import check_int, is_int, level_number, level_size
 from ..layers.conv import native_convolutions
 from .fold import without_normalization
 
@@ -93,6 +93,9 @@ def signature_of(model, image_size=None, batch_size=1):
     """
     model = _with_graph(model)
     _check_not_quantized(model)
+    check_int(batch_size, "batch_size", optional=True)
+    for size in image_size.values() if isinstance(image_size, dict) else [image_size]:
+        check_size(size)
     structure = model._inputs_struct
     names = _input_names(structure)
     inputs = {
@@ -113,6 +116,17 @@ def signature_of(model, image_size=None, batch_size=1):
         for name in _names(model._outputs_struct, "output")
     )
     return Signature(inputs, outputs, call)
+
+
+def check_size(size):
+    """Refuses what is no `(height, width)`, in which `None` leaves a side open."""
+    pair = isinstance(size, (tuple, list, np.ndarray)) and len(size) == 2
+    if size is not None and not (pair and all(side is None or is_int(side) for side in size)):
+        raise ValueError(
+            "`image_size` must be a pair (height, width) of ints of at least 1, or of None for "
+            "sides "
+            f"that stay open. Received: image_size={size!r}"
+        )
 
 
 def _with_graph(model):

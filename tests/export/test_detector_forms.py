@@ -141,6 +141,20 @@ def test_a_server_fits_pictures_as_we_do(photos, resize):
         assert off.mean() < 0.6 and off.max() < 12  # JPEG decoders differ
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_lies_on_white(tmp_path, mode):
+    image = Image.fromarray(pictures(1, SIZE)[0].astype("uint8"))
+    if mode == "P":
+        image.quantize(16).save(tmp_path / "m.png", transparency=3)
+    else:
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+        image.convert(mode).save(tmp_path / "m.png")
+    want = read_image(tmp_path / "m.png")
+    assert np.ptp(np.asarray(want, int) - np.asarray(image.convert("RGB"), int)) > 50
+    canvas, _, _ = _fitted((tmp_path / "m.png").read_bytes(), SIZE, True)
+    assert np.abs(canvas.numpy() - want).max() <= 1
+
+
 @pytest.fixture(scope="module")
 def served(detector, images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
@@ -206,3 +220,29 @@ def test_wrong_arguments_are_refused(detector, dynamic, tmp_path):
     with pytest.raises(ValueError, match="TFLite files have one size"):
         export.to_tflite(dynamic, tmp_path / "m.tflite", image_size=(None, None))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, "2", 1.5, True])
+def test_batches_that_no_format_has_are_refused(detector, tmp_path, batch_size):
+    for convert in (export.to_onnx, export.to_saved_model):
+        with pytest.raises(ValueError, match="`batch_size` must be an int of at least 1 or None"):
+            convert(detector, tmp_path / "m", batch_size=batch_size)
+
+
+@pytest.mark.parametrize("size", [(0, 5), "64", 64, (64,), (64.5, 64), (-1, 64)])
+def test_sizes_that_are_none_are_refused(dynamic, tmp_path, size):
+    for convert in (export.to_onnx, export.to_saved_model, export.to_tflite):
+        with pytest.raises(ValueError, match=r"`image_size` must be a pair \(height, width\)"):
+            convert(dynamic, tmp_path / "m", image_size=size)
+
+
+def test_a_size_that_the_detector_has_not_is_refused(detector, tmp_path):
+    for size in ((32, 32), (None, None)):
+        with pytest.raises(ValueError, match=r"takes images of \(64, 96\) alone"):
+            export.to_tflite(detector, tmp_path / "m", image_size=size)
+
+
+@pytest.mark.parametrize("version", [-1, "x", 1.5])
+def test_versions_are_numbers(detector, tmp_path, version):
+    with pytest.raises(ValueError, match="`version` must be an int of at least 0"):
+        export.to_saved_model(detector, tmp_path / "m", version=version)

@@ -65,12 +65,7 @@ def _encoded(found, detector, size, batch, threshold):
 def _fitted(encoded, size, stretch):
     """One picture from its bytes into the canvas, as `images.letterbox` does it: `(canvas, factors
     of x, y, x, y, width and height twice)`."""
-    picture = tf.cond(
-        tf.io.is_jpeg(encoded),
-        lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),
-        lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
-    )
-    picture = tf.ensure_shape(picture, (None, None, 3))
+    picture = tf.ensure_shape(_decoded(encoded), (None, None, 3))
     original = tf.cast(tf.shape(picture)[:2], "float32")
     scale = tf.constant(size, "float32") / original
     if not stretch:
@@ -87,4 +82,24 @@ def _fitted(encoded, size, stretch):
         tf.ensure_shape(canvas, (*size, 3)),
         tf.tile(factors[::-1], [2]),
         tf.tile(corner, [2]),
+    )
+
+
+def _decoded(encoded):
+    """RGB pixels of a file; what is transparent in a PNG lies on white, as everywhere else."""
+
+    def png():
+        picture = tf.cast(tf.io.decode_png(encoded, channels=4), "float32")
+        opaque = picture[..., 3:] / 255.0
+        return tf.cast(tf.round(picture[..., :3] * opaque + 255.0 * (1.0 - opaque)), "uint8")
+
+    return tf.case(
+        [
+            (
+                tf.io.is_jpeg(encoded),
+                lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),
+            ),
+            (tf.strings.substr(encoded, 0, 4) == b"\x89PNG", png),
+        ],
+        default=lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
     )
