@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from cases import CASES
+from without_values import without_values
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 BY_NAME = {case.name: case for case in CASES}
@@ -120,6 +121,7 @@ def flags(layer):
 
 
 @each_case
+@without_values()
 def test_frozen_layers_survive(case):
     """Of the whole layer and of single parts, in copies from the config, whenever built."""
     layer = case.built()
@@ -144,6 +146,7 @@ def _copy(layer, case):
 
 
 @each_case
+@without_values()
 def test_frozen_from_the_start(case):
     """`trainable=False` of the constructor, and of the attribute before the layer is built."""
     made, told = case.build(trainable=False), case.build()
@@ -157,6 +160,7 @@ NORMALIZED = [c for c in CASES if "norm_groups" in c.build().get_config()]
 
 
 @pytest.mark.parametrize("case", NORMALIZED, ids=lambda case: case.name)
+@without_values()
 def test_options_of_normalization(case):
     """Its epsilon, momentum and groups reach every normalization within."""
     options = {"epsilon": 3e-3, "momentum": 0.7, "norm_groups": 2}

@@ -1,21 +1,23 @@
 import keras
 import numpy as np
 import pytest
+from without_values import without_values
 
 import keras_detblocks as kdb
 from keras_detblocks.detection.build import CONTEXTS, NECKS, ModelOptions, build_detector
 
 
 @pytest.mark.parametrize("neck", NECKS)
+@without_values()
 def test_every_neck_changes_by_one_word(neck):
     detector = build_detector(["cat", "dog"], (64, 96), neck=neck, filters=16)
-    outputs = detector(keras.ops.zeros((1, 64, 96, 3)))
+    outputs = detector.output
     # The smallest scale of MLFPN comes from a 3x3 window without padding, two cells less than the
     # map before it.
-    last = (1, 2, 4, 2) if neck == "mlfpn" else (1, 2, 3, 2)
-    assert [tuple(outputs[f"P{level}_logits"].shape) for level in (3, 4, 5)] == [
-        (1, 8, 12, 2),
-        (1, 4, 6, 2),
+    last = (2, 4, 2) if neck == "mlfpn" else (2, 3, 2)
+    assert [tuple(outputs[f"P{level}_logits"].shape[1:]) for level in (3, 4, 5)] == [
+        (8, 12, 2),
+        (4, 6, 2),
         last,
     ]
 
@@ -51,10 +53,11 @@ def test_a_detector_on_keras_applications_is_saved_with_its_preprocessing(mobile
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
+@without_values()
 def test_every_context_block_changes_by_one_word(context):
     detector = build_detector(["cat"], (64, 96), context=context, filters=16)
     assert context in {layer.name for layer in detector.layers}
-    assert tuple(detector(keras.ops.zeros((1, 64, 96, 3)))["P5_logits"].shape) == (1, 2, 3, 1)
+    assert detector.output["P5_logits"].shape == (None, 2, 3, 1)
 
 
 def test_names_in_any_case():

@@ -46,6 +46,7 @@ def detector_of(**options):
         toy_backbone(levels=(4,)),
         neck,
         context=context,
+        head=kdb.AnchorFreeHead(3, num_convs=1),
         class_names=["circle", "square", "star"],
         **options,
     )

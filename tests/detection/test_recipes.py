@@ -1,6 +1,7 @@
 """Recipes: every one builds, has the parts of its paper, and takes changes."""
 
 import pytest
+from without_values import without_values
 
 import keras_detblocks as kdb
 
@@ -19,6 +20,7 @@ def test_the_list_is_the_table():
 
 
 @pytest.mark.parametrize("name", [name for name in PARTS if not name.endswith("-m")])
+@without_values()
 def test_small_recipes_build(name):
     size = (320, 256) if name.startswith("m2det") else (128, 96)  # its pyramid needs large maps
     detector = kdb.recipes.build(name, ["a", "b"], image_size=size, filters=16)
