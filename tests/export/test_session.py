@@ -1,6 +1,9 @@
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_detblocks.export import Session
+from keras_detblocks.export.runtime import session as module
 from keras_detblocks.export.runtime.session import kind_of
 
 
@@ -19,3 +22,34 @@ def test_a_damaged_file_is_an_error_here_and_not_a_crash(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"no model")
     with pytest.raises(ValueError, match="could not be opened"):
         Session(tmp_path / "m.onnx")
+
+
+class Scale(tf.Module):
+    def __init__(self, factor):
+        self.factor = tf.Variable(factor)
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), name="x")])
+    def __call__(self, x):
+        return {"y": self.factor * x}
+
+
+@pytest.mark.slow
+def test_a_process_runs_one_saved_model_after_the_other(tmp_path):
+    """What was opened before leaves nothing behind, and what fails or is asked for alone gets a
+    process of its own."""
+    for name, factor in (("two", 2.0), ("three", 3.0)):
+        tf.saved_model.save(Scale(factor), str(tmp_path / name))
+    with Session(tmp_path / "two") as session:
+        first = session._process.pid
+        np.testing.assert_array_equal(session(x=np.ones(2, "float32"))["y"], [2, 2])
+    with Session(tmp_path / "three") as session, Session(tmp_path / "two") as other:
+        assert session._process.pid == first != other._process.pid
+        np.testing.assert_array_equal(session(x=np.ones(2, "float32"))["y"], [3, 3])
+        np.testing.assert_array_equal(other(x=np.ones(2, "float32"))["y"], [2, 2])
+        with pytest.raises(ValueError, match="could not be run"):
+            session(z=np.ones(2, "float32"))
+    ((place, (process, errors, since)),) = module._WAITING.items()
+    assert process.poll() is None and process.pid != first
+    module._WAITING[place] = process, errors, since - module._SECONDS_TO_WAIT  # about to end
+    with Session(tmp_path / "three") as session:
+        assert session._process.pid != process.pid and process.poll() is not None

@@ -57,7 +57,9 @@ def compare_latency(paths, images=50, threads=(1,), image_size=None, profile=Fal
     """
     with contextlib.ExitStack() as stack:
         runs = [
-            _Run(stack.enter_context(Session(path, count)), str(path), count, image_size)
+            _Run(
+                stack.enter_context(Session(path, count, fresh=True)), str(path), count, image_size
+            )
             for path in paths
             for count in threads
         ]

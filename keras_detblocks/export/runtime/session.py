@@ -1,6 +1,7 @@
 """Opens an exported file in a process of its own and runs it: one interface to SavedModel, ONNX and
 TFLite files."""
 
+import contextlib
 import os
 import pathlib
 import pickle
@@ -8,6 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 
 _WORKER = pathlib.Path(__file__).with_name("worker.py")
 _RUNTIMES = {
@@ -36,6 +38,11 @@ def kind_of(path):
     )
 
 
+# Processes that wait for another SavedModel after theirs was closed, by this process and number of
+# threads: starting TensorFlow takes seconds. They end with this process, or by themselves soon.
+_WAITING = {}
+_SECONDS_TO_WAIT = 60
+
 _WARNING = re.compile(r"\[W:onnxruntime[^\]]*\](.*?)(?:\x1b\[m)?$")
 
 
@@ -51,19 +58,52 @@ class Session:
     `seconds` and `cpu_seconds` are what the last call took there, transfers excluded, and `memory`
     the megabytes that the process holds. Close it, or use it in a `with` statement.
 
+    Args:
+        path: of the file or folder.
+        num_threads: of the runtime.
+        fresh: whether the process must be a new one. By default one that ran another SavedModel may
+            run this one too, which saves the seconds that TensorFlow takes to start.
+
     Attributes:
         inputs: name -> (shape, dtype name). outputs: names.
         partitions: TFLite: number of parts that the CPU delegate took (1 is best; None for other
             formats).
     """
 
-    def __init__(self, path, num_threads=1):
-        self.path = str(path)
+    def __init__(self, path, num_threads=1, fresh=False):
+        self.path, self.num_threads = str(path), num_threads
         self.kind = kind_of(path)
         self.seconds = self.cpu_seconds = self.memory = None
+        self._busy = True  # until the answer has come
+        if fresh or not self._take_waiting():
+            self._start()
+        about = self._receive("opened")
+        self.inputs, self.outputs = about["inputs"], about["outputs"]
+        self.partitions = about.get("partitions")
+        self.onnx_metadata = about.get("metadata")
+
+    def _take_waiting(self):
+        """Whether a process that waits took this file."""
+        if self.kind != "saved_model" or self._place not in _WAITING:
+            return False
+        self._process, self._errors, since = _WAITING.pop(self._place)
+        try:
+            if time.monotonic() - since < _SECONDS_TO_WAIT - 5:
+                self._send(os.path.abspath(self.path))
+                return True
+        except BrokenPipeError:
+            pass
+        self._end()
+        return False
+
+    @property
+    def _place(self):
+        return os.getpid(), self.num_threads
+
+    def _start(self):
         self._errors = tempfile.TemporaryFile()
         # -P: the folder of the script, with our onnx.py in it, must not shadow packages.
-        command = [sys.executable, "-P", str(_WORKER), self.path, self.kind, str(num_threads)]
+        command = [sys.executable, "-P", str(_WORKER), self.path, self.kind, str(self.num_threads)]
         # Of this package, for a .keras file.
         folders = [
             str(_WORKER.parents[3]),
@@ -80,15 +120,15 @@ class Session:
                 "PYTHONPATH": os.pathsep.join(filter(None, folders)),
             },
         )
-        about = self._receive("opened")
-        self.inputs, self.outputs = about["inputs"], about["outputs"]
-        self.partitions = about.get("partitions")
-        self.onnx_metadata = about.get("metadata")
+
+    def _send(self, value):
+        self._busy = True
+        pickle.dump(value, self._process.stdin, protocol=5)
+        self._process.stdin.flush()
 
     def __call__(self, **arrays):
         try:
-            pickle.dump(arrays, self._process.stdin, protocol=5)
-            self._process.stdin.flush()
+            self._send(arrays)
         except BrokenPipeError:
             pass  # the child is gone, which _receive reports
         outputs, self.seconds, self.cpu_seconds, self.memory = self._receive("run")
@@ -102,13 +142,14 @@ class Session:
                 f"the runtime ended with code {self._process.wait()}. {self._last_words()}".strip()
             )
         if isinstance(value, str):
-            self.close()
+            self._end()
             missing = _RUNTIMES[self.kind]
             if f"No module named '{missing}" in value:
                 raise ImportError(
                     f"Running {self.path} needs {missing}: pip install 'keras_detblocks[export]'"
                 )
             raise SessionError(f"{self.path} could not be {what}: {value}")
+        self._busy = False
         return value
 
     def _last_words(self):
@@ -127,10 +168,24 @@ class Session:
         return list(dict.fromkeys(match[1].strip() for match in found if match))
 
     def close(self):
-        self._process.stdin.close()
+        if self._process is None:
+            return
+        if self.kind != "saved_model" or self._busy or self._place in _WAITING:
+            return self._end()
+        try:
+            self._send(_SECONDS_TO_WAIT)
+        except BrokenPipeError:
+            return self._end()
+        _WAITING[self._place] = self._process, self._errors, time.monotonic()
+        self._process = None
+
+    def _end(self):
+        with contextlib.suppress(BrokenPipeError):  # the child is gone
+            self._process.stdin.close()
         self._process.stdout.close()
         self._process.kill()
         self._process.wait()
+        self._process = None
         self._errors.close()
 
     def __enter__(self):

@@ -1,14 +1,16 @@
-"""Runs one exported file in a process of its own; started by `session.Session`, never imported.
+"""Runs an exported file in a process of its own; started by `session.Session`, never imported.
 
 A process of its own, because a bad int8 file can crash its interpreter, and because a fair time on
 one thread needs a TensorFlow that was started with one. Imports NumPy and the runtime of the file's
 format alone. Speaks pickles over its standard streams: first `{"inputs": {name: (shape, dtype)},
-"outputs": [...], ...}`, then for each dict of arrays a pair (dict of arrays, seconds).
+"outputs": [...], ...}`, then for each dict of arrays a pair (dict of arrays, seconds). A number
+lets go of the file, and is the seconds to wait for the path of another one, of the same kind.
 """
 
 import os
 import pickle
 import sys
+import threading
 import time
 
 
@@ -84,9 +86,18 @@ def open_onnx(path, threads):
     return about, lambda arrays: dict(zip(outputs, session.run(outputs, arrays)))
 
 
-def open_saved_model(path, threads):
-    import tensorflow as tf
+def import_tensorflow():
+    """TensorFlow without what it and Keras import besides where it is installed, and nothing here
+    needs: two seconds and more of every start."""
+    for name in ("jax", "matplotlib", "sklearn"):
+        sys.modules.setdefault(name, None)
+    import tensorflow
 
+    return tensorflow
+
+
+def open_saved_model(path, threads):
+    tf = import_tensorflow()
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     model = tf.saved_model.load(path)
@@ -102,8 +113,8 @@ def open_saved_model(path, threads):
 
 
 def open_keras(path, threads):
+    tf = import_tensorflow()
     import keras
-    import tensorflow as tf
 
     import keras_detblocks  # noqa: F401  (registers the layers)
 
@@ -142,16 +153,28 @@ def main():
         pickle.dump(value, answers, protocol=5)
         answers.flush()
 
-    try:
-        about, run = OPENERS[kind](path, threads)
-    except Exception as error:  # whatever it is, the parent says it with the file's name
-        return answer(f"{type(error).__name__}: {error}")
-    answer(about)
-    while True:
+    while path is not None:
         try:
-            arrays = pickle.load(sys.stdin.buffer)
-        except EOFError:
-            return
+            about, run = OPENERS[kind](path, threads)
+        except Exception as error:  # whatever it is, the parent says it with the file's name
+            return answer(f"{type(error).__name__}: {error}")
+        answer(about)
+        seconds = answer_calls(run, answer)
+        del run
+        path = next_path(seconds)
+
+
+def received():
+    """What the parent sends next; None when it is gone."""
+    try:
+        return pickle.load(sys.stdin.buffer)
+    except EOFError:
+        return None
+
+
+def answer_calls(run, answer):
+    """Runs the file on what comes, until it is let go; returns for how long to wait then."""
+    while isinstance(arrays := received(), dict):
         try:
             start, cpu = time.perf_counter(), time.process_time()
             found = run(arrays)
@@ -159,6 +182,19 @@ def main():
             answer((found, *times, resident()))
         except Exception as error:
             answer(f"{type(error).__name__}: {error}")
+    return arrays
+
+
+def next_path(seconds):
+    """The path that comes within these seconds; the process ends where none does."""
+    if seconds is None:
+        return None
+    end = threading.Timer(seconds, os._exit, (0,))
+    end.daemon = True
+    end.start()
+    path = received()
+    end.cancel()
+    return path
 
 
 if __name__ == "__main__":
