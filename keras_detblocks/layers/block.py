@@ -10,6 +10,8 @@ import re
 
 import keras
 
+from .lean import Lean
+
 
 def trainable_parts(layer):
     """The parts of a layer whose `trainable` is not that of what they are in, as {path: bool}.
@@ -93,7 +95,7 @@ def declare_to_tensorflow(layer):
             declare_to_tensorflow(part)
 
 
-class Block(keras.layers.Layer):
+class Block(Lean, keras.layers.Layer):
     """A layer made of layers. Not public.
 
     Subclasses make their parts in the constructor or, where these depend on the input, in

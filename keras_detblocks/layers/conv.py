@@ -14,6 +14,7 @@ import keras
 from keras import ops
 
 from ..checks import check_choice, check_int, check_pair
+from .lean import Lean
 
 PADDINGS = ("symmetric", "same", "valid")
 
@@ -26,7 +27,7 @@ _TRACE = contextvars.ContextVar("trace", default=None)
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
-class Conv2D(keras.layers.Conv2D):
+class Conv2D(Lean, keras.layers.Conv2D):
     """2D convolution: groups, dilation and symmetric padding that train, and export as one
     operator.
 
