@@ -6,6 +6,7 @@ import ctypes
 import fcntl
 import gc
 import os
+import resource
 import sys
 
 import pytest
@@ -50,9 +51,15 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """What the imports made stays, and need not be searched for garbage after each file."""
+    """From here on garbage is collected where memory asks for it (`_memory`): TensorFlow takes
+    seconds to take one traced step apart. What the imports made stays, and need not be searched."""
     gc.collect()
     gc.freeze()
+    gc.disable()
+
+
+def pytest_unconfigure():
+    gc.freeze()  # nor at the end of the process
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -70,15 +77,36 @@ def pytest_terminal_summary(terminalreporter):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _memory():
-    """Gives back what a file's models, functions and graphs took, once its fixtures are gone."""
+def _session():
+    """Lets Keras forget a file's names, once its fixtures are gone."""
     yield
     if "keras" in sys.modules:
         sys.modules["keras"].utils.clear_session(free_memory=False)
-    gc.collect()
-    gc.freeze()  # what is left is kept for other files, and need not be searched after each of them
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+@pytest.fixture(autouse=True)
+def _memory():
+    """Gives back what models, functions and graphs took that nobody holds any more, when the
+    process has grown by half a gigabyte since the last time."""
+    yield
+    if _resident() > _after_collection[-1] + 0.5:
+        gc.collect()
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+        _after_collection.append(max(_resident(), 1.5))
+
+
+_after_collection = [1.5]
+
+
+def _resident():
+    """Gigabytes of memory that the process holds, the most of it so far where the system does not
+    say it."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**30
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 @contextlib.contextmanager

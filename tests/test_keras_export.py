@@ -5,11 +5,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from toy import PerLevel, toy_backbone, toy_detector
+from export_models import small_detector
+from toy import PerLevel, toy_backbone
 
 import keras_detblocks as kdb
 
-each_kind = pytest.mark.parametrize("make", [toy_backbone, toy_detector])
+each_kind = pytest.mark.parametrize(
+    "make", [toy_backbone, pytest.param(small_detector, marks=pytest.mark.slow)]
+)
 ONE_EACH = {case.layer: case for case in cases.CASES}.values()
 
 

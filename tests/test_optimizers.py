@@ -4,7 +4,7 @@ which step."""
 import keras
 import numpy as np
 import pytest
-from toy import tiny_detector, toy_batch, toy_detector
+from toy import tiny_detector, toy_batch
 
 from keras_detblocks import AdamW, Conv2D, ConvMuon, conv_groups, training
 from keras_detblocks.training import ema
@@ -69,7 +69,7 @@ def test_groups_are_read_off_the_model():
 
 
 def test_predictors_biases_and_normalization_take_adamw_steps_in_a_loaded_model_too(tmp_path):
-    model = toy_detector()
+    model = tiny_detector()
     training.compile_detector(model)
     model.optimizer.build(model.trainable_variables)
     model.save(tmp_path / "model.keras")
@@ -82,7 +82,7 @@ def test_predictors_biases_and_normalization_take_adamw_steps_in_a_loaded_model_
 
 def test_an_unknown_optimizer_is_refused():
     with pytest.raises(ValueError, match="must be one of muon, adamw. Received: optimizer='sgd'"):
-        training.compile_detector(toy_detector(), optimizer="sgd")
+        training.compile_detector(tiny_detector(), optimizer="sgd")
 
 
 @pytest.mark.parametrize("make", [AdamW, ConvMuon])

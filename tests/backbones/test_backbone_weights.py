@@ -2,6 +2,7 @@
 downloaded."""
 
 import dataclasses
+import functools
 import json
 import re
 import warnings
@@ -27,12 +28,17 @@ def state(layout="timm", model=None):
     by our tables."""
     rng = np.random.default_rng(0)
     tensors = {}
-    for variable in (model or build()).weights:
-        key = KEYS[layout](variable.path)
-        shape = tuple(variable.shape)
+    variables = _shapes() if model is None else [(v.path, tuple(v.shape)) for v in model.weights]
+    for path, shape in variables:
+        key = KEYS[layout](path)
         shape = (shape[3], shape[2], *shape[:2]) if len(shape) == 4 else shape[::-1]
         tensors[key] = rng.uniform(0.5, 1.0, shape).astype("float32")
     return tensors
+
+
+@functools.cache
+def _shapes():
+    return [(variable.path, tuple(variable.shape)) for variable in build().weights]
 
 
 SUFFIX = {

@@ -23,6 +23,7 @@ def test_equals_timm(name, size):
     assert max(errors.values()) <= 1e-4
 
 
+@pytest.mark.slow
 def test_equals_the_authors_cfg():
     """The code that made the file uses an epsilon of 1e-4, where the cfg says 1e-5."""
     spec = dataclasses.replace(cspnet.CSP_VARIANTS["cspdarknet53_cfg"], epsilon=1e-4)

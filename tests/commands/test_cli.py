@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pathlib
+import runpy
 import signal
 import subprocess
 import sys
@@ -281,11 +282,12 @@ def test_bad_options_are_refused_by_the_parser(option, capsys):
     )
 
 
-@pytest.mark.slow
-def test_the_package_is_a_program():
-    command = [sys.executable, "-m", "keras_detblocks", "--version"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0 and keras_detblocks.__version__ in done.stdout, done.stderr
+def test_the_package_is_a_program(monkeypatch, capsys):
+    """As `python -m keras_detblocks` runs it."""
+    monkeypatch.setattr(sys, "argv", ["keras_detblocks", "--version"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("keras_detblocks", run_name="__main__", alter_sys=True)
+    assert not end.value.code and keras_detblocks.__version__ in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("option, shown", [("--help", "evaluate"), ("--version", "0.")])

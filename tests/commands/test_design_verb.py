@@ -36,6 +36,7 @@ def test_own_space_from_a_file(tmp_path, capsys):
             _run("sample", wrong)
 
 
+@pytest.mark.slow
 def test_sweep_and_report(tmp_path, capsys, monkeypatch):
     pytest.importorskip("matplotlib")
     monkeypatch.setattr(

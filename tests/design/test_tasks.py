@@ -24,7 +24,7 @@ def test_digits_splits_are_disjoint_and_whole():
     assert images.min() == 0 and images.max() == 255
 
 
-def test_own_arrays_and_their_settings():
+def test_own_arrays_and_their_settings(eager):
     rng = np.random.default_rng(0)
     splits = tuple(
         (rng.integers(0, 256, (n, 16, 16, 3), dtype="uint8"), np.arange(n) % 3) for n in (12, 6)
@@ -37,7 +37,7 @@ def test_own_arrays_and_their_settings():
     assert task.settings["epochs"] == 1
 
 
-def test_divergence_is_no_error_rate():
+def test_divergence_is_no_error_rate(eager):
     """A net that ends in NaN must fail its trial, not count as a bad net."""
     pytest.importorskip("sklearn")
     splits = tuple((np.zeros((n, 8, 8), np.float32), np.arange(n) % 2) for n in (8, 4))

@@ -3,7 +3,7 @@ import json
 import keras
 import numpy as np
 import pytest
-from toy import toy_backbone, toy_detector
+from toy import toy_backbone, toy_batch, toy_detector
 
 import keras_detblocks as kdb
 
@@ -17,6 +17,12 @@ def trained(trained_files):
         return detector, history, (data["x"], {key: data[key] for key in ("boxes", "labels")})
 
 
+@pytest.fixture(scope="module")
+def untrained():
+    return toy_detector()
+
+
+@pytest.mark.slow
 def test_tiles_find_what_each_picture_shows(trained):
     """Four training pictures side by side, a tile each."""
     detector, _, (x, _) = trained
@@ -33,8 +39,8 @@ def test_tiles_find_what_each_picture_shows(trained):
         detector.detect(pictures[0], tile=0)
 
 
-def test_raw_outputs_and_names(trained):
-    detector = trained[0]
+def test_raw_outputs_and_names(untrained):
+    detector = untrained
     shapes = {
         key: tuple(value.shape)
         for key, value in detector(np.zeros((2, 64, 96, 3), "float32")).items()
@@ -88,19 +94,19 @@ def test_thresholds_can_be_changed_after_training(trained):
         ("class_agnostic", "yes"),
     ],
 )
-def test_bad_thresholds_are_refused(trained, name, value):
+def test_bad_thresholds_are_refused(untrained, name, value):
     with pytest.raises(ValueError, match=name):
-        setattr(trained[0], name, value)
+        setattr(untrained, name, value)
 
 
-def test_other_classes_keep_the_weights_and_the_outputs_of_known_names(trained):
-    detector = trained[0]
+def test_other_classes_keep_the_weights_and_the_outputs_of_known_names(untrained):
+    detector = untrained
     other = detector.with_classes(["star", "moon", "circle", "sun"])
     assert (
         other.class_names == ("star", "moon", "circle", "sun")
         and other.score_threshold == detector.score_threshold
     )
-    x = trained[2][0][:2]
+    x = toy_batch(2)[0]
     before, after = detector(x), other(x)
     for key, value in before.items():
         if key.endswith("distances"):

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from toy import toy_batch, toy_detector
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 @pytest.fixture(scope="module")
 def detector():

@@ -48,12 +48,12 @@ def corner_and_size():
         *("images of 0 to 1", "normalized images"),
     ],
 )
-def test_values_that_cannot_be_meant(detector, x, y, message):
+def test_values_that_cannot_be_meant(detector, eager, x, y, message):
     with pytest.raises(ValueError, match=message):
         fit(detector, x, y)
 
 
-def test_validation_data_is_looked_at_too(detector):
+def test_validation_data_is_looked_at_too(detector, eager):
     shares = {**Y, "boxes": BOXES / 96.0}
     for look in (
         lambda: fit(detector, X, Y, validation_data=(X, shares)),
@@ -65,7 +65,7 @@ def test_validation_data_is_looked_at_too(detector):
         detector.evaluate(X * np.nan, Y, batch_size=8, verbose=0)
 
 
-def test_what_is_refused_does_not_reach_the_weights(detector):
+def test_what_is_refused_does_not_reach_the_weights(detector, eager):
     """Nor does what stands beside a label of -1: the model is as good as before."""
     boxes = np.where(LABELS[..., None] < 0, np.nan, BOXES)
     expected = detector.evaluate(X, Y, batch_size=8, verbose=0)
@@ -76,7 +76,7 @@ def test_what_is_refused_does_not_reach_the_weights(detector):
     assert all(np.isfinite(np.asarray(weight)).all() for weight in detector.weights)
 
 
-def test_weights_of_images(detector):
+def test_weights_of_images(detector, eager):
     weights = np.arange(8.0)
     loss, *_ = detector.evaluate(X, Y, batch_size=8, sample_weight=weights, verbose=0)
     double, *_ = detector.evaluate(X, Y, batch_size=8, sample_weight=2 * weights, verbose=0)
@@ -145,6 +145,7 @@ def ragged():
     }
 
 
+@pytest.mark.slow
 def test_ragged_targets_are_padded(detector):
     """As arrays and from `tf.data`, where the number of objects is unknown."""
     expected = detector.evaluate(X, Y, batch_size=8, verbose=0)
@@ -153,14 +154,14 @@ def test_ragged_targets_are_padded(detector):
     assert np.isfinite(fit(detector, X, ragged())["loss"]).all()
 
 
-def test_batches_without_any_object(detector):
+def test_batches_without_any_object(detector, eager):
     none = {"boxes": np.zeros((8, 0, 4)), "labels": np.zeros((8, 0), int)}
     history = fit(detector, X, none)
     assert np.isfinite(history["loss"]).all() and history["box_loss"] == [0.0]
     assert set(history) == {"loss", "classification_loss", "box_loss"}
 
 
-def test_whole_numbers_of_any_dtype(detector):
+def test_whole_numbers_of_any_dtype(detector, eager):
     """Boxes of ints, labels of floats, callbacks of the user's own."""
     epochs = []
     callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=lambda i, logs: epochs.append(i))]
@@ -183,7 +184,7 @@ def test_which_backbones_are_known_to_take_bytes():
     assert not through(keras.layers.Rescaling(2.0, offset=-1))
 
 
-def test_later_batches_are_told_of(detector):
+def test_later_batches_are_told_of(detector, eager):
     """The run goes on: one bad row is no reason to lose it."""
     labels = LABELS.copy()
     labels[5, 0] = 7

@@ -81,14 +81,8 @@ def test_a_neck_runs_in_the_reference_implementation(tmp_path):
         np.testing.assert_allclose(got[key if key == "P6" else f"{key}_out"], want, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("opset", "batch_size"),
-    [
-        (13, 1),
-        (18, None),
-        *(pytest.param(*x, marks=pytest.mark.slow) for x in [(18, 1), (13, None)]),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("opset", "batch_size"), [(13, 1), (18, None), (18, 1), (13, None)])
 def test_a_detector_runs_in_the_reference_implementation(tmp_path, opset, batch_size):
     """Suppression included; in a batch one picture has nothing to find, nor has another batch."""
     detector = small_detector()
