@@ -26,12 +26,19 @@ LONG = 30  # seconds from which a test should be marked slow
 # Files of a minute and about, longest first. A file stays in one worker, since its tests share
 # fixtures: one of minutes that began last would keep that worker, and leave the others idle.
 LONGEST = (
-    "export/test_detector_export",
-    "export/test_every_layer",
     "fresh/test_fresh",
     "commands/test_cli",
     "training/test_several",
+    "export/test_detector_export",
+    "export/test_every_layer",
     "docs/test_documentation",
+    "tests/test_contract",
+    "tests/test_keras_export",
+    "necks/test_neck_export",
+    "backbones/test_every_constructor",
+    "export/test_detector_forms",
+    "training/test_accidents",
+    "context/test_context_export",
 )
 
 
