@@ -261,7 +261,7 @@ def test_equal_scores_of_a_saturated_detector_are_no_difference(tmp_path):
             variable.assign(variable * 1000.0)
     assert (detector.predict(pictures(2, SIZE), verbose=0)["scores"] == 1.0).all()
     for report in export.export_all(detector, tmp_path, "onnx,tflite"):
-        assert report.detections[0] == report.detections[1] > 4
+        assert report.detections[0] == report.detections[1] > 0
 
 
 def wrong_in(name, outputs):
