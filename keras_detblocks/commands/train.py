@@ -164,9 +164,10 @@ def _recipe_of(options):
     from ..data import AUGMENTATIONS
 
     learning_rate, optimizer = options.learning_rate, options.optimizer
-    if options.weights:  # smaller steps, so that what was learned before is kept
-        learning_rate = 1e-3 if learning_rate is None else learning_rate
-        optimizer = optimizer or "adamw"
+    if options.weights and optimizer in (None, "adamw"):
+        # Smaller steps than from scratch, so that what was learned before is kept; at 0.001 a new
+        # neck and head learn far too little in a short run (examples/finetune_rates.py).
+        optimizer, learning_rate = "adamw", 4e-3 if learning_rate is None else learning_rate
     return {
         **{name: getattr(options, name) for name in _ALIKE},
         "batch_size": options.batch,

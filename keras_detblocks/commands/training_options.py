@@ -111,7 +111,7 @@ def _add_recipe(parser):
         "--learning-rate",
         type=float,
         default=None,
-        help="at its peak; default: the optimizer's own, with --weights 0.001",
+        help="at its peak; default: the optimizer's own, with --weights and adamw 0.004",
     )
     parser.add_argument("--weight-decay", type=float, default=0.02, help="(default: %(default)s)")
     parser.add_argument(

@@ -217,6 +217,26 @@ def test_training_starts_from_the_shipped_weights(
     assert (shapes and np.array_equal(*gammas)) == same
 
 
+@pytest.mark.parametrize(
+    ("arguments", "optimizer", "rate"),
+    [
+        ([], "muon", None),
+        (["--weights", "there.safetensors"], "adamw", 4e-3),
+        (["--weights", "there.safetensors", "--optimizer", "muon"], "muon", None),
+        (["--weights", "there.safetensors", "--learning-rate", "0.01"], "adamw", 0.01),
+        (["--optimizer", "adamw"], "adamw", None),
+    ],
+)
+def test_pretrained_weights_take_smaller_steps(arguments, optimizer, rate, monkeypatch, tmp_path):
+    folder, asked = data.write_digits(tmp_path / "digits", 1, 1, 96), []
+    monkeypatch.setattr(
+        training, "train", lambda *_, **how: (asked.append(how), {"losses": [], "ap": []})
+    )
+    options = ["--out", str(tmp_path / "run"), "--size", "64", "--no-report"]
+    assert main(["train", str(folder), *options, "--backbone", "regnety002", *arguments]) == 0
+    assert (asked[0]["optimizer"], asked[0]["learning_rate"]) == (optimizer, rate)
+
+
 def test_a_recipe_names_the_parts_that_are_not_given(monkeypatch, tmp_path, capsys):
     folder, built = data.write_digits(tmp_path / "digits", 1, 1, 96), []
     monkeypatch.setattr(
