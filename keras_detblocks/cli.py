@@ -58,7 +58,7 @@ def _run(arguments):
         if options.debug:
             raise
         print(f"detblocks {options.verb}: {with_flags(one_line(error))}", file=sys.stderr)
-        return 2
+        return getattr(error, "exit_code", 2)
     except KeyboardInterrupt as error:
         print(f"detblocks {options.verb}: stopped", file=sys.stderr)
         return 128 + getattr(error, "signal", signal.SIGINT)

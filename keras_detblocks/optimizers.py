@@ -22,10 +22,12 @@ class RampedAverage:
 
     The moving means and variances of normalizations named by `average_also` are averaged in the
     same way, so that they belong to the averaged weights. On JAX, whose optimizers do not see them,
-    and with several replicas, each of which has its own, they stay those of training.
+    and with several replicas, each of which has its own, they stay those of training; what one
+    device saved loads there without them.
     """
 
     _statistics_average = ()
+    _left_out = 0  # statistics that would be averaged along on one device
     _averaged = types.SimpleNamespace(statistics=(), saved=False)
 
     @property
@@ -55,16 +57,29 @@ class RampedAverage:
             among_states: whether the optimizer saves them too, beside their averages, as older
                 files have it.
         """
+        if not self.use_ema or self.built:
+            return
+        statistics = tuple(statistics)
+        if not self._sees_statistics():
+            self._left_out = len(statistics)
+            return
+        # In a namespace, which Keras does not track: the model saves its own variables.
+        self._averaged = types.SimpleNamespace(
+            statistics=statistics, saved="twice" if among_states else "once"
+        )
+        if among_states:
+            self._tracked_statistics = statistics
+
+    def _sees_statistics(self):
         strategy = getattr(self, "_distribution_strategy", None)
         alone = strategy is None or strategy.num_replicas_in_sync == 1
-        if self.use_ema and not self.built and alone and keras.backend.backend() != "jax":
-            statistics = tuple(statistics)
-            # In a namespace, which Keras does not track: the model saves its own variables.
-            self._averaged = types.SimpleNamespace(
-                statistics=statistics, saved="twice" if among_states else "once"
-            )
-            if among_states:
-                self._tracked_statistics = statistics
+        return alone and keras.backend.backend() != "jax"
+
+    def load_own_variables(self, store):
+        own = len(self.variables)
+        if self._left_out and len(store.keys()) == own + self._left_out:  # the last that are built
+            store = {str(i): store[str(i)] for i in range(own)}
+        super().load_own_variables(store)
 
     def averages(self):
         """Pairs of a variable of the model and its average; none before the first step."""

@@ -126,6 +126,19 @@ def test_statistics_are_averaged_with_the_weights_and_travel(trained, tmp_path):
     assert all(np.array_equal(a.numpy(), b.numpy()) for (_, a), (_, b) in pairs)
 
 
+def test_what_one_device_saved_loads_where_statistics_are_not_averaged(
+    trained, tmp_path, monkeypatch
+):
+    """As on several replicas and on JAX; Keras would leave all of the optimizer's state out."""
+    trained.save(tmp_path / "model.keras")
+    monkeypatch.setattr(type(trained.optimizer), "_sees_statistics", lambda optimizer: False)
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert int(loaded.optimizer.iterations.numpy()) == 3
+    here, there = loaded.optimizer.averages(), trained.optimizer.averages()
+    assert len(here) == len(trained.trainable_variables) < len(there)
+    assert all(np.array_equal(a.numpy(), b.numpy()) for (_, a), (_, b) in zip(here, there))
+
+
 def test_the_better_weights_are_judged_while_the_average_is_young(trained):
     class Result:
         def __init__(self, ap):

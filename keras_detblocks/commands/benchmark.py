@@ -42,7 +42,7 @@ def run(options):
         paths, options.images, options.threads, options.size, profile=options.profile
     )
     aps = _aps(paths, options)
-    _print_table(rows, aps)
+    shared.print_table(_table(rows, aps))
     for row in rows:
         if row.slowest and row.threads == options.threads[0]:
             print(f"\n{row.path}: its slowest operators, each alone")
@@ -77,8 +77,7 @@ def _aps(paths, options):
     return found
 
 
-def _print_table(rows, aps):
-    from rich.console import Console
+def _table(rows, aps):
     from rich.table import Table
 
     parts = any(row.shares for row in rows)
@@ -102,6 +101,4 @@ def _print_table(rows, aps):
         if aps:
             cells.append(f"{aps[row.path]:.4f}")
         table.add_row(*cells)
-    console = Console()
-    # In a file or a pipe the table is as wide as it needs to be.
-    (console if console.is_terminal else Console(width=200)).print(table)
+    return table

@@ -53,7 +53,7 @@ def run(options):
         print(problem)
     print(result.answer)
     if result.measured:
-        _print_table(result)
+        shared.print_table(_table(result))
     if options.report is not None:
         print(f"Report: {result.write_report(options.report)}")
     return 0 if result.measured else complain(result)
@@ -69,8 +69,7 @@ def short_names(paths):
     raise ValueError(f"Expected different models; received {paths[0]} twice.")
 
 
-def _print_table(result):
-    from rich.console import Console
+def _table(result):
     from rich.table import Table
 
     from ..evaluation.average import interval_text
@@ -90,4 +89,4 @@ def _print_table(result):
             f"{each.about['milliseconds']:.1f}",
             f"{each.about['bytes'] / 1024:,.0f}",
         )
-    Console().print(table)
+    return table

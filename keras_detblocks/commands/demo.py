@@ -86,10 +86,11 @@ def demo(
     """
     from rich.console import Console
 
+    from ..training.progress import speaker
     from ..training.state import prepare_folder, write_json
 
     console = console or Console()
-    say = _clock(console)
+    say = _clock(speaker(console))
     model = model or _default_model()
     settings = {
         "minutes": minutes,
@@ -100,7 +101,7 @@ def demo(
     _claim(out, settings, fresh)
     prepare_folder(out)
     write_json(out / "settings.json", settings)
-    console.print(f"Everything is kept in {out}")
+    speaker(console)(f"Everything is kept in {out}")
     train_set, validation_set = _data(out / "data", settings, model)
     say(f"data: {len(train_set)} pictures to train on, {len(validation_set)} to validate")
     detector = _trained(out / "run", train_set, validation_set, minutes, model, console)
@@ -108,7 +109,7 @@ def demo(
     files = _exported(out / "export", detector, train_set)
     say(f"exported, opened and compared: {', '.join(files)}")
     rows = compare_formats(out / "run", files, validation_set)
-    _print_table(rows, console)
+    shared.print_table(_table(rows), console)
     _draw(detector, validation_set, out / "predictions.png")
     write_json(out / "results.json", rows)
     say(
@@ -118,13 +119,13 @@ def demo(
     return rows
 
 
-def _clock(console):
-    """A function that prints a line with the minutes and seconds since this call before it."""
+def _clock(say_plain):
+    """A function that says a line with the minutes and seconds since this call before it."""
     started = time.monotonic()
 
     def say(line):
         seconds = int(time.monotonic() - started)
-        console.print(f"{seconds // 60}:{seconds % 60:02d}  {line}")
+        say_plain(f"{seconds // 60}:{seconds % 60:02d}  {line}")
 
     return say
 
@@ -236,7 +237,7 @@ def _row(name, numbers, path, taken):
     }
 
 
-def _print_table(rows, console):
+def _table(rows):
     from rich.table import Table
 
     table = Table(
@@ -252,7 +253,7 @@ def _print_table(rows, console):
             f"{row['kB']:,}",
             f"{row['ms']:.2f}",
         )
-    console.print(table)
+    return table
 
 
 def _draw(detector, dataset, path, count=24):

@@ -8,6 +8,7 @@ from .datasets import add_reading
 # What the library calls an argument, and the option that sets it.
 FLAGS = {
     "`batch_size`": "--batch",
+    "`ema`": "--ema",
     "`epochs`": "--epochs",
     "`fresh=True`": "--fresh",
     "`images`": "--images FOLDER",
@@ -15,7 +16,10 @@ FLAGS = {
     "`minutes`": "--minutes",
     "`out`": "--out",
     "`resume=True`": "--resume",
+    "`seed`": "--seed",
     "`storage`": "--storage",
+    "`warmup_steps`": "--warmup-steps",
+    "`weight_decay`": "--weight-decay",
 }
 
 
@@ -130,6 +134,16 @@ TEXTS = {
     "levels": lambda v: f"{v[0]}-{v[-1]}",
     "image_size": lambda v: f"{v[0]}x{v[1]}",
 }
+
+
+def print_table(table, console=None):
+    """Prints a `rich` table; in a file or a pipe it is as wide as it needs to be."""
+    from rich.console import Console
+
+    console = console or Console()
+    if not console.is_terminal:
+        console = Console(file=console.file, width=200)
+    console.print(table)
 
 
 def one_line(error):

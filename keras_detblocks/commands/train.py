@@ -1,11 +1,13 @@
 """The verb `detblocks train`."""
 
 import pathlib
+import sys
 from dataclasses import asdict
 
 from ..checks import check_int, look_up
 from . import datasets, settings, training_options
 from . import options as shared
+from .options import with_flags
 from .supervise import supervise, without
 
 HELP = "train a detector on a data set"
@@ -45,6 +47,7 @@ def _defaults():
 def run(options):
     settings.settle(options, _file_of_settings(options), _recipe)
     from ..training.fit import check_budget
+    from ..training.recipe import check_recipe
 
     if options.data is None:
         raise ValueError("Which data? Name a COCO or VOC folder, or give --config run.json.")
@@ -58,16 +61,29 @@ def run(options):
         options.minutes,
         options.epochs,
         options.batch,
-        options.learning_rate,
         options.evaluations,
         options.patience,
+    )
+    check_recipe(
+        options.learning_rate,
+        options.weight_decay,
+        options.ema,
+        options.warmup_steps,
+        options.seed,
     )
     check_int(options.restarts, "restarts", least=0)
     if options.restarts:
         return supervise(without(options.arguments, "--restarts"), options.out, options.restarts)
     workers = _join(options)
-    detector, validation_set, history = _train(options, model)
-    if options.no_report or (workers is not None and workers.index > 0):
+    with _together():
+        detector, validation_set, history = _train(options, model)
+    if workers is not None and workers.index > 0:  # the chief writes
+        return
+    print(
+        f"Wrote {options.out}/detector.keras, history.json, run.json, learning_curve.png and logs/ "
+        f"(tensorboard --logdir {options.out})"
+    )
+    if options.no_report:
         return
     if workers is not None:  # one of its own: the other machines are no longer there to predict
         detector = shared.open_model(options.out)
@@ -100,6 +116,13 @@ def _join(options):
         print(f"Worker {workers.index} of {', '.join(workers.addresses)}", flush=True)
         start_workers(workers)
     return workers
+
+
+def _together():
+    """From here on an error of one machine ends all of them."""
+    from ..training import together
+
+    return together(lambda text: print(f"detblocks train: {with_flags(text)}", file=sys.stderr))
 
 
 def _file_of_settings(options):
@@ -137,10 +160,6 @@ def _train(options, model):
             print("--resume continues the run.")
         raise
     datasets.write_down(options, validation_set)
-    print(
-        f"Wrote {options.out}/detector.keras, history.json, run.json, learning_curve.png and logs/ "
-        f"(tensorboard --logdir {options.out})"
-    )
     return detector, validation_set, history
 
 
@@ -213,6 +232,8 @@ def _check_start(options, model):
     """With a detector to start from, its parts are settled."""
     if not _is_file(options.start):
         return
+    if not options.start.exists():
+        raise FileNotFoundError(f"No such model: {options.start}")
     given = [
         shared.DETECTOR_FLAGS.get(field, f"--{field}")
         for field, value in asdict(_defaults()).items()

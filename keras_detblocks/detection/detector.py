@@ -14,7 +14,7 @@ from .explain import explain
 from .head import AnchorFreeHead
 from .inference import detect
 from .model import DetectionModel
-from .parts import deserialize, joined, serialize
+from .parts import deserialize, joined, refuse_hdf5, serialize
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
@@ -235,6 +235,7 @@ class Detector(DetectionModel):
         )
 
     def get_config(self):
+        refuse_hdf5()  # `keras.models.save_model` does not ask `save`
         parts = {key: serialize(part) for key, part in vars(self._parts).items()}
         flags = trainable_parts(self)
         return {
@@ -270,11 +271,7 @@ class Detector(DetectionModel):
     def save(self, filepath, *args, **kwargs):
         """Saves as `keras.Model.save`, in a `.keras` file: the legacy HDF5 format cannot hold the
         parts of a detector."""
-        if str(filepath).endswith((".h5", ".hdf5")):
-            raise ValueError(
-                "A detector is saved as a .keras file, or its weights alone by "
-                f"`save_weights('name.weights.h5')`. Received: {str(filepath)!r}"
-            )
+        refuse_hdf5(str(filepath))
         return super().save(filepath, *args, **kwargs)
 
     def export(

@@ -104,3 +104,16 @@ def deserialize(config, custom_objects):
     if config is None:
         return None
     return keras.saving.deserialize_keras_object(config, custom_objects=custom_objects)
+
+
+def refuse_hdf5(path=None):
+    """Refuses Keras' legacy format, which cannot hold the parts of a detector: by a path, or while
+    Keras writes it."""
+    from keras.src.backend.common import global_state  # has no public door
+
+    writes = global_state.get_global_attribute("use_legacy_config", False)
+    if writes or str(path).endswith((".h5", ".hdf5")):
+        raise ValueError(
+            "A detector is saved as a .keras file, or its weights alone by "
+            f"`save_weights('name.weights.h5')`. Received: {path or 'the legacy HDF5 format'!r}"
+        )

@@ -9,6 +9,7 @@ from .fit import train
 from .recipe import compile_detector
 from .record import fingerprint
 from .schedule import cosine_with_warmup
+from .together import together
 from .workers import Workers, find_workers
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "predict_dataset",
     "start_workers",
     "synchronize_batch_norm",
+    "together",
     "train",
 ]

@@ -2,6 +2,7 @@
 and on JAX."""
 
 import contextlib
+import functools
 import json
 import os
 
@@ -27,6 +28,10 @@ class Alone:
     def chief(self):
         """Whether this process measures AP and writes."""
         return self.index == 0
+
+    def numbers(self):
+        """What a checkpoint says of them."""
+        return {"processes": self.count, "replicas": self.replicas}
 
     def scope(self):
         """What a model is built and loaded in."""
@@ -136,21 +141,24 @@ class TensorFlowDevices(Alone):
         values = np.asarray(values)
         key = (values.dtype.str, values.shape)
         if key not in self._sums:
-            strategy, local = self.strategy, self.replicas // self.count
-
-            @tf.function
-            def summed(value):
-                def one(value):
-                    context = tf.distribute.get_replica_context()
-                    first = context.replica_id_in_sync_group % local == 0
-                    mine = tf.where(first, value, tf.zeros_like(value))
-                    return context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
-
-                return strategy.run(one, args=(value,))
-
-            self._sums[key] = summed
+            # A `partial` has no code that TensorFlow would count as one function traced too often.
+            summed = functools.partial(_summed, self.strategy, self.replicas // self.count)
+            self._sums[key] = tf.function(summed, autograph=False)
         found = self._sums[key](tf.constant(values))
         return self.strategy.experimental_local_results(found)[0].numpy()
+
+
+def _summed(strategy, local, value):
+    """The sum over processes of `local` replicas each."""
+    import tensorflow as tf
+
+    def one(value):
+        context = tf.distribute.get_replica_context()
+        first = context.replica_id_in_sync_group % local == 0
+        mine = tf.where(first, value, tf.zeros_like(value))
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
+
+    return strategy.run(one, args=(value,))
 
 
 class JaxDevices(Alone):
@@ -265,6 +273,11 @@ def _multi_worker_strategy():
             return super().reduce(reduce_op, value, axis=axis)
 
     return Strategy()
+
+
+def started_strategy():
+    """The strategy of `start_workers`, or `None`."""
+    return _STARTED[0] if _STARTED else None
 
 
 def default_strategy():

@@ -16,11 +16,18 @@ from .devices import default_devices
 from .distribute import LEAST_IMAGES, synchronize_batch_norm
 from .interrupt import Interrupts
 from .progress import ProgressBar, speaker, tensorboard_writer
-from .recipe import LEARNING_RATES, built_with, check_optimizer, compile_detector
+from .recipe import (
+    LEARNING_RATES,
+    built_with,
+    check_optimizer,
+    check_recipe,
+    compile_detector,
+)
 from .record import Record, described
 from .resume import changes, check_folder
 from .run import Run, finalize
 from .state import Checkpoint, prepare_folder, sweep
+from .together import together
 from .told import Told
 
 NEW = {
@@ -33,6 +40,7 @@ NEW = {
 }
 
 
+@together()
 def train(
     build,
     train_set,
@@ -112,12 +120,14 @@ def train(
         FloatingPointError: if the loss or a weight is no longer finite; the checkpoints before
             stay.
         KeyboardInterrupt: a `Stopped` with the number of the signal, once the run is saved.
+        ConnectionError: if another of several processes ended; see `together`.
     """
     devices = default_devices()
     console = console or Console()
     say = speaker(console) if devices.chief else _silent
-    check_budget(minutes, epochs, batch_size, learning_rate, evaluations, patience)
+    check_budget(minutes, epochs, batch_size, evaluations, patience)
     check_optimizer(optimizer)
+    check_recipe(learning_rate, weight_decay, ema, warmup_steps, seed)
     _check_data(train_set, batch_size, devices)
     data = {"train": described(train_set), "validation": described(validation_set)}
     settings = {
@@ -298,7 +308,9 @@ def _resumed(devices, checkpoint, settings, out, say):
     progress = told["progress"]
     for line in told["damaged"]:
         say(f"Warning: {line}; going on from step {progress['step']}.", style="yellow")
-    found = changes(progress["settings"], settings, out)
+    now = devices.numbers()
+    before = {key: progress.get(key, value) for key, value in now.items()}
+    found = changes({**progress["settings"], **before}, {**settings, **now}, out)
     for change in found:
         say(
             f"From step {progress['step']} on, {change['setting']} is {change['now']} "
@@ -316,7 +328,7 @@ def _synchronized(wanted, batch_size, devices):
     return batch_size / devices.replicas < LEAST_IMAGES if wanted is None else wanted
 
 
-def check_budget(minutes, epochs, batch_size, learning_rate, evaluations=6, patience=None):
+def check_budget(minutes, epochs, batch_size, evaluations=6, patience=None):
     """Refuses impossible numbers; cheap, so before any data is read.
 
     Raises:
@@ -324,10 +336,6 @@ def check_budget(minutes, epochs, batch_size, learning_rate, evaluations=6, pati
     """
     if batch_size < 1:
         raise ValueError(f"A batch has at least one image. Received: batch_size={batch_size}")
-    if learning_rate is not None and not learning_rate > 0:
-        raise ValueError(
-            f"The learning rate must be positive. Received: learning_rate={learning_rate}"
-        )
     budget = epochs if minutes is None else minutes
     if (minutes is None) == (epochs is None) or not 0 < budget < float("inf"):
         raise ValueError(

@@ -12,11 +12,13 @@ class Stopped(KeyboardInterrupt):
 
     Attributes:
         signal: the number of the signal, 128 less than a shell's exit code for it.
+        agreed: whether all processes that train together stop with this one.
     """
 
-    def __init__(self, number):
+    def __init__(self, number, agreed=False):
         super().__init__(f"stopped by {signal.Signals(number).name}")
         self.signal = number
+        self.agreed = agreed
 
 
 class Interrupts:

@@ -107,12 +107,13 @@ class _NotebookLine:
 
 
 def speaker(console):
-    """A function that prints a line on a `rich` console; a terminal that is gone, or a full disk
-    under a redirected output, does not end a run."""
+    """A function that prints a line on a `rich` console; in a file or a pipe it stays one line. A
+    terminal that is gone, or a full disk under a redirected output, does not end a run."""
+    whole = not (console.is_terminal or console.is_jupyter)
 
     def say(text, style=None):
         with contextlib.suppress(OSError):
-            console.print(text, style=style, highlight=False, markup=False)
+            console.print(text, style=style, highlight=False, markup=False, soft_wrap=whole)
 
     return say
 

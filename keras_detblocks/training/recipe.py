@@ -5,11 +5,13 @@ import contextlib
 
 import keras
 
+from ..checks import check_int, check_number
 from ..optimizers import AdamW, ConvMuon, conv_groups
 from .distribute import accelerators
 
 # Optimizers by name, with the learning rates that did best from scratch.
 LEARNING_RATES = {"muon": 20e-3, "adamw": 8e-3}
+MOST_SEEDS = 2**32  # those of NumPy
 # The head's last convolutions, by path: Muon is for layers within the net.
 PREDICTORS = "(logits|distances)_out/"
 
@@ -47,6 +49,20 @@ def check_optimizer(optimizer):
             f"`optimizer` must be one of {', '.join(LEARNING_RATES)}. Received: "
             f"optimizer={optimizer!r}"
         )
+
+
+def check_recipe(learning_rate, weight_decay, ema, warmup_steps, seed):
+    """Refuses impossible numbers; cheap, so before any data is read.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    check_number(learning_rate, "learning_rate", above=0, optional=True)
+    check_number(weight_decay, "weight_decay", least=0, optional=True)
+    check_number(ema, "ema", least=0, below=1)
+    check_int(warmup_steps, "warmup_steps", least=0)
+    if check_int(seed, "seed", least=0) >= MOST_SEEDS:
+        raise ValueError(f"`seed` must be below {MOST_SEEDS}. Received: seed={seed}")
 
 
 @contextlib.contextmanager

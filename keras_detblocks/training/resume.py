@@ -12,6 +12,8 @@ CHANGEABLE = (
     "start",
     "weights",
     "workers",
+    "processes",
+    "replicas",
 )
 
 

@@ -76,13 +76,27 @@ class Run:
         if not measure or self.validation_set is None:
             self.say(self._so_far())
             return
-        with self.interrupts.at_once():
-            self.measure()
+        number = self._measured()
         enough = self.patience is not None and self._evaluations_since_best() >= self.patience
-        if self.devices.total(np.array([enough], "int32"))[0]:
+        number, enough = self.devices.total(np.array([number, enough], "int32")).tolist()
+        if number:
+            raise Stopped(number, agreed=True)
+        if enough:
             self.say(f"No better AP in {self.patience} evaluations: training ends.")
             self.over = True
             self.model.stop_training = True
+
+    def _measured(self):
+        """Measures; the number of a signal that cut it short, or 0. The chief measures, so another
+        process that is asked to stop does so after the next step."""
+        if not self.devices.chief:
+            return 0
+        try:
+            with self.interrupts.at_once():
+                self.measure()
+        except Stopped as stop:
+            return stop.signal
+        return 0
 
     def save(self, milestones):
         """A checkpoint; a disk that does not take it costs nothing but a warning.
@@ -114,7 +128,8 @@ class Run:
         """The end that a signal asked for, between two steps."""
         self.save(milestones)
         self.say(f"Stopped after step {self.saved_step}; the run can be resumed from there.")
-        raise Stopped(self.asked_to_stop())
+        self._wait_for_chief()
+        raise Stopped(self.asked_to_stop(), agreed=True)
 
     def note_pictures(self):
         """Those that could not be read from the start, and are not trained on, do not count."""
@@ -147,6 +162,7 @@ class Run:
             "milestones": milestones,
             "sums": self.log.sums(),
             "over": self.over,
+            **self.devices.numbers(),
         }
 
     # AP --------------------------------------------------------------------------------------
@@ -214,7 +230,7 @@ class Run:
 
     def finish(self):
         """The last AP and the results; a run that is killed in here is resumed in here."""
-        with self.interrupts.at_once():
+        with self.interrupts.at_once() if self.devices.chief else contextlib.nullcontext():
             if self.validation_set is not None:
                 # Where patience ended the run, its last step was measured on the way.
                 aps = self.history["ap"]
@@ -227,7 +243,11 @@ class Run:
                     self._until_saved()
                 self.checkpoint.remove()  # last: one killed before this line can still be resumed
                 sweep(self.out)
-            self.devices.total(np.zeros(1, "int32"))  # the others wait: the chief is their host
+            self._wait_for_chief()
+
+    def _wait_for_chief(self):
+        """It writes, and is the host of the others."""
+        self.devices.total(np.zeros(1, "int32"))
 
     def _until_saved(self, wait=1.0):
         """Tries again until the disk takes the results: a full disk must not cost the training."""

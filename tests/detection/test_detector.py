@@ -257,3 +257,8 @@ def test_weights_of_another_detector_are_refused(tmp_path):
     other.save(tmp_path / "other.keras")
     with pytest.raises(ValueError, match="holds the weights of another net"):
         kdb.weights.load(detector, str(tmp_path / "other.keras"))
+
+
+def test_the_door_past_save_refuses_hdf5_too(tmp_path):
+    with pytest.raises(ValueError, match="saved as a .keras file.*HDF5"):
+        keras.models.save_model(toy_detector(), tmp_path / "detector.h5")

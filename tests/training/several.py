@@ -1,10 +1,16 @@
-"""One process of `test_several.py`: trains for 12 steps with each optimizer, clipping engaged.
+"""One process of `test_several.py`: trains for 12 steps with each optimizer, clipping engaged. Of
+two TensorFlow processes the second is asked to stop on the way, and both resume. In the end the
+second of two fails, and the first waits for it.
 
 argv: mode (mirror, workers, jax), index of the process, port of the first, folder.
 """
 
 import gc
+import os
+import pathlib
+import signal
 import sys
+import time
 
 import keras
 import numpy as np
@@ -53,7 +59,7 @@ def compiled_with(name):
     return compile_detector
 
 
-def run(name, where, pictures):
+def run(name, where, pictures, resume=False):
     """Leaves the weights of the last step and the averaged ones in a file."""
     last = []
     end = callbacks.Milestones.on_epoch_end
@@ -75,10 +81,30 @@ def run(name, where, pictures):
         learning_rate=0.01 if name == "sgd" else 0.002,
         warmup_steps=2,
         evaluations=2,
+        resume=resume,
     )
     callbacks.Milestones.on_epoch_end = end
     np.savez(f"{where}.npz", *last)
     print(where, history["losses"], len(history["ap"]), flush=True)
+
+
+def run_in_two_parts(name, where, pictures):
+    """As `run`, stopped by a signal to one process alone."""
+    begin, stop = callbacks.Budget.on_train_batch_begin, []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        begin(self, batch, logs)
+        if self.step == 4 and index == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    callbacks.Budget.on_train_batch_begin = on_train_batch_begin
+    try:
+        run(name, where, pictures)
+    except KeyboardInterrupt as stopped:
+        stop.append(stopped.signal)
+    callbacks.Budget.on_train_batch_begin = begin
+    assert stop == [signal.SIGTERM]
+    run(name, where, pictures, resume=True)
 
 
 mode, index, port, out = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
@@ -94,7 +120,8 @@ if mode == "mirror":
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 pictures = dataset()
 for name in names:
-    run(name, f"{out}/{'one' if mode == 'mirror' else mode}-{index}-{name}", pictures)
+    one = run_in_two_parts if (mode, name) == ("workers", "sgd") else run
+    one(name, f"{out}/{'one' if mode == 'mirror' else mode}-{index}-{name}", pictures)
 if mode == "mirror":
     devices._STARTED.append(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
     for name in names:
@@ -103,3 +130,10 @@ if mode == "jax" and index == 0:  # by itself
     fit.default_devices = devices.Alone
     run("sgd", f"{out}/jaxone-0-sgd", pictures)
 gc.freeze()  # the end of the process collects nothing either
+if mode in ("workers", "jax"):
+    while mode == "jax" and not pathlib.Path(f"{out}/jaxone-0-sgd.npz").exists():
+        time.sleep(0.1)
+    with training.together():
+        if index == 1:
+            raise ValueError("no luck\ntoday")
+        time.sleep(100)

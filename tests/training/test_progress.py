@@ -6,7 +6,9 @@ import types
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
+from keras_detblocks.commands.options import print_table
 from keras_detblocks.training.progress import ProgressBar, speaker
 
 BUDGET = types.SimpleNamespace(progress=0.42, step=123456)
@@ -64,3 +66,19 @@ def test_a_terminal_that_is_gone_does_not_end_a_run():
             raise OSError(5, "Input/output error")
 
     speaker(Console(file=Gone()))("still here")
+
+
+def test_a_line_in_a_file_stays_one_line(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    out, said = io.StringIO(), "a word and another " * 20
+    speaker(Console(file=out))(said)
+    assert out.getvalue() == f"{said}\n"
+
+
+def test_a_table_in_a_file_is_as_wide_as_it_needs_to_be(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    out, name = io.StringIO(), "a/long/path/of/a/model/" * 4
+    table = Table("file", "ms")
+    table.add_row(name, "1.5")
+    print_table(table, Console(file=out))
+    assert name in out.getvalue()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 HERE = pathlib.Path(__file__).parent
+ENDED = "Worker 1 ended (no luck today), so worker 0 ends too"
 # One of Keras' own, and ours: with AdamW steps for some of the weights, and the averages and the
 # clipping that our AdamW has too. Its Newton-Schulz steps magnify the rounding of another order of
 # sums.
@@ -52,9 +53,13 @@ def _start(mode, index, port, folder):
 
 
 def _finish(processes):
+    """What a process by itself, or each of two, printed. The second of two fails in the end: with
+    Python's code 1; the first, which hears of it, with that of a mistake."""
     printed = [process.communicate(timeout=600)[0] for process in processes]
-    for process, text in zip(processes, printed):
-        assert process.returncode == 0, text[-4000:]
+    codes = [0] if len(processes) == 1 else [2, 1]
+    for process, text, code in zip(processes, printed, codes):
+        assert process.returncode == code, text[-4000:]
+    return printed
 
 
 def _assert_equal(folder, one, other, tolerance):
@@ -65,22 +70,23 @@ def _assert_equal(folder, one, other, tolerance):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def run(tmp_path_factory):
     folder, port = tmp_path_factory.mktemp("several"), _free_ports()
-    _finish([_start("workers", i, port, folder) for i in range(2)])
+    printed = _finish([_start("workers", i, port, folder) for i in range(2)])
     _finish([_start("mirror", 0, 0, folder)])
-    return folder
+    return folder, printed
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", list(TOLERANCES))
 @pytest.mark.parametrize("other", ["mirror-0", "workers-0", "workers-1"])
-def test_several_devices_train_as_one(folder, other, optimizer):
-    _assert_equal(folder, f"one-0-{optimizer}", f"{other}-{optimizer}", TOLERANCES[optimizer])
+def test_several_devices_train_as_one(run, other, optimizer):
+    _assert_equal(run[0], f"one-0-{optimizer}", f"{other}-{optimizer}", TOLERANCES[optimizer])
 
 
 @pytest.mark.slow
-def test_the_chief_alone_measures_and_writes(folder):
+def test_the_chief_alone_measures_and_writes(run):
+    folder = run[0]
     one = json.loads((folder / "one-0-sgd-run" / "history.json").read_text())
     chief = json.loads((folder / "workers-0-sgd-run" / "history.json").read_text())
     assert len(chief["ap"]) == len(one["ap"]) == 2
@@ -91,10 +97,17 @@ def test_the_chief_alone_measures_and_writes(folder):
 
 
 @pytest.mark.slow
+def test_a_process_whose_other_fails_ends_with_the_reason(run):
+    printed = run[1]
+    assert ENDED in printed[0], printed[0][-4000:]
+
+
+@pytest.mark.slow
 def test_two_processes_train_on_jax_as_one(tmp_path):
     pytest.importorskip("jax")
     port = _free_ports()
-    _finish([_start("jax", i, port, tmp_path) for i in range(2)])
+    printed = _finish([_start("jax", i, port, tmp_path) for i in range(2)])
+    assert ENDED in printed[0], printed[0][-4000:]
     for index in range(2):
         _assert_equal(tmp_path, "jaxone-0-sgd", f"jax-{index}-sgd", 1e-5)
     assert (tmp_path / "jax-0-sgd-run" / "detector.keras").is_file()

@@ -120,7 +120,11 @@ def test_normalization_and_biases_are_not_decayed(saved, tmp_path):
         ({"minutes": 0}, ValueError, "positive"),
         ({"epochs": 1, "resume": True}, ValueError, "no stopped run"),
         ({"epochs": 1, "batch_size": 0}, ValueError, "at least one image"),
-        ({"epochs": 1, "learning_rate": -1.0}, ValueError, "must be positive"),
+        ({"epochs": 1, "learning_rate": -1.0}, ValueError, "learning_rate.*above 0"),
+        ({"epochs": 1, "weight_decay": float("nan")}, ValueError, "weight_decay.*at least 0"),
+        ({"epochs": 1, "ema": 1.0}, ValueError, "ema.*below 1"),
+        ({"epochs": 1, "warmup_steps": -1}, ValueError, "warmup_steps"),
+        ({"epochs": 1, "seed": 2**32}, ValueError, "seed"),
     ],
 )
 def test_impossible_runs_are_refused(dataset, tmp_path, options, error, message):

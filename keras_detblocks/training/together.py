@@ -1,0 +1,215 @@
+"""Processes that train together end together: where one fails, the others would wait for it in a
+sum that never comes."""
+
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+
+import keras
+
+from .interrupt import Stopped
+
+# Seconds: between two looks at what the others say, for an end that is told later than it is felt,
+# and for all to leave together.
+BETWEEN_LOOKS, UNTIL_TOLD, UNTIL_LEFT = 1.0, 5.0, 10.0
+_KEY = "keras_detblocks/ended"
+_MISTAKES = (ValueError, OSError, ImportError, FloatingPointError)
+_watched = []  # the line of this process while it is watched
+
+
+class Ended(ConnectionError):
+    """Another process of the run has ended, and this one has to.
+
+    Attributes:
+        exit_code: of the other, that all end alike; 1 where it is not known.
+    """
+
+    def __init__(self, text, exit_code=1):
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+@contextlib.contextmanager
+def together(tell=None):
+    """Within it, an error in one of the processes of `start_workers` ends all of them within
+    seconds, each with one sentence; alone it does nothing.
+
+    A process that hears of the end of another while it waits in a sum over all cannot be brought
+    back from there: it prints the sentence and exits. `train` is within it; a program that reads
+    its data after `start_workers` does well to enter it before.
+
+    Args:
+        tell: a function of that sentence; by default it is printed on stderr.
+
+    Raises:
+        Ended: where the backend felt that another process is gone.
+
+    >>> with together():
+    ...     print("alone")
+    alone
+    """
+    line = None if _watched else _line()
+    if line is None:
+        yield
+        return
+    over = threading.Event()
+    watch = threading.Thread(target=_watch, args=(line, over, tell or _complain), daemon=True)
+    _watched.append(line)
+    watch.start()
+    try:
+        try:
+            yield
+        finally:
+            over.set()
+            watch.join()
+            _watched.clear()
+    except BaseException as error:
+        if getattr(error, "agreed", False):  # all of them stop, at the same step
+            raise
+        other = _other_end(line, error)
+        if other is None:
+            line.put(json.dumps(_told(line, error)))
+        line.leave()
+        if other is not None:
+            raise other from error
+        raise
+
+
+def _watch(line, over, tell):
+    """Ends this process once another has told its end."""
+    while not over.wait(BETWEEN_LOOKS):
+        ended = _heard(line)
+        if ended is not None and not over.is_set():
+            tell(str(ended))
+            line.leave()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(ended.exit_code)
+
+
+def _complain(text):
+    print(text, file=sys.stderr)
+
+
+def _heard(line):
+    """The `Ended` of another process, or `None`."""
+    text = line.look()
+    if not text:
+        return None
+    told = json.loads(text)
+    return Ended(
+        f"Worker {told['worker']} ended ({told['reason']}), so worker {line.index} ends too; "
+        f"start all of them again, with `resume=True`.",
+        told["exit_code"],
+    )
+
+
+def _told(line, error):
+    """What the others are told of an error here."""
+    reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+    if isinstance(error, Stopped):
+        code = 128 + error.signal
+    else:
+        code = 2 if isinstance(error, _MISTAKES) else 1
+    return {"worker": line.index, "reason": reason, "exit_code": code}
+
+
+def _other_end(line, error):
+    """The `Ended` behind an error of the backend, where another process may be its cause."""
+    if not line.may_be_another(error):
+        return None
+    until = time.monotonic() + UNTIL_TOLD
+    while time.monotonic() < until:
+        ended = _heard(line)
+        if ended is not None:
+            return ended
+        time.sleep(BETWEEN_LOOKS / 4)
+    return Ended(
+        f"Another process than worker {line.index} is gone ({' '.join(str(error).split())[:200]}): "
+        f"start all of them again, with `resume=True`."
+    )
+
+
+def _line():
+    """The line to the other processes, or `None` for one by itself."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return _JaxLine() if jax.process_count() > 1 else None
+    if keras.backend.backend() == "tensorflow":
+        from .devices import started_strategy
+
+        strategy = started_strategy()
+        return None if strategy is None else _TensorFlowLine(strategy)
+    return None
+
+
+class _TensorFlowLine:
+    """The keys and values that the coordination of a TensorFlow cluster holds."""
+
+    def __init__(self, strategy):
+        from tensorflow.python.eager import context
+
+        self.index = strategy.cluster_resolver.task_id
+        self._context = context.context()
+
+    def put(self, text):
+        with contextlib.suppress(Exception):  # the coordinator may be gone
+            self._context.set_config_key_value(_KEY, text)
+
+    def look(self):
+        with contextlib.suppress(Exception):
+            return self._context.get_config_key_value(_KEY, 1)
+
+    def may_be_another(self, error):
+        import tensorflow as tf
+
+        errors = tf.errors
+        mine = (errors.ResourceExhaustedError, errors.InvalidArgumentError)
+        return isinstance(error, errors.OpError) and not isinstance(error, mine)
+
+    def leave(self):
+        pass
+
+
+class _JaxLine:
+    """The keys and values of JAX's coordinator."""
+
+    def __init__(self):
+        import jax
+        from jax._src import distributed  # has no public door
+
+        self.index = jax.process_index()
+        self._state = distributed.global_state
+        self._client = self._state.client
+
+    def put(self, text):
+        with contextlib.suppress(Exception):  # the coordinator may be gone
+            self._client.key_value_set(_KEY, text)
+
+    def look(self):
+        with contextlib.suppress(Exception):
+            return self._client.key_value_try_get(_KEY)
+
+    def may_be_another(self, error):
+        import jax
+
+        mine = ("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT")
+        return isinstance(error, jax.errors.JaxRuntimeError) and not str(error).startswith(mine)
+
+    def leave(self):
+        """JAX waits for all processes when one ends, here no longer than `UNTIL_LEFT`."""
+        import jax
+
+        last = threading.Thread(target=_quietly, args=(jax.distributed.shutdown,), daemon=True)
+        last.start()
+        last.join(UNTIL_LEFT)
+        self._state.client = self._state.service = self._state.preemption_sync_manager = None
+
+
+def _quietly(function):
+    with contextlib.suppress(Exception):
+        function()

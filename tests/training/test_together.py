@@ -1,0 +1,92 @@
+"""Processes that train together end together: what one tells the others, and what they do then."""
+
+import json
+import os
+import threading
+
+import pytest
+
+from keras_detblocks.training import together as module
+from keras_detblocks.training.interrupt import Stopped
+from keras_detblocks.training.together import Ended, together
+
+
+class Line:
+    """That of worker 0, where another may have told its end; a `RuntimeError` may be another's."""
+
+    index = 0
+
+    def __init__(self, heard=None):
+        self.heard, self.told, self.left = heard, [], 0
+
+    def look(self):
+        return self.heard
+
+    def put(self, text):
+        self.told.append(json.loads(text))
+
+    def may_be_another(self, error):
+        return isinstance(error, RuntimeError)
+
+    def leave(self):
+        self.left += 1
+
+
+OTHER = json.dumps({"worker": 1, "reason": "no such file", "exit_code": 2})
+
+
+@pytest.fixture
+def on(monkeypatch):
+    """A function that puts this process on a line."""
+
+    def connect(line):
+        monkeypatch.setattr(module, "_line", lambda: line)
+        return line
+
+    monkeypatch.setattr(module, "UNTIL_TOLD", 0.05)
+    monkeypatch.setattr(module, "BETWEEN_LOOKS", 0.01)
+    return connect
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(ValueError("12 of\n 20"), 2), (KeyError("x"), 1), (Stopped(15), 143)]
+)
+def test_an_error_is_told_to_the_others_and_raised(on, error, code):
+    line = on(Line())
+    with pytest.raises(type(error)):
+        with together(), together():  # `train` within the command
+            raise error
+    reason = " ".join(str(error).split())
+    assert line.told == [{"worker": 0, "reason": reason, "exit_code": code}] and line.left == 1
+
+
+def test_a_stop_of_all_and_a_good_end_are_told_to_nobody(on):
+    line = on(Line())
+    with pytest.raises(Stopped):
+        with together():
+            raise Stopped(15, agreed=True)
+    with together():
+        pass
+    assert (line.told, line.left) == ([], 0)
+
+
+def test_who_waits_for_one_that_ended_ends_with_its_reason_and_its_code(on, monkeypatch):
+    line, codes, ended = on(Line(OTHER)), [], threading.Event()
+    monkeypatch.setattr(os, "_exit", lambda code: (codes.append(code), ended.set()))
+    said = []
+    with together(said.append):
+        assert ended.wait(10)
+    assert codes[0] == 2 and line.left >= 1
+    assert "Worker 1 ended (no such file), so worker 0 ends too" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("heard", "code", "message"), [(OTHER, 2, "no such file"), (None, 1, "is gone .connection")]
+)
+def test_what_the_backend_feels_first_is_explained(on, heard, code, message):
+    line = on(Line())
+    with pytest.raises(Ended, match=message) as raised:
+        with together():
+            line.heard = heard
+            raise RuntimeError("connection\nclosed")
+    assert raised.value.exit_code == code and line.told == []
