@@ -2,6 +2,7 @@
 sum that never comes."""
 
 import contextlib
+import itertools
 import json
 import os
 import sys
@@ -15,9 +16,9 @@ from .interrupt import Stopped
 # Seconds: between two looks at what the others say, for an end that is told later than it is felt,
 # and for all to leave together.
 BETWEEN_LOOKS, UNTIL_TOLD, UNTIL_LEFT = 1.0, 5.0, 10.0
-_KEY = "keras_detblocks/ended"
 _MISTAKES = (ValueError, OSError, ImportError, FloatingPointError)
 _watched = []  # the line of this process while it is watched
+_numbers = itertools.count()
 
 
 class Ended(ConnectionError):
@@ -39,7 +40,7 @@ def together(tell=None):
 
     A process that hears of the end of another while it waits in a sum over all cannot be brought
     back from there: it prints the sentence and exits. `train` is within it; a program that reads
-    its data after `start_workers` does well to enter it before.
+    its data after `start_workers` does well to enter it before. All of them enter it equally often.
 
     Args:
         tell: a function of that sentence; by default it is printed on stderr.
@@ -55,6 +56,7 @@ def together(tell=None):
     if line is None:
         yield
         return
+    line.key = f"keras_detblocks/ended/{next(_numbers)}"  # one that is caught ends no later run
     over = threading.Event()
     watch = threading.Thread(target=_watch, args=(line, over, tell or _complain), daemon=True)
     _watched.append(line)
@@ -158,11 +160,11 @@ class _TensorFlowLine:
 
     def put(self, text):
         with contextlib.suppress(Exception):  # the coordinator may be gone
-            self._context.set_config_key_value(_KEY, text)
+            self._context.set_config_key_value(self.key, text)
 
     def look(self):
         with contextlib.suppress(Exception):
-            return self._context.get_config_key_value(_KEY, 1)
+            return self._context.get_config_key_value(self.key, 1)
 
     def may_be_another(self, error):
         import tensorflow as tf
@@ -188,11 +190,11 @@ class _JaxLine:
 
     def put(self, text):
         with contextlib.suppress(Exception):  # the coordinator may be gone
-            self._client.key_value_set(_KEY, text)
+            self._client.key_value_set(self.key, text)
 
     def look(self):
         with contextlib.suppress(Exception):
-            return self._client.key_value_try_get(_KEY)
+            return self._client.key_value_try_get(self.key)
 
     def may_be_another(self, error):
         import jax
