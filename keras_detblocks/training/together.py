@@ -18,19 +18,24 @@ from .interrupt import Stopped
 BETWEEN_LOOKS, UNTIL_TOLD, UNTIL_LEFT = 1.0, 5.0, 10.0
 _MISTAKES = (ValueError, OSError, ImportError, FloatingPointError)
 _watched = []  # the line of this process while it is watched
+# What JAX' errors say where a connection to another process broke.
+_CONNECTIONS = ("Gloo", "NCCL", "coordination service", "Connection reset", "Connection closed")
 _numbers = itertools.count()
+_kept = []  # what would wait for the others where Python forgets it
 
 
 class Ended(ConnectionError):
     """Another process of the run has ended, and this one has to.
 
     Attributes:
+        told: whether the other said why.
         exit_code: of the other, that all end alike; 1 where it is not known.
     """
 
-    def __init__(self, text, exit_code=1):
+    def __init__(self, text, exit_code=None):
         super().__init__(text)
-        self.exit_code = exit_code
+        self.told = exit_code is not None
+        self.exit_code = exit_code if self.told else 1
 
 
 @contextlib.contextmanager
@@ -74,7 +79,7 @@ def together(tell=None):
         other = _other_end(line, error)
         if other is None:
             line.put(json.dumps(_told(line, error)))
-        line.leave()
+        line.leave(waits=other is None or other.told)
         if other is not None:
             raise other from error
         raise
@@ -86,7 +91,7 @@ def _watch(line, over, tell):
         ended = _heard(line)
         if ended is not None and not over.is_set():
             tell(str(ended))
-            line.leave()
+            line.leave(waits=True)
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(ended.exit_code)
@@ -173,7 +178,7 @@ class _TensorFlowLine:
         mine = (errors.ResourceExhaustedError, errors.InvalidArgumentError)
         return isinstance(error, errors.OpError) and not isinstance(error, mine)
 
-    def leave(self):
+    def leave(self, waits):
         pass
 
 
@@ -199,17 +204,21 @@ class _JaxLine:
     def may_be_another(self, error):
         import jax
 
-        mine = ("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT")
-        return isinstance(error, jax.errors.JaxRuntimeError) and not str(error).startswith(mine)
+        kinds = (jax.errors.JaxRuntimeError, ValueError)  # both come with the text of the backend
+        return isinstance(error, kinds) and any(word in str(error) for word in _CONNECTIONS)
 
-    def leave(self):
-        """JAX waits for all processes when one ends, here no longer than `UNTIL_LEFT`."""
+    def leave(self, waits):
+        """JAX waits for all processes when one ends: here no longer than `UNTIL_LEFT`, and not for
+        one that is gone, which it would answer by an abort."""
         import jax
 
-        last = threading.Thread(target=_quietly, args=(jax.distributed.shutdown,), daemon=True)
-        last.start()
-        last.join(UNTIL_LEFT)
-        self._state.client = self._state.service = self._state.preemption_sync_manager = None
+        if waits:
+            last = threading.Thread(target=_quietly, args=(jax.distributed.shutdown,), daemon=True)
+            last.start()
+            last.join(UNTIL_LEFT)
+        state = self._state
+        _kept.append((state.client, state.service, state.preemption_sync_manager))
+        state.client = state.service = state.preemption_sync_manager = None
 
 
 def _quietly(function):

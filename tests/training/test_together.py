@@ -2,13 +2,15 @@
 
 import json
 import os
+import sys
 import threading
 
 import pytest
 
-from keras_detblocks.training import together as module
 from keras_detblocks.training.interrupt import Stopped
 from keras_detblocks.training.together import Ended, together
+
+module = sys.modules[together.__module__]  # its name in the package is the function's
 
 
 class Line:
@@ -28,8 +30,9 @@ class Line:
     def may_be_another(self, error):
         return isinstance(error, RuntimeError)
 
-    def leave(self):
+    def leave(self, waits):
         self.left += 1
+        self.waits = waits
 
 
 OTHER = json.dumps({"worker": 1, "reason": "no such file", "exit_code": 2})
@@ -90,3 +93,4 @@ def test_what_the_backend_feels_first_is_explained(on, heard, code, message):
             line.heard = heard
             raise RuntimeError("connection\nclosed")
     assert raised.value.exit_code == code and line.told == []
+    assert line.waits == (heard is not None)  # not for one that is gone
