@@ -73,7 +73,9 @@ class Turns:
 
     def take(self, model, budget):
         now = time.perf_counter()
-        warm = self._since is not None
+        first, last = budget.step - self.options.block, budget.step
+        milestone = first * 12 // self.options.steps != last * 12 // self.options.steps
+        warm = self._since is not None and not milestone  # which is no part of a step
         took = [(now - (self._since or now)) / self.options.block]
         with budget.paused():
             if self._batch is None:
@@ -84,9 +86,7 @@ class Turns:
         if warm:
             for name, seconds in zip(KINDS, took):
                 self.times[name].append(seconds)
-        # A milestone at this very step is no part of the next block.
-        milestone = budget.step % max(self.options.steps // 12, 1) < self.options.block
-        self._since = None if milestone or budget.step < 20 else time.perf_counter()
+        self._since = None if budget.step < 20 else time.perf_counter()
 
     def _block(self, step):
         started = time.perf_counter()
