@@ -3,6 +3,7 @@
 import pathlib
 from dataclasses import replace
 
+from ..checks import check_number
 from ..images.levels import joined
 
 # Pixels of a picture that is cut into tiles.
@@ -104,6 +105,7 @@ def for_training(options):
     given = [options.val_split not in (None, "none"), options.val_data, options.val_fraction]
     if sum(each not in (None, False) for each in given) > 1:
         raise ValueError("Give one of --val-split, --val-data and --val-fraction.")
+    check_number(options.val_fraction, "--val-fraction", above=0, below=1, optional=True)
     found = names(options)
     train_name = options.train_split or first(found, "TRAINING")
     if train_name is None and len(found) > 1:

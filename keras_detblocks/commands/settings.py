@@ -75,7 +75,7 @@ def read_settings(path):
     if not path.is_file():
         raise FileNotFoundError(f"No such file of settings: {path}")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # as some editors begin a file
         found = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except ValueError as error:
         kind = "TOML" if path.suffix == ".toml" else "JSON"
@@ -109,7 +109,7 @@ def _key(action):
 
 def _text(name, value):
     """A value as it is written on the command line: levels 3-5, a size 256x320, a whole path."""
-    if name in TEXTS and not isinstance(value, str):
+    if name in TEXTS and not isinstance(value, (str, int, float)):
         return TEXTS[name](value)
     if isinstance(value, pathlib.Path):  # what is not a path, such as --start none, stays
         return str(value.resolve() if value.exists() else value)
@@ -148,9 +148,11 @@ def _value(actions, name, value, source):
         return str(value).lower() == "true"
     if isinstance(value, (bool, dict)):
         raise ValueError(f"{source}: {_key(action)}: received {value!r}")
-    text = str(_text(name, value))
+    text = str(_text(name, value) if value != [] else value)
     try:
         converted = action.type(text) if action.type else text
+        if isinstance(value, list) and name in TEXTS and list(converted) != value:
+            raise ValueError(f"expected such as {text}; received {value}")
     except (ValueError, argparse.ArgumentTypeError) as error:
         raise ValueError(f"{source}: {_key(action)}: {error}") from error
     if action.choices is not None and converted not in action.choices:

@@ -54,6 +54,7 @@ def run(options):
     model = shared.detector_options(options)
     _check_start(options, model)
     _check_levels(model)
+    _check_weights(options.weights)
     _frozen(options)
     if options.minutes is None and options.epochs is None:
         options.minutes = training_options.DEFAULT_MINUTES
@@ -244,6 +245,15 @@ def _check_start(options, model):
             f"With --start the parts and the size are those of the detector: leave out "
             f"{', '.join(given)}."
         )
+
+
+def _check_weights(weights):
+    """A file that is not there is told before the data is read."""
+    from ..weights import is_hub_id
+
+    if weights not in (None, "imagenet") and not is_hub_id(weights):
+        if not pathlib.Path(weights).exists():
+            raise FileNotFoundError(f"No such file of weights: {weights}")
 
 
 def _check_levels(model):

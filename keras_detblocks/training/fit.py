@@ -19,7 +19,6 @@ from .progress import ProgressBar, speaker, tensorboard_writer
 from .recipe import (
     LEARNING_RATES,
     built_with,
-    check_optimizer,
     check_recipe,
     compile_detector,
 )
@@ -126,8 +125,7 @@ def train(
     console = console or Console()
     say = speaker(console) if devices.chief else _silent
     check_budget(minutes, epochs, batch_size, evaluations, patience)
-    check_optimizer(optimizer)
-    check_recipe(learning_rate, weight_decay, ema, warmup_steps, seed)
+    check_recipe(learning_rate, weight_decay, ema, warmup_steps, seed, optimizer)
     _check_data(train_set, batch_size, devices)
     data = {"train": described(train_set), "validation": described(validation_set)}
     settings = {

@@ -51,12 +51,13 @@ def check_optimizer(optimizer):
         )
 
 
-def check_recipe(learning_rate, weight_decay, ema, warmup_steps, seed):
+def check_recipe(learning_rate, weight_decay, ema, warmup_steps, seed, optimizer="muon"):
     """Refuses impossible numbers; cheap, so before any data is read.
 
     Raises:
         ValueError: naming the argument.
     """
+    check_optimizer(optimizer)
     check_number(learning_rate, "learning_rate", above=0, optional=True)
     check_number(weight_decay, "weight_decay", least=0, optional=True)
     check_number(ema, "ema", least=0, below=1)

@@ -35,6 +35,9 @@ def test_the_values_of_toml(tmp_path):
     found = _settled("data", file=file)
     assert (found.levels, found.image_size, found.neck) == ((3, 4), (64, 96), None)
     assert found.epochs == 2.0
+    # Numbers by themselves, behind the mark that some editors begin a file with.
+    found = _settled("data", file=_file(tmp_path, "\ufefflevels = 4\nsize = 64\n"))
+    assert (found.levels, found.image_size) == ((4,), (64, 64))
 
 
 @pytest.mark.parametrize("given", [("--epochs", "2"), ("--set", "epochs=2")])
@@ -61,6 +64,9 @@ def test_what_run_json_holds_makes_the_same_run(tmp_path):
         ("batch = 'many'", "a.toml", "a.toml: batch: invalid literal"),
         ("augment = 'flop'", "a.toml", "augment: expected one of none, color"),
         ("levels = '5-3'", "a.toml", "levels: expected FIRST-LAST"),
+        ("levels = [3, 5]", "a.toml", "levels: expected such as 3-5; received"),
+        ("levels = []", "a.toml", "levels: expected FIRST-LAST"),
+        ("size = 64.5", "a.toml", "size: expected HEIGHTxWIDTH"),
         ("out = 'x'", "a.toml", "Unknown setting 'out'"),
         ("batch = [", "a.toml", "not a complete TOML file"),
         ("{", "a.json", "not a complete JSON file"),
@@ -88,6 +94,8 @@ def test_files_that_say_something_else(tmp_path, content, name, message):
         ("--ema 1", "--ema must be"),
         ("--seed -1", "--seed must be"),
         ("--start nowhere.keras", "No such model: nowhere.keras"),
+        ("--backbone RegNetY008 --weights nowhere.h5", "No such file of weights: nowhere.h5"),
+        ("--val-fraction 1.5", "--val-fraction` must be"),
         ("--levels 3-9", "levels from 2 to 8"),
         ("--levels 1-3", "levels from 2 to 8"),
         ("--levels 3-7 --size 64", "levels from 2 to 6"),
