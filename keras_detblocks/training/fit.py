@@ -16,12 +16,7 @@ from .devices import default_devices
 from .distribute import LEAST_IMAGES, synchronize_batch_norm
 from .interrupt import Interrupts
 from .progress import ProgressBar, speaker, tensorboard_writer
-from .recipe import (
-    LEARNING_RATES,
-    built_with,
-    check_recipe,
-    compile_detector,
-)
+from .recipe import LEARNING_RATES, built_with, check_recipe, compile_detector
 from .record import Record, described
 from .resume import changes, check_folder
 from .run import Run, finalize
