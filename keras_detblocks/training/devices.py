@@ -275,9 +275,9 @@ def _multi_worker_strategy():
     return Strategy()
 
 
-def started_strategy():
-    """The strategy of `start_workers`, or `None`."""
-    return _STARTED[0] if _STARTED else None
+def strategy_across_processes():
+    """The strategy of `start_workers` over several processes, or `None`."""
+    return next((each for each in _STARTED if _across_processes(each)), None)
 
 
 def default_strategy():

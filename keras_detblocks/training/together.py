@@ -147,9 +147,9 @@ def _line():
 
         return _JaxLine() if jax.process_count() > 1 else None
     if keras.backend.backend() == "tensorflow":
-        from .devices import started_strategy
+        from .devices import strategy_across_processes
 
-        strategy = started_strategy()
+        strategy = strategy_across_processes()
         return None if strategy is None else _TensorFlowLine(strategy)
     return None
 
