@@ -85,10 +85,12 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(scope="module", autouse=True)
 def _session():
-    """Lets Keras forget a file's names, once its fixtures are gone."""
+    """Lets Keras forget a file's names, once its fixtures are gone. What is left is not searched
+    when TensorFlow's converter collects garbage, which it does each time."""
     yield
     if "keras" in sys.modules:
         sys.modules["keras"].utils.clear_session(free_memory=False)
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +99,9 @@ def _memory():
     process has grown by half a gigabyte since the last time."""
     yield
     if _resident() > _after_collection[-1] + 0.5:
+        gc.unfreeze()
         gc.collect()
+        gc.freeze()
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL("libc.so.6").malloc_trim(0)
         _after_collection.append(max(_resident(), 1.5))
