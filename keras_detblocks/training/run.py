@@ -146,10 +146,11 @@ class Run:
         gone, most = len(unread) - self._unread, UNREAD_SHARE * len(self.train_set)
         if gone > most:
             path, reason = list(unread.items())[-1]
+            again = "continue with `resume=True`" if self.saved_step else "start again"
             raise ImageError(
                 f"{gone} of {len(self.train_set)} pictures could not be read while training, more "
                 f"than {UNREAD_SHARE:.0%}, the last of them {path} ({reason}). Bring them back, "
-                f"then continue with `resume=True`."
+                f"then {again}."
             )
 
     def _progress(self, milestones):

@@ -292,14 +292,17 @@ def test_pictures_that_vanish_end_a_run_above_one_in_a_hundred():
     class Pictures(list):
         unread = {"a": "gone before"}
 
-    watched = types.SimpleNamespace(train_set=Pictures(range(200)))
+    watched = types.SimpleNamespace(train_set=Pictures(range(200)), saved_step=0)
     run.Run.note_pictures(watched)
     for name in "bc":
         watched.train_set.unread[name] = "No such file"
         run.Run.check_pictures(watched)
     watched.train_set.unread["d"] = "No such file"
-    with pytest.raises(ImageError, match=r"3 of 200 pictures .* more than 1%, the last of them d"):
-        run.Run.check_pictures(watched)
+    message = r"3 of 200 pictures .* more than 1%, the last of them d"
+    for step, then in ((0, "start again"), (7, "continue with `resume=True`")):
+        watched.saved_step = step
+        with pytest.raises(ImageError, match=f"{message}.*{then}"):
+            run.Run.check_pictures(watched)
 
 
 def test_a_checkpoint_of_nothing_that_can_be_read(tmp_path):
