@@ -221,9 +221,9 @@ def test_training_starts_from_the_shipped_weights(
     ("arguments", "optimizer", "rate"),
     [
         ([], "muon", None),
-        (["--weights", "there.safetensors"], "adamw", 4e-3),
-        (["--weights", "there.safetensors", "--optimizer", "muon"], "muon", None),
-        (["--weights", "there.safetensors", "--learning-rate", "0.01"], "adamw", 0.01),
+        (["--weights", __file__], "adamw", 4e-3),
+        (["--weights", __file__, "--optimizer", "muon"], "muon", None),
+        (["--weights", __file__, "--learning-rate", "0.01"], "adamw", 0.01),
         (["--optimizer", "adamw"], "adamw", None),
     ],
 )
