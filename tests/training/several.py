@@ -47,6 +47,7 @@ def compiled_with(name):
         model.compile(
             {
                 "sgd": lambda: keras.optimizers.SGD(learning_rate, momentum=0.9, **CLIPPED),
+                "adamw": lambda: optimizers.AdamW(learning_rate, **CLIPPED),
                 "muon": lambda: optimizers.ConvMuon(
                     learning_rate,
                     groups=optimizers.conv_groups(model),
@@ -111,7 +112,7 @@ mode, index, port, out = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.ar
 # Graphs of several devices take seconds each to be taken apart, and to be optimized.
 gc.disable()
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-names = ["sgd"] if mode == "jax" else ["sgd", "muon"]
+names = ["sgd"] if mode == "jax" else ["sgd", "adamw", "muon"]
 if mode in ("workers", "jax"):
     addresses = (f"127.0.0.1:{port}", f"127.0.0.1:{port + 1}")
     training.start_workers(training.Workers(addresses, index))
