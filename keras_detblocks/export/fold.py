@@ -1,11 +1,13 @@
 """Takes the normalization of images out of a frozen graph: what it multiplies goes into the kernel
-of the convolution behind it, what it adds into that convolution's bias where nothing is padded.
+of the convolution behind it, what it adds into that convolution's bias.
 
 Normalization maps pixels x to a x + b, channel by channel: written a (x - mean), its factor `a`
-scales the kernel. Where the convolution pads the picture, one addition of -mean stays, since what
-is padded is zero behind it: of one number if all channels have one mean. (Padding with the mean in
-place of it is exact too and takes longer: it copies the picture by an operator that no delegate of
-TFLite's takes, while a padding with zeros is part of the convolution there.)
+scales the kernel. With one mean for all channels the rest is a constant too: the convolution of a
+constant picture, if its border is padded with the mean in place of zero, and nothing is left in the
+graph. With a mean per channel one addition stays where the convolution pads. Both are exact.
+
+In int8 files the addition stays for one mean too: TFLite's delegate takes it, and a padding with
+zeros is part of the convolution there, while a padding with a number is the delegate's for no type.
 """
 
 from dataclasses import dataclass
@@ -24,7 +26,8 @@ def without_normalization(graph_def, image_names, pairs=False):
     Args:
         graph_def: of a frozen graph.
         image_names: of its placeholders.
-        pairs: also let the first convolutions read pixels in pairs, where they can (`pairs`).
+        pairs: for integers: let the first convolutions read pixels in pairs, where they can
+            (`pairs`), and add the mean where they pad.
     """
     graph = Nodes(graph_def)
     folded = [_fold(graph, name, pairs) for name in image_names]
@@ -46,24 +49,41 @@ def _fold(graph, name, pairs):
     if not factor.all():
         return False
     if start.end != start.source:
-        _into_stems(graph, start, stems, kernels, factor, summand / factor, sides)
+        parts = graph, start, stems, kernels, factor, summand / factor, sides
+        _into_stems(*parts, adds=pairs)
     paired = [pairs and in_pairs(graph, stem, sides) for stem in stems]
     return start.end != start.source or any(paired)
 
 
-def _into_stems(graph, start, stems, kernels, factor, shift, sides):
-    """Replaces factor (x + shift): the factor by scaled kernels, the shift by biases or one
-    addition."""
+def _into_stems(graph, start, stems, kernels, factor, shift, sides, adds):
+    """Replaces factor (x + shift): the factor by scaled kernels, the shift by biases, with the mean
+    around the picture where it is one, else (and where `adds`) by one addition."""
     bare = all(stem.pads is not None and not stem.pads.any() for stem in stems)
+    one = np.ptp(shift) <= 1e-6 * np.abs(shift).max() and all(s.pads is not None for s in stems)
+    inside = shift.any() and (bare or (one and not adds))
     source = start.source
-    if shift.any() and not bare:
+    if shift.any() and not inside:
         source = graph.add_by_channel(source, f"{start.end}/mean", shift, sides)
     for stem, kernel in zip(stems, kernels):
         scaled = kernel.astype("float64") * factor[:, None]
         stem.conv.input[1] = graph.const(f"{stem.conv.name}/kernel", scaled)
         stem.first.input[0] = source
-        if bare and shift.any():
+        if inside:
             graph.add_to_output(stem.conv, shift @ scaled.sum(axis=(0, 1)))
+            if not bare:
+                _pad_with(graph, stem, -shift.mean())
+
+
+def _pad_with(graph, stem, mean):
+    """Pads a stem's picture with the mean in place of zero."""
+    source = stem.first.input[0]
+    if stem.pads.any():
+        name = f"{stem.conv.name}/padded"
+        source = graph.add("PadV2", name, source, stem.pads)
+        graph.nodes[name].input.append(graph.const(f"{name}/mean", mean))
+    stem.conv.input[0] = source
+    stem.conv.attr["padding"].s = b"VALID"
+    del stem.conv.attr["explicit_paddings"].list.i[:]
 
 
 @dataclass

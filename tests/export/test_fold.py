@@ -32,30 +32,30 @@ def conv(kernel=3, strides=2, padding="symmetric", **kwargs):
 
 
 CASES = {
-    "one mean": ([kdb.ImageNormalization(**ONE)], conv(), {"AddV2": 1}),
+    "one mean": ([kdb.ImageNormalization(**ONE)], conv(), {}),
     "one mean, no batch norm's constants in reach": (
         [kdb.ImageNormalization(**ONE)],
         conv(activation="relu"),
-        {"AddV2": 1},
+        {},
     ),
-    "one mean with bias, stride 1": ([kdb.ImageNormalization(**ONE)], conv(5, 1), {"AddV2": 1}),
+    "one mean with bias, stride 1": ([kdb.ImageNormalization(**ONE)], conv(5, 1), {}),
     "one mean, 1x1": ([kdb.ImageNormalization(**ONE)], conv(1, 1, use_bias=False), {}),
     "one mean, valid": ([kdb.ImageNormalization(**ONE)], conv(3, 2, "valid"), {}),
     "three means, valid": ([kdb.ImageNormalization()], conv(3, 2, "valid"), {}),
     "one mean, dilated": (
         [kdb.ImageNormalization(**ONE)],
         conv(3, 1, dilation_rate=2),
-        {"AddV2": 1},
+        {},
     ),
     "one mean, same at stride 2": (
         [kdb.ImageNormalization(**ONE)],
         conv(3, 2, "same"),
-        {"AddV2": 1},
+        {},
     ),
     "no mean": ([kdb.ImageNormalization(0.0, 255.0)], conv(3, 2, "same"), {}),
     "three means": ([kdb.ImageNormalization()], conv(), {"AddV2": 1}),
     "Keras' own layers": (keras_normalization(), conv(), {"AddV2": 1}),
-    "a unit": ([kdb.ImageNormalization(**ONE)], kdb.ConvNormAct(4, 3, 2), {"AddV2": 1}),
+    "a unit": ([kdb.ImageNormalization(**ONE)], kdb.ConvNormAct(4, 3, 2), {}),
 }
 
 
@@ -102,7 +102,7 @@ def test_sides_may_be_dynamic(normalization):
     left = folded_equals_keras(
         randomized(net([normalization], conv(), (None, None, 3))), (None, None)
     )
-    assert left == {"AddV2": 1}
+    assert left == ({} if normalization.mean == (114.0,) else {"AddV2": 1})
 
 
 def test_what_else_reads_the_picture_keeps_it_normalized():
@@ -112,9 +112,11 @@ def test_what_else_reads_the_picture_keeps_it_normalized():
     folded_equals_keras(randomized(keras.Model(image, kdb.Conv2D(4, 3)(y))))
 
 
-def test_a_detector_from_scratch_has_one_addition_before_its_first_convolution():
+def test_a_detector_from_scratch_has_nothing_before_its_first_convolution():
+    """But one addition in int8, which is faster there than a padding with the mean."""
     detector = kdb.build_detector(["a"], (64, 64), levels=(3, 4))
-    assert before_the_convolution(freeze(signature_of(detector))[1]) == {"AddV2": 1}
+    assert before_the_convolution(freeze(signature_of(detector))[1]) == {}
+    assert before_the_convolution(freeze(signature_of(detector), pairs=True)[1]) == {"AddV2": 1}
 
 
 PAIRED = {
