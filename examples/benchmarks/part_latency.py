@@ -3,7 +3,7 @@ latency of the float and the int8 file, all files taking turns.
 
     python examples/benchmarks/part_latency.py --size 320   # ten minutes on two cores
 
-The default detector from the shipped start, with other parts by name (`panet`, `fpn+sppf`) or a
+The default detector with random weights and other parts by name (`panet`, `fpn+sppf`), or a
 recipe (`yolo-like-s`); one thread. int8 is calibrated on pictures of `kdb.data.synthetic`. Needs
 the extra `export`.
 """
@@ -67,7 +67,6 @@ def exported(name, size, pictures, folder):
     else:
         neck, _, context = name.partition("+")
         model = kdb.build_detector(classes, size, neck=neck, context=context or None)
-    kdb.start_weights(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of partitions
         reports = export_all(model, folder, FORMATS, pictures)
