@@ -13,7 +13,6 @@ of what there is. `--smoke`: tiny, for a CPU.
 import argparse
 import dataclasses
 import functools
-import itertools
 import json
 import os
 import pathlib
@@ -22,150 +21,11 @@ import subprocess
 import sys
 import time
 import traceback
+from unittest import mock
+
+from learning_trials import trials
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
-
-NECKS = ("fpn", "panet", "csppanet", "bifpn", "efm", "mlfpn", "asff")
-CONTEXTS = ("spp", "sppcsp", "sppf", "aspp", "rfb", "rfbs")
-BATCH = 16
-
-
-@dataclasses.dataclass(frozen=True)
-class Trial:
-    """One training, and what it is compared as.
-
-    Attributes:
-        group, name: the table and the row.
-        data: a data set of `sets`. images: how many of its training pictures, 0 for all.
-        model: options of `build_detector`. size: of the net's input.
-        start: `"start"`, `"backbone"` (of the start alone), `"scratch"`, or `"regnet"` (a backbone
-            pretrained on `kdb.data.synthetic`).
-        backbone: its share of the learning rate. frozen: the share of the steps in which it stands
-            still.
-        assign: arguments of the assigner. mosaic: their share, until `closed` of the steps.
-    """
-
-    group: str
-    name: str
-    data: str = "bccd"
-    images: int = 0
-    model: tuple = ()
-    size: int = 320
-    start: str = "start"
-    steps: int = 480
-    batch: int = BATCH
-    rate: float = 0.02
-    optimizer: str = "muon"
-    backbone: float = 1.0
-    frozen: float = 0.0
-    assign: tuple = ()
-    mosaic: float = 0.0
-    closed: float = 1.0
-    average: float = 0.99
-
-    def compiled(self):
-        """What trials of one compiled step have in common."""
-        own = (self.data, self.model, self.size, self.batch, self.optimizer, self.assign)
-        return (*own, self.mosaic > 0, self.average)
-
-
-def trials():
-    """Every trial with its seeds, the most wanted first."""
-    rows = [*necks((0,)), *tuning(), *regnets(), *longer(), *recipes(), *fewer_doubts()]
-    return [*rows, *necks((1,)), *necks((2,))]
-
-
-def necks(seeds):
-    """As many steps as the default detector makes in 15 minutes on two cores."""
-    plain = [Trial("necks", neck, model=(("neck", neck),), steps=1440) for neck in NECKS]
-    fair = dataclasses.replace(plain[0], name="fpn, backbone started", start="backbone")
-    with_context = [
-        Trial(
-            "necks", f"{neck}+{context}", model=(("neck", neck), ("context", context)), steps=1440
-        )
-        for neck, context in [*(("fpn", name) for name in CONTEXTS), ("panet", "sppf")]
-    ]
-    return itertools.product([*plain, fair, *with_context], seeds)
-
-
-SMALL = {  # data set: (pictures, steps, size)
-    "bccd": (0, 480, 320),
-    "bccd20": (20, 150, 320),
-    "nuclei": (20, 100, 128),
-    "faces": (20, 120, 192),
-}
-
-
-def tuning():
-    """Rates, schedules and optimizers from the start."""
-    for data, (images, steps, size) in SMALL.items():
-        new = functools.partial(
-            Trial, f"tuning {data}", data=data.rstrip("20"), images=images, steps=steps, size=size
-        )
-        rows = [new(f"muon {rate}", rate=rate) for rate in (0.005, 0.01, 0.02, 0.04)]
-        rows += [new(f"muon 0.02, backbone x{x}", backbone=x) for x in (0.3, 0.1, 0.0)]
-        rows += [new("muon 0.02, backbone frozen for 15 %", frozen=0.15)]
-        rows += [new("scratch, muon 0.02", start="scratch")]
-        rows += [new("backbone of the start, muon 0.02", start="backbone")]
-        adamw = functools.partial(new, optimizer="adamw")
-        rows += [adamw(f"adamw {rate}", rate=rate) for rate in (0.001, 0.002, 0.004, 0.008)]
-        rows += [adamw("adamw 0.004, backbone x0.3", rate=0.004, backbone=0.3)]
-        yield from itertools.product(rows, (0, 1) if data == "bccd" else (0, 1, 2))
-
-
-def fewer_doubts():
-    """Assigner, mosaics, batches, heads; the default is the first of `tuning bccd`."""
-    new = functools.partial(Trial, "learning")
-    rows = [new("default")]
-    for name, value in [("top", 6), ("top", 13), ("top", 20), ("alpha", 0.5), ("beta", 4.0)]:
-        rows.append(new(f"{name} {value}", assign=((name, value),)))
-    rows += [new(f"radius {value}", assign=(("radius", value),)) for value in (0.5, 1.5)]
-    rows += [new("mosaic 0.5", mosaic=0.5), new("mosaic 0.5 to 75 %", mosaic=0.5, closed=0.75)]
-    rows += [new(f"batch 4, {r}", batch=4, steps=1920, rate=r) for r in (0.005, 0.01, 0.02)]
-    rows += [new(f"batch 32, {r}", batch=32, steps=240, rate=r) for r in (0.02, 0.03)]
-    scratch = functools.partial(new, start="scratch", steps=1440)
-    rows += [
-        scratch("scratch"),
-        scratch("scratch, a head per level", model=(("head", "per level"),)),
-    ]
-    rows += [scratch("scratch, 4/3 as wide", model=(("widened", True),), steps=1000)]
-    yield from itertools.product(rows, (0, 1))
-
-
-def longer():
-    """As many steps as 30 minutes on two cores allow."""
-    new = functools.partial(Trial, "30 minutes")
-    rows = [new(f"320, {rate}", steps=2880, rate=rate) for rate in (0.005, 0.01, 0.02)]
-    rows += [new("320, averages 0.998", steps=2880, average=0.998)]
-    rows += [new("320, mosaic 0.5 to 75 %", steps=2880, mosaic=0.5, closed=0.75)]
-    rows += [new(f"{size}", size=size, steps=steps) for size, steps in ((416, 1700), (480, 1280))]
-    yield from itertools.product(rows, (0,))
-
-
-def recipes():
-    """As many steps as the default detector makes in 10 minutes."""
-    import keras_detblocks as kdb
-
-    for name in kdb.recipes.list():
-        if not name.endswith("-m"):
-            parts = dataclasses.asdict(kdb.recipes.options(name))
-            parts = {k: v for k, v in parts.items() if k not in ("image_size", "weights", "resize")}
-            yield Trial("recipes", name, model=tuple(parts.items()), steps=960), 0
-
-
-def regnets():
-    """Rates for a pretrained backbone under a new neck and head (`--weights`)."""
-    model = (("backbone", "RegNetY002"),)
-    for data, (images, steps, size) in SMALL.items():
-        new = functools.partial(
-            Trial, f"weights {data}", data=data.rstrip("20"), images=images, steps=steps, size=size
-        )
-        new = functools.partial(new, model=model, start="regnet")
-        rows = [new(f"muon {rate}", rate=rate) for rate in (0.005, 0.01, 0.02, 0.04)]
-        rows += [new(f"muon 0.02, backbone x{x}", backbone=x) for x in (0.3, 0.1)]
-        rows += [new("scratch, muon 0.02", start="scratch")]
-        yield from itertools.product(rows, (0, 1))
-
 
 # The processes ----------------------------------------------------------------------------
 
@@ -176,6 +36,8 @@ def main(arguments=None):
         return work(options)
     options.out.mkdir(parents=True, exist_ok=True)
     if not options.show:
+        for claim in options.out.glob("job*"):  # of a comparison that was stopped
+            claim.unlink()
         began, command = time.time(), [sys.executable, __file__, "--worker", *sys.argv[1:]]
         command = command if arguments is None else [*command[:3], *map(str, arguments)]
         command += ["--until", str(began + 60 * options.minutes)]
@@ -248,11 +110,24 @@ def work(options):
             (options.out / f"job{number}").touch(exist_ok=False)
         except FileExistsError:
             continue
+        job = [each for each in job if key(*each) not in {row["key"] for row in rows_of(options)}]
         try:
             keras.backend.clear_session()
-            run_job(job, options)
+            if job:
+                run_job(job, options)
         except Exception:
             print(f"{job[0][0].group}, {job[0][0].name}:", traceback.format_exc(), flush=True)
+
+
+def key(trial, seed):
+    """What tells a row from all others."""
+    return json.dumps([dataclasses.asdict(trial), seed])
+
+
+def rows_of(options):
+    """The rows that there are."""
+    path = options.out / "rows.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
 @functools.cache
@@ -269,8 +144,7 @@ def loaded(folder, split, size):
 
 
 def run_job(job, options):
-    import jax
-    from compare_starts import judged
+    from compare_starts import judged, trained
     from jax_training import Change, Training, make_predict
 
     first, folder = job[0][0], options.sets[job[0][0].data]
@@ -290,27 +164,23 @@ def run_job(job, options):
         if time.time() > options.until:
             return
         started = begin(model, fresh, trial, seed, options)
-        training.reset()
-        key, warm = jax.random.key(seed), min(60, trial.steps // 4)
+        warm = min(60, trial.steps // 4)
         filled = min(trial.images or len(ring[0]), len(ring[0]))
-        compiled = time.monotonic() - began if trial is first else None
+        built = time.monotonic() - began if trial is first else None
         since = time.monotonic()
-        for step in range(trial.steps):
-            key, once = jax.random.split(key)
-            controls = controls_at(trial, step, warm)
-            training.state, loss = training.step(training.state, ring, filled, once, controls)
-        loss = float(loss)
-        trained = time.monotonic() - since
+        controls = functools.partial(controls_at, trial, warm=warm)
+        loss = trained(training, ring, filled, trial.steps, controls, seed)
+        seconds = time.monotonic() - since
         ap = judged(predict, training.state, test, test_set, size)
         row = {
-            **dataclasses.asdict(trial), "seed": seed, "started": started, "AP": ap.ap,
-            "AP50": ap.ap50, "loss": loss, "seconds": trained, "built": compiled,
+            **dataclasses.asdict(trial), "key": key(trial, seed), "seed": seed, "started": started,
+            "AP": ap.ap, "AP50": ap.ap50, "loss": loss, "seconds": seconds, "built": built,
             "parameters": model.count_params(),
         }  # fmt: skip
         row = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
         with (options.out / "rows.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
-        print(trial.group, "|", trial.name, seed, row["AP"], f"{trained:.1f} s", flush=True)
+        print(trial.group, "|", trial.name, seed, row["AP"], f"{seconds:.1f} s", flush=True)
 
 
 def controls_at(trial, step, warm):
@@ -338,16 +208,13 @@ def build(trial, class_names):
     from keras_detblocks.detection import build as by_name
 
     options = dict(trial.model)
+    widths = by_name.COMPACT_WIDTHS
     if options.pop("widened", False):
-        by_name.COMPACT_WIDTHS = {level: 4 * width // 3 for level, width in WIDTHS.items()}
-    else:
-        by_name.COMPACT_WIDTHS = dict(WIDTHS)
+        widths = {level: 4 * width // 3 for level, width in widths.items()}
     if options.get("head") == "per level":
         options["head"] = head_per_level(len(class_names))
-    return kdb.build_detector(class_names, (trial.size, trial.size), **options)
-
-
-WIDTHS = {2: 24, 3: 48, 4: 96, 5: 192}  # of the compact backbone
+    with mock.patch.object(by_name, "COMPACT_WIDTHS", widths):
+        return kdb.build_detector(class_names, (trial.size, trial.size), **options)
 
 
 def head_per_level(num_classes):
@@ -423,6 +290,7 @@ def pretrained(model, options, steps=2500, pictures=16_000, size=192, batch=64):
 def pretrain(path, options, steps, pictures, size, batch):
     import jax
     import numpy as np
+    from compare_starts import trained
     from jax_training import Change, Training
     from pretrain_start import Pictures, object_and_class_losses
     from safetensors.numpy import save_file
@@ -439,16 +307,16 @@ def pretrain(path, options, steps, pictures, size, batch):
     chunks = drawing.ready(-(-pictures // min(64, pictures)))
     drawing.close()
     ring = [jax.device_put(np.concatenate(parts)) for parts in zip(*chunks)]
-    key = jax.random.key(0)
-    for step in range(steps):
-        key, once = jax.random.split(key)
-        rate = np.float32(0.012 * cosine_with_warmup(step, step / steps, 150))
-        training.state, loss = training.step(training.state, ring, len(ring[0]), once, rate)
+
+    def rate(step):
+        return np.float32(0.012 * cosine_with_warmup(step, step / steps, 150))
+
+    loss = trained(training, ring, len(ring[0]), steps, rate, 0)
     training.assign()
     tensors = {v.path: np.asarray(v.value) for v in model.backbone.weights}
     save_file(tensors, str(path) + ".part")
     os.replace(str(path) + ".part", path)
-    print(f"pretrained: loss {float(loss):.3f}, {time.monotonic() - began:.0f} s", flush=True)
+    print(f"pretrained: loss {loss:.3f}, {time.monotonic() - began:.0f} s", flush=True)
 
 
 # The tables -------------------------------------------------------------------------------
@@ -456,8 +324,7 @@ def pretrain(path, options, steps, pictures, size, batch):
 
 def show(options):
     """Prints a table for each group: the mean over the seeds, and the spread."""
-    path = options.out / "rows.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    rows = rows_of(options)
     for group in dict.fromkeys(row["group"] for row in rows):
         print(
             f"\n{group}\n| trial | steps | AP | AP50 | seeds | started |\n|---|---|---|---|---|---|"

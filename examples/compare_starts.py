@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import time
+from functools import partial
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
@@ -79,7 +80,8 @@ def compared(folder, options):
                     restart(model, start, options.start, seed)
                     filled = min(images or len(ring[0]), len(ring[0]))
                     began = time.monotonic()
-                    trained(training, ring, filled, steps, rate, seed)
+                    controls = partial(rate_at, steps=steps, peak=rate)
+                    trained(training, ring, filled, steps, controls, seed)
                     seconds = time.monotonic() - began
                     ap = judged(predict, training.state, test, test_set, size)
                     row = {"set": folder.name, "images": filled, "steps": steps, "seed": seed}
@@ -102,14 +104,20 @@ def restart(model, start, path, seed):
         assert kdb.start_weights(model, path) == ("backbone", "neck", "head")  # noqa: S101
 
 
-def trained(training, ring, filled, steps, rate, seed):
+def trained(training, ring, filled, steps, controls, seed):
+    """Trains anew from the weights that the model holds; returns the last loss. `controls` are a
+    function of the step: see `Training`."""
     training.reset()
     key = jax.random.key(seed)
     for step in range(steps):
         key, once = jax.random.split(key)
-        now = np.float32(rate * cosine_with_warmup(step, step / steps, min(60, steps // 4)))
-        training.state, loss = training.step(training.state, ring, filled, once, now)
+        training.state, loss = training.step(training.state, ring, filled, once, controls(step))
     return float(loss)
+
+
+def rate_at(step, steps, peak):
+    """The learning rate as `detblocks train` has it."""
+    return np.float32(peak * cosine_with_warmup(step, step / steps, min(60, steps // 4)))
 
 
 def arrays(dataset, size):

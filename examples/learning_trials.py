@@ -1,0 +1,146 @@
+"""The trials of `compare_learning.py`: what is compared with what."""
+
+import dataclasses
+import functools
+import itertools
+
+NECKS = ("fpn", "panet", "csppanet", "bifpn", "efm", "mlfpn", "asff")
+CONTEXTS = ("spp", "sppcsp", "sppf", "aspp", "rfb", "rfbs")
+BATCH = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One training, and what it is compared as.
+
+    Attributes:
+        group, name: the table and the row.
+        data: a data set of `sets`. images: how many of its training pictures, 0 for all.
+        model: options of `build_detector`. size: of the net's input.
+        start: `"start"`, `"backbone"` (of the start alone), `"scratch"`, or `"regnet"` (a backbone
+            pretrained on `kdb.data.synthetic`).
+        backbone: its share of the learning rate. frozen: the share of the steps in which it stands
+            still.
+        assign: arguments of the assigner. mosaic: their share, until `closed` of the steps.
+    """
+
+    group: str
+    name: str
+    data: str = "bccd"
+    images: int = 0
+    model: tuple = ()
+    size: int = 320
+    start: str = "start"
+    steps: int = 480
+    batch: int = BATCH
+    rate: float = 0.02
+    optimizer: str = "muon"
+    backbone: float = 1.0
+    frozen: float = 0.0
+    assign: tuple = ()
+    mosaic: float = 0.0
+    closed: float = 1.0
+    average: float = 0.99
+
+    def compiled(self):
+        """What trials of one compiled step have in common."""
+        own = (self.data, self.model, self.size, self.batch, self.optimizer, self.assign)
+        return (*own, self.mosaic > 0, self.average)
+
+
+def trials():
+    """Every trial with its seeds, the most wanted first."""
+    rows = [*necks((0,)), *tuning(), *regnets(), *longer(), *recipes(), *fewer_doubts()]
+    return [*rows, *necks((1,)), *necks((2,))]
+
+
+def necks(seeds):
+    """As many steps as the default detector makes in 15 minutes on two cores."""
+    plain = [Trial("necks", neck, model=(("neck", neck),), steps=1440) for neck in NECKS]
+    fair = dataclasses.replace(plain[0], name="fpn, backbone started", start="backbone")
+    with_context = [
+        Trial(
+            "necks", f"{neck}+{context}", model=(("neck", neck), ("context", context)), steps=1440
+        )
+        for neck, context in [*(("fpn", name) for name in CONTEXTS), ("panet", "sppf")]
+    ]
+    return itertools.product([*plain, fair, *with_context], seeds)
+
+
+SMALL = {  # data set: (pictures, steps, size)
+    "bccd": (0, 480, 320),
+    "bccd20": (20, 150, 320),
+    "nuclei": (20, 100, 128),
+    "faces": (20, 120, 192),
+}
+
+
+def tuning():
+    """Rates, schedules and optimizers from the start."""
+    for data, (images, steps, size) in SMALL.items():
+        new = functools.partial(
+            Trial, f"tuning {data}", data=data.rstrip("20"), images=images, steps=steps, size=size
+        )
+        rows = [new(f"muon {rate}", rate=rate) for rate in (0.005, 0.01, 0.02, 0.04)]
+        rows += [new(f"muon 0.02, backbone x{x}", backbone=x) for x in (0.3, 0.1, 0.0)]
+        rows += [new("muon 0.02, backbone frozen for 15 %", frozen=0.15)]
+        rows += [new("scratch, muon 0.02", start="scratch")]
+        rows += [new("backbone of the start, muon 0.02", start="backbone")]
+        adamw = functools.partial(new, optimizer="adamw")
+        rows += [adamw(f"adamw {rate}", rate=rate) for rate in (0.001, 0.002, 0.004, 0.008)]
+        rows += [adamw("adamw 0.004, backbone x0.3", rate=0.004, backbone=0.3)]
+        yield from itertools.product(rows, (0, 1) if data == "bccd" else (0, 1, 2))
+
+
+def fewer_doubts():
+    """Assigner, mosaics, batches, heads; the default is the first of `tuning bccd`."""
+    new = functools.partial(Trial, "learning")
+    rows = [new("default")]
+    for name, value in [("top", 6), ("top", 13), ("top", 20), ("alpha", 0.5), ("beta", 4.0)]:
+        rows.append(new(f"{name} {value}", assign=((name, value),)))
+    rows += [new(f"radius {value}", assign=(("radius", value),)) for value in (0.5, 1.5)]
+    rows += [new("mosaic 0.5", mosaic=0.5), new("mosaic 0.5 to 75 %", mosaic=0.5, closed=0.75)]
+    rows += [new(f"batch 4, {r}", batch=4, steps=1920, rate=r) for r in (0.005, 0.01, 0.02)]
+    rows += [new(f"batch 32, {r}", batch=32, steps=240, rate=r) for r in (0.02, 0.03)]
+    scratch = functools.partial(new, start="scratch", steps=1440)
+    rows += [
+        scratch("scratch"),
+        scratch("scratch, a head per level", model=(("head", "per level"),)),
+    ]
+    rows += [scratch("scratch, 4/3 as wide", model=(("widened", True),), steps=1000)]
+    yield from itertools.product(rows, (0, 1))
+
+
+def longer():
+    """As many steps as 30 minutes on two cores allow."""
+    new = functools.partial(Trial, "30 minutes")
+    rows = [new(f"320, {rate}", steps=2880, rate=rate) for rate in (0.005, 0.01, 0.02)]
+    rows += [new("320, averages 0.998", steps=2880, average=0.998)]
+    rows += [new("320, mosaic 0.5 to 75 %", steps=2880, mosaic=0.5, closed=0.75)]
+    rows += [new(f"{size}", size=size, steps=steps) for size, steps in ((416, 1700), (480, 1280))]
+    yield from itertools.product(rows, (0,))
+
+
+def recipes():
+    """As many steps as the default detector makes in 10 minutes."""
+    import keras_detblocks as kdb
+
+    for name in kdb.recipes.list():
+        if not name.endswith("-m"):
+            parts = dataclasses.asdict(kdb.recipes.options(name))
+            parts = {k: v for k, v in parts.items() if k not in ("image_size", "weights", "resize")}
+            yield Trial("recipes", name, model=tuple(parts.items()), steps=960), 0
+
+
+def regnets():
+    """Rates for a pretrained backbone under a new neck and head (`--weights`)."""
+    model = (("backbone", "RegNetY002"),)
+    for data, (images, steps, size) in SMALL.items():
+        new = functools.partial(
+            Trial, f"weights {data}", data=data.rstrip("20"), images=images, steps=steps, size=size
+        )
+        new = functools.partial(new, model=model, start="regnet")
+        rows = [new(f"muon {rate}", rate=rate) for rate in (0.005, 0.01, 0.02, 0.04)]
+        rows += [new(f"muon 0.02, backbone x{x}", backbone=x) for x in (0.3, 0.1)]
+        rows += [new("scratch, muon 0.02", start="scratch")]
+        yield from itertools.product(rows, (0, 1))
