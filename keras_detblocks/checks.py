@@ -14,16 +14,17 @@ import re
 import numpy as np
 
 
-def is_int(value, least=1):
-    """Whether it is an int (NumPy's too) of at least `least`; `True` does not count as a number."""
+def is_int(value, least=1, most=None):
+    """Whether it is an int (NumPy's too) within both; `True` does not count as a number."""
     return (
         isinstance(value, numbers.Integral)
         and not isinstance(value, (bool, np.bool_))
         and value >= least
+        and (most is None or value <= most)
     )
 
 
-def check_int(value, name, least=1, optional=False, odd=False):
+def check_int(value, name, least=1, optional=False, odd=False, most=None):
     """The value as an int, or `None` where that is allowed.
 
     Args:
@@ -32,6 +33,7 @@ def check_int(value, name, least=1, optional=False, odd=False):
         least: the smallest int that is allowed.
         optional: whether `None` is allowed.
         odd: whether it has to be odd.
+        most: the largest int that is allowed, if there is one.
 
     Raises:
         ValueError: if it is not such an int.
@@ -41,10 +43,14 @@ def check_int(value, name, least=1, optional=False, odd=False):
     """
     if value is None and optional:
         return None
-    if not is_int(value, least) or (odd and value % 2 == 0):
-        kind = f"an {'odd ' * odd}int of at least {least}{' or None' * optional}"
+    if not is_int(value, least, most) or (odd and value % 2 == 0):
+        kind = f"an {'odd ' * odd}int of {_range(least, most)}{' or None' * optional}"
         raise ValueError(f"`{name}` must be {kind}. Received: {name}={value!r}")
     return int(value)
+
+
+def _range(least, most):
+    return f"at least {least}" + (f" and at most {most}" if most is not None else "")
 
 
 def check_ints(values, name, least=1, odd=False, empty=False):
@@ -60,13 +66,14 @@ def check_ints(values, name, least=1, odd=False, empty=False):
     return tuple(int(v) for v in values)
 
 
-def check_pair(value, name):
-    """Two positive ints from one or from a pair: height and width of a kernel, a stride, an
-    image."""
+def check_pair(value, name, most=None):
+    """Two positive ints, of at most `most`, from one or from a pair: height and width of a kernel,
+    a stride, an image."""
     pair = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else (value, value)
-    if len(pair) != 2 or not all(is_int(v) for v in pair):
+    if len(pair) != 2 or not all(is_int(v, most=most) for v in pair):
         raise ValueError(
-            f"`{name}` must be an int of at least 1 or a pair of them. Received: {name}={value!r}"
+            f"`{name}` must be an int of {_range(1, most)} or a pair of them. Received: "
+            f"{name}={value!r}"
         )
     return tuple(int(v) for v in pair)
 
@@ -88,7 +95,7 @@ def check_number(value, name, least=None, above=None, most=None, below=None, opt
     limits = {"at least": least, "above": above, "at most": most, "below": below}
     given = {word: limit for word, limit in limits.items() if limit is not None}
     valid = isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
-    valid = valid and math.isfinite(value) and all(_WITHIN[w](value, x) for w, x in given.items())
+    valid = valid and _is_finite(value) and all(_WITHIN[w](value, x) for w, x in given.items())
     if not valid:
         kind = " and ".join(f"{word} {limit:g}" for word, limit in given.items())
         raise ValueError(
@@ -96,6 +103,13 @@ def check_number(value, name, least=None, above=None, most=None, below=None, opt
             f"Received: {name}={value!r}"
         )
     return float(value)
+
+
+def _is_finite(number):
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # an int of hundreds of digits
+        return False
 
 
 _WITHIN = {

@@ -49,6 +49,8 @@ def test_limits_of_ints():
         lambda: checks.check_ints((), "n"),
         lambda: checks.check_ints(3, "n"),
         lambda: checks.check_pair((1, 2, 3), "n"),
+        lambda: checks.check_pair((1, 9), "n", most=8),
+        lambda: checks.check_int(9, "n", most=8),
     ):
         with pytest.raises(ValueError, match="`n` must be"):
             call()
@@ -60,7 +62,7 @@ def test_numbers():
     assert (
         checks.check_number(1, "x") == 1.0 and checks.check_number(None, "x", optional=True) is None
     )
-    for value in (True, "1", float("nan"), float("inf"), 1.0, -0.1, None):
+    for value in (True, "1", float("nan"), float("inf"), 1.0, -0.1, None, 10**400):
         with pytest.raises(
             ValueError, match="`x` must be a finite number at least 0 and below 1. Received: x="
         ):

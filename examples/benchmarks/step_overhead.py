@@ -1,14 +1,17 @@
 """What a step of `training.train` costs over a bare `train_on_batch`, and whether memory is flat.
 
-    python examples/benchmarks/step_overhead.py --steps 500
-    python examples/benchmarks/step_overhead.py --steps 120 --size 320 --block 3
+    python examples/benchmarks/step_overhead.py
+    python examples/benchmarks/step_overhead.py --size 320 --batch 4
+    python examples/benchmarks/step_overhead.py --steps 500 --block 5
 
-Blocks of steps of a real run (pipeline, learning rate, losses, progress, checkpoints), of
-`train_on_batch` on a batch that is in memory, and of `train_on_batch` on the batches of the same
-pipeline take turns on one model, so that what else the machine does meets all alike. It prints the
-ratios, the run to each, and the process' memory after each of 12 checkpoints. The run over the
-second is the loop's own cost, the second over the first that of the pipeline, where it computes on
-the cores of the step. Below 320 px the detector is a small one, of two levels.
+Short blocks of steps of a real run (pipeline, learning rate, losses, progress), of `train_on_batch`
+on a batch that is in memory, and of `train_on_batch` on the batches of the same pipeline take turns
+on one model, so that what else the machine does meets all alike. It prints how many times a step of
+the run costs one of the others, in time and in processor time, which tells more on a busy machine:
+the median over the turns with its 95 % interval, and the quartiles; then the process' memory after
+each of 12 checkpoints. The run over the second is the loop's own cost, the run over the first that
+of the pipeline too, where it computes on the cores of the step. Below 320 px the detector is a
+small one, of two levels.
 """
 
 import argparse
@@ -19,17 +22,45 @@ import time
 
 import numpy as np
 
-KINDS = ("train", "train_on_batch", "train_on_batch with pipeline")
+BARE, PIPED = KINDS = ("train_on_batch", "train_on_batch on the pipeline's batches")
+MILESTONES = 12  # of the run; blocks with one, where it saves, are left out
+WARM = 20  # steps at the beginning that are left out
+LEAST_TURNS = 10
 
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=240, help="of the run (default: 240)")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--block", type=int, default=10)
+    parser.add_argument("--block", type=int, default=3, help="steps of a block (default: 3)")
     parser.add_argument("--augment", choices=("none", "flip", "dihedral", "mosaic"), default="flip")
     options = parser.parse_args(arguments)
+    if min(options.steps, options.batch, options.size, options.block) < 1:
+        parser.error("steps, batch, size and block are positive numbers")
+    turns = len(counted(options.steps, options.block))
+    if turns < LEAST_TURNS:
+        parser.error(
+            f"{options.steps} steps in blocks of {options.block} give {turns} turns beside the "
+            f"first {WARM} steps and {MILESTONES} checkpoints, {LEAST_TURNS} are needed: give more "
+            "--steps or a smaller --block"
+        )
+    turns, memory = measured(options)
+    report(turns.ratios(), memory)
+
+
+def counted(steps, block):
+    """The last step of each block that counts: behind the warm-up, and without a checkpoint."""
+    return [
+        last
+        for last in range(block, steps + 1, block)
+        if last - block >= WARM
+        and (last - block) * MILESTONES // steps == last * MILESTONES // steps
+    ]
+
+
+def measured(options):
+    """`(turns, memory)` of a run."""
     import keras_detblocks as kdb
     from keras_detblocks.training import callbacks, state
 
@@ -56,45 +87,56 @@ def main(arguments=None):
             pathlib.Path(folder) / "run",
             epochs=options.steps / 4,
             batch_size=options.batch,
-            evaluations=6,
+            evaluations=MILESTONES // 2,
             augment=kdb.data.AUGMENTATIONS[options.augment],
         )
-    report(turns.times, memory)
+    return turns, memory
 
 
 class Turns:
-    """The end of a block of the run: its time, and as many steps of the other kinds. The run's
+    """At the end of a block of the run: its times, and as many steps of the other kinds. The run's
     clock stands."""
 
     def __init__(self, dataset, options):
         self.options = options
-        self.times = {name: [] for name in KINDS}
+        self.counted = set(counted(options.steps, options.block))
+        self.taken = []  # one row per turn: (seconds, seconds of processors) of the three kinds
         self._dataset, self._batch, self._batches, self._since = dataset, None, None, None
 
     def take(self, model, budget):
-        now = time.perf_counter()
-        first, last = budget.step - self.options.block, budget.step
-        milestone = first * 12 // self.options.steps != last * 12 // self.options.steps
-        warm = self._since is not None and not milestone  # which is no part of a step
-        took = [(now - (self._since or now)) / self.options.block]
+        took, counts = self._elapsed(), budget.step in self.counted
         with budget.paused():
             if self._batch is None:
                 self._batches = iter(batches_of(self._dataset, self.options))
                 self._batch = next(self._batches)
-            took.append(self._block(lambda: model.train_on_batch(*self._batch)))
-            took.append(self._block(lambda: model.train_on_batch(*next(self._batches))))
-        if warm:
-            for name, seconds in zip(KINDS, took):
-                self.times[name].append(seconds)
-        self._since = None if budget.step < 20 else time.perf_counter()
+            bare = self._block(lambda: model.train_on_batch(*self._batch))
+            piped = self._block(lambda: model.train_on_batch(*next(self._batches)))
+        if counts:
+            self.taken.append((took, bare, piped))
+        self._begin()
+
+    def ratios(self):
+        """Kind -> `(milliseconds per step, ratios in time, ratios in processor time)`, of the run
+        to it."""
+        run, *others = np.moveaxis(np.array(self.taken), 1, 0)
+        return {
+            name: (1000 * np.median(other[:, 0]) / self.options.block, *(run / other).T)
+            for name, other in zip(KINDS, others)
+        }
 
     def _block(self, step):
-        started = time.perf_counter()
+        self._begin()
         for _ in range(self.options.block):
             step()
-        took = time.perf_counter() - started
+        return self._elapsed()
+
+    def _begin(self):
         time.sleep(0.1)  # what the pipelines prefetch is no part of the next block
-        return took / self.options.block
+        self._since = time.perf_counter(), time.process_time()
+
+    def _elapsed(self):
+        now = time.perf_counter(), time.process_time()
+        return tuple(np.subtract(now, self._since or now))
 
 
 def batches_of(dataset, options):
@@ -133,14 +175,23 @@ def resident():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def report(times, memory):
-    for name, values in times.items():
-        ratios = [a / b for a, b in zip(times["train"], values)]
-        print(
-            f"{name}: {1000 * np.median(values):.2f} ms per step; train is {np.median(ratios):.3f} "
-            f"times that (the middle of {len(ratios)} pairs of blocks)"
-        )
+def report(ratios, memory):
+    for name, (milliseconds, *both) in ratios.items():
+        print(f"{name}: {milliseconds:.2f} ms per step; a step of the run costs times that")
+        for what, values in zip(("time", "processor time"), both):
+            quartiles = np.percentile(values, (25, 75))
+            print(
+                f"  {np.median(values):.3f} of its {what} (95 %: {interval(values)}; quartiles "
+                f"{quartiles[0]:.3f} to {quartiles[1]:.3f}; {len(values)} turns)"
+            )
     print("MB after each checkpoint:", ", ".join(f"{step}: {mb:.0f}" for step, mb in memory))
+
+
+def interval(values):
+    """Where the median lies, by the ranks around the middle one."""
+    values, reach = np.sort(values), 0.98 * len(values) ** 0.5
+    low, high = (len(values) - 1) / 2 - reach, (len(values) - 1) / 2 + reach
+    return f"{values[max(int(low), 0)]:.3f} to {values[min(int(high + 1), len(values) - 1)]:.3f}"
 
 
 if __name__ == "__main__":

@@ -100,12 +100,17 @@ def first(found, *kinds):
     return split_names.first([n for kind in kinds for n in getattr(split_names, kind)], found)
 
 
-def for_training(options):
-    """`(training set, validation set or None)`, described on the way."""
+def check_parts(options):
+    """Of which parts one can be given, and which numbers."""
     given = [options.val_split not in (None, "none"), options.val_data, options.val_fraction]
     if sum(each not in (None, False) for each in given) > 1:
         raise ValueError("Give one of --val-split, --val-data and --val-fraction.")
     check_number(options.val_fraction, "--val-fraction", above=0, below=1, optional=True)
+
+
+def for_training(options):
+    """`(training set, validation set or None)`, described on the way."""
+    check_parts(options)
     found = names(options)
     train_name = options.train_split or first(found, "TRAINING")
     if train_name is None and len(found) > 1:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import numpy as np
 
+from ..checks import check_int
 from . import options as shared
 from .train import report
 
@@ -15,6 +16,7 @@ HELP = "train, evaluate, export and compare a detector of handwritten digits, en
 
 # Leaves the rest of eight minutes for data, validation, exports and the comparison.
 DEFAULT_MINUTES = 4.4
+MOST_IMAGES = 10**6
 FORMATS = ("saved_model", "onnx", "tflite", "tflite-fp16", "tflite-int8")
 
 
@@ -82,10 +84,12 @@ def demo(
         The rows of the table that it prints, as dicts.
 
     Raises:
-        ValueError: if `out` holds a demo with other settings, or other files.
+        ValueError: for impossible numbers, and if `out` holds a demo with other settings, or other
+            files.
     """
     from rich.console import Console
 
+    from ..training.limits import checked_run
     from ..training.progress import speaker
     from ..training.state import prepare_folder, write_json
 
@@ -93,9 +97,9 @@ def demo(
     say = _clock(speaker(console))
     model = model or _default_model()
     settings = {
-        "minutes": minutes,
-        "train_images": train_images,
-        "val_images": val_images,
+        "minutes": checked_run(minutes=minutes)["minutes"],
+        "train_images": check_int(train_images, "train_images", most=MOST_IMAGES),
+        "val_images": check_int(val_images, "val_images", most=MOST_IMAGES),
         "model": json.loads(json.dumps(asdict(model))),
     }
     _claim(out, settings, fresh)

@@ -10,11 +10,16 @@ FLAGS = {
     "`batch_size`": "--batch",
     "`ema`": "--ema",
     "`epochs`": "--epochs",
+    "`evaluations`": "--evaluations",
+    "`filters`": "--filters",
     "`fresh=True`": "--fresh",
+    "`image_size`": "--size",
     "`images`": "--images FOLDER",
     "`learning_rate`": "--learning-rate",
+    "`levels`": "--levels",
     "`minutes`": "--minutes",
     "`out`": "--out",
+    "`patience`": "--patience",
     "`resume=True`": "--resume",
     "`seed`": "--seed",
     "`storage`": "--storage",
@@ -109,7 +114,8 @@ def detector_options(options):
 
 def size(text):
     parts = text.lower().split("x")
-    if not all(part.isdigit() and int(part) > 0 for part in parts) or len(parts) not in (1, 2):
+    known = all(part.isdecimal() and len(part) <= 9 and int(part) for part in parts)
+    if not known or len(parts) not in (1, 2):
         raise argparse.ArgumentTypeError(
             f"expected HEIGHTxWIDTH or one number, such as 256x320; received {text!r}"
         )
@@ -118,7 +124,8 @@ def size(text):
 
 def levels(text):
     first, _, last = text.partition("-")
-    if not first.isdigit() or (last and not last.isdigit()) or int(last or first) < int(first):
+    known = all(n.isdecimal() and len(n) <= 3 for n in (first, last or first))
+    if not known or int(last or first) < int(first):
         raise argparse.ArgumentTypeError(f"expected FIRST-LAST, such as 3-5; received {text!r}")
     return tuple(range(int(first), int(last or first) + 1))
 

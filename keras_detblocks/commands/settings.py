@@ -140,6 +140,9 @@ def _known(values, actions, source):
     return found
 
 
+_KINDS = {int: "a whole number", float: "a number"}
+
+
 def _value(actions, name, value, source):
     action = actions[name]
     if action.nargs == 0:  # a flag
@@ -154,7 +157,9 @@ def _value(actions, name, value, source):
         if isinstance(value, list) and name in TEXTS and list(converted) != value:
             raise ValueError(f"expected such as {text}; received {value}")
     except (ValueError, argparse.ArgumentTypeError) as error:
-        raise ValueError(f"{source}: {_key(action)}: {error}") from error
+        kind = _KINDS.get(action.type)
+        what = f"expected {kind}; received {value!r}" if kind else error
+        raise ValueError(f"{source}: {_key(action)}: {what}") from None
     if action.choices is not None and converted not in action.choices:
         raise ValueError(
             f"{source}: {_key(action)}: expected one of {', '.join(map(str, action.choices))}; "

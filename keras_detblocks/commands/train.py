@@ -46,36 +46,19 @@ def _defaults():
 
 def run(options):
     settings.settle(options, _file_of_settings(options), _recipe)
-    from ..training.fit import check_budget
-    from ..training.recipe import check_recipe
-
     if options.data is None:
         raise ValueError("Which data? Name a COCO or VOC folder, or give --config run.json.")
     model = shared.detector_options(options)
     _check_start(options, model)
-    _check_levels(model)
     _check_weights(options.weights)
     _frozen(options)
     if options.minutes is None and options.epochs is None:
         options.minutes = training_options.DEFAULT_MINUTES
-    check_budget(
-        options.minutes,
-        options.epochs,
-        options.batch,
-        options.evaluations,
-        options.patience,
-    )
-    check_recipe(
-        options.learning_rate,
-        options.weight_decay,
-        options.ema,
-        options.warmup_steps,
-        options.seed,
-    )
-    check_int(options.restarts, "restarts", least=0)
+    _check_numbers(options)
     if options.restarts:
         return supervise(without(options.arguments, "--restarts"), options.out, options.restarts)
     workers = _join(options)
+    _check_memory(options, model, workers)
     with _together():
         detector, validation_set, history = _train(options, model)
     if workers is not None and workers.index > 0:  # the chief writes
@@ -256,13 +239,20 @@ def _check_weights(weights):
             raise FileNotFoundError(f"No such file of weights: {weights}")
 
 
-def _check_levels(model):
-    """Levels that no map of this input has are told before the data is read."""
-    least = 2 if model.backbone == "compact" else 1
-    most = max(model.image_size).bit_length() - 1
-    if not least <= model.levels[0] <= model.levels[-1] <= most:
-        height, width = model.image_size
-        raise ValueError(
-            f"--levels: expected levels from {least} to {most} (level l has a stride of 2 ** l "
-            f"pixels, the input {height}x{width}); received {shared.TEXTS['levels'](model.levels)}"
-        )
+def _check_numbers(options):
+    """As `training.train` does, before the data is read."""
+    from ..training.limits import checked_run
+
+    numbers = {name: getattr(options, name) for name in _ALIKE if name != "resume"}
+    checked_run(batch_size=options.batch, learning_rate=options.learning_rate, **numbers)
+    check_int(options.restarts, "--restarts", least=0)
+    datasets.check_parts(options)
+
+
+def _check_memory(options, model, workers):
+    """Of a batch; with a detector to start from, its size is known later."""
+    from ..training.limits import check_memory
+
+    if not _is_file(options.start):
+        count = 1 if workers is None else len(workers.addresses)
+        check_memory(model.image_size, options.batch, count)

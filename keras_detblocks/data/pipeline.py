@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from ..checks import check_int
+from ..checks import check_int, check_pair
 from ..images.files import ImageError
-from ..images.letterbox import FILL, Letterbox
+from ..images.letterbox import FILL, MOST_SIDE, Letterbox
 from ..images.read import read_letterboxed
 
+MOST_BATCH = 2**16  # images in a batch
 MEMORY_BUDGET = 2 * 1024**3  # bytes of letterboxed images kept in memory
 
 
@@ -63,17 +64,13 @@ def pipeline(
     """
     import tensorflow as tf
 
-    batch_size = check_int(batch_size, "batch_size")
+    batch_size = check_int(batch_size, "batch_size", most=MOST_BATCH)
     if image_size is None:
         raise ValueError(
             "pipeline: expected image_size=(height, width); received None. A detector of dynamic "
             "size needs one here."
         )
-    size = (
-        (int(image_size),) * 2
-        if np.ndim(image_size) == 0
-        else tuple(int(side) for side in image_size)
-    )
+    size = check_pair(image_size, "image_size", MOST_SIDE)
     records = dataset.records
     if len(records) * size[0] * size[1] * 3 <= memory_budget:
         canvases, readable = _decoded(dataset, size, resize)

@@ -8,7 +8,7 @@ from .. import context as context_blocks
 from .. import necks
 from ..backbones import AnyNet, AnyNetSpec, catalog
 from ..checks import check_choice, check_int, check_levels, check_pair, look_up
-from ..images.letterbox import RESIZES
+from ..images.letterbox import MOST_SIDE, RESIZES
 from ..layers import ImageNormalization
 from ..layers.normalization import PLAIN_MEAN, PLAIN_STD
 from .classes import checked_classes
@@ -21,6 +21,7 @@ COMPACT_WIDTHS = {2: 24, 3: 48, 4: 96, 5: 192}
 COMPACT_DEPTHS = {2: 1, 3: 1, 4: 2, 5: 2}
 _COMPACT = "0.2 to 0.6 million parameters, for training from scratch in minutes."
 
+MOST_FILTERS = 2**13  # a convolution of 3x3 between as many takes 2.4 GB
 DEEPEST = 5  # of the backbones' levels; necks make what lies beyond
 
 
@@ -132,7 +133,9 @@ class ModelOptions:
     Names are taken in any case.
 
     Raises:
-        ValueError: for an unknown name, with the nearest known ones, before anything is built.
+        ValueError: for an unknown name, with the nearest known ones, for sizes and widths that no
+            machine has memory for, and for levels that no map of the input has; before anything is
+            built.
     """
 
     image_size: tuple = (320, 320)
@@ -147,15 +150,27 @@ class ModelOptions:
     def __post_init__(self):
         checked = {
             "resize": check_choice(self.resize, "resize", RESIZES),
-            "image_size": check_pair(self.image_size, "image_size"),
+            "image_size": check_pair(self.image_size, "image_size", MOST_SIDE),
             "levels": check_levels(self.levels),
-            "filters": check_int(self.filters, "filters"),
+            "filters": check_int(self.filters, "filters", most=MOST_FILTERS),
             "backbone": _backbone_name(self.backbone),
             "neck": _known(NECKS, self.neck, "neck"),
             "context": _known(CONTEXTS, self.context, "context block"),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+        self._check_levels()
+
+    def _check_levels(self):
+        """The compact backbone begins at P2, the others at P1; an EFM takes one level more."""
+        least = 1 + (self.backbone == "compact") + (self.neck == "efm")
+        most = max(self.image_size).bit_length() - 1
+        if not least <= self.levels[0] <= self.levels[-1] <= most:
+            height, width = self.image_size
+            raise ValueError(
+                f"`levels` must be from {least} to {most}: level l has a stride of 2 ** l pixels, "
+                f"the input {height}x{width}. Received: levels={self.levels}"
+            )
 
 
 def _known(table, name, kind):

@@ -9,6 +9,7 @@ from PIL import Image
 from ..checks import check_choice
 
 RESIZES = ("letterbox", "stretch")
+MOST_SIDE = 2**14  # pixels of a network's input: a picture of it as float32 takes 3 GB
 FILL = 114  # the canvas beside the image: a middle gray, near the mean of natural images
 
 

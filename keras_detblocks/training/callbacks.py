@@ -7,7 +7,7 @@ import time
 import keras
 import numpy as np
 
-from .distribute import numpy_of
+from .distribute import numpy_of, set_number
 from .interrupt import Stopped
 from .schedule import cosine_with_warmup
 
@@ -74,9 +74,10 @@ class Budget(keras.callbacks.Callback):
 
     @property
     def progress(self):
-        return (
-            self.step / self.steps if self.minutes is None else self.seconds / (60.0 * self.minutes)
-        )
+        """Share of the budget that is used, 0 to 1."""
+        if self.minutes is None:
+            return min(self.step / self.steps, 1.0)
+        return min(self.seconds / 60.0 / self.minutes, 1.0)
 
     @contextlib.contextmanager
     def paused(self):
@@ -95,7 +96,7 @@ class Budget(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         self.between_steps = False
         factor = cosine_with_warmup(self.step, self.progress, self.warmup_steps)
-        self.model.optimizer.learning_rate = self.learning_rate * factor
+        set_number(self.model.optimizer.learning_rate, self.learning_rate * factor)
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
@@ -186,7 +187,7 @@ class Milestones(keras.callbacks.Callback):
         self._saved_at = run.budget.seconds
 
     def _reached(self):
-        return min(int(self.run.budget.progress * self.count + 1e-9), self.count)
+        return int(self.run.budget.progress * self.count + 1e-9)
 
     def on_train_batch_begin(self, batch, logs=None):
         if batch == 0:  # one that was interrupted, before the first step of the resumed run

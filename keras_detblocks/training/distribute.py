@@ -56,6 +56,15 @@ def accelerators():
     return any(not device.startswith("cpu") for device in keras.distribution.list_devices())
 
 
+def set_number(variable, number):
+    """Gives a scalar Keras variable a value, in a third of the time that Keras' own way takes: for
+    what is set in every step."""
+    if keras.backend.backend() == "tensorflow":
+        variable.value.assign(np.float32(number), read_value=False)
+    else:
+        variable.assign(number)
+
+
 def numpy_of(variable):
     """The values of a Keras variable."""
     if keras.backend.backend() == "tensorflow":

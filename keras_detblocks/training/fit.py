@@ -8,15 +8,16 @@ import tempfile
 import keras
 from rich.console import Console
 
-from ..checks import check_int
+from ..checks import check_choice
 from ..data import pipeline
 from ..weights import load_keras_file
 from .callbacks import Budget, Callbacks, Milestones, StepLog
 from .devices import default_devices
 from .distribute import LEAST_IMAGES, synchronize_batch_norm
 from .interrupt import Interrupts
+from .limits import LEARNING_RATES, MOST_STEPS, check_memory, checked_run, steps_of
 from .progress import ProgressBar, speaker, tensorboard_writer
-from .recipe import LEARNING_RATES, built_with, check_recipe, compile_detector
+from .recipe import built_with, compile_detector
 from .record import Record, described
 from .resume import changes, check_folder
 from .run import Run, finalize
@@ -119,23 +120,27 @@ def train(
     devices = default_devices()
     console = console or Console()
     say = speaker(console) if devices.chief else _silent
-    check_budget(minutes, epochs, batch_size, evaluations, patience)
-    check_recipe(learning_rate, weight_decay, ema, warmup_steps, seed, optimizer)
-    _check_data(train_set, batch_size, devices)
+    given = checked_run(
+        minutes=minutes,
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        ema=ema,
+        warmup_steps=warmup_steps,
+        evaluations=evaluations,
+        patience=patience,
+        seed=seed,
+        precision=precision,
+    )
+    if learning_rate is None:
+        given["learning_rate"] = LEARNING_RATES[optimizer]
+    check_choice(synchronize, "synchronize", (None, True, False))
+    _check_data(train_set, given, devices)
     data = {"train": described(train_set), "validation": described(validation_set)}
     settings = {
-        "minutes": minutes,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "optimizer": optimizer,
-        "learning_rate": LEARNING_RATES[optimizer] if learning_rate is None else learning_rate,
-        "weight_decay": weight_decay,
-        "ema": ema,
-        "warmup_steps": warmup_steps,
-        "evaluations": evaluations,
-        "patience": patience,
-        "seed": seed,
-        "precision": precision,
+        **given,
         "training data": data["train"]["fingerprint"],
         **json.loads(json.dumps(settings or {}, default=str)),
     }
@@ -147,6 +152,7 @@ def train(
             build, devices, checkpoint if resume else None, settings, synchronize, out, say
         )
         _check_classes(model, train_set)
+        check_memory(model.image_size, settings["batch_size"], devices.count)
         budget = _budget(settings, progress, train_set, devices, interrupts)
         run = Run(
             model=model,
@@ -160,7 +166,7 @@ def train(
             validation_set=validation_set,
             interrupts=interrupts,
             say=say,
-            patience=patience,
+            patience=settings["patience"],
             devices=devices,
         )
         _fit(run, augment, console)
@@ -198,13 +204,12 @@ def _compiled(model, settings):
 
 
 def _budget(settings, progress, train_set, devices, interrupts):
-    steps_per_epoch = max(len(train_set.records) // settings["batch_size"], 1)
-    epochs = settings["epochs"]
+    epochs, pictures = settings["epochs"], len(train_set.records)
     return Budget(
         settings["learning_rate"],
         settings["warmup_steps"],
         settings["minutes"],
-        None if epochs is None else max(round(epochs * steps_per_epoch), 1),
+        None if epochs is None else steps_of(epochs, pictures, settings["batch_size"]),
         progress["step"],
         progress["seconds"],
         devices,
@@ -260,7 +265,7 @@ def _fit(run, augment, console):
             run.model.fit(
                 batches,
                 epochs=1,
-                steps_per_epoch=10**9,
+                steps_per_epoch=MOST_STEPS,
                 verbose=0,
                 shuffle=False,
                 callbacks=Callbacks(callbacks, add_history=True, model=run.model),
@@ -321,25 +326,10 @@ def _synchronized(wanted, batch_size, devices):
     return batch_size / devices.replicas < LEAST_IMAGES if wanted is None else wanted
 
 
-def check_budget(minutes, epochs, batch_size, evaluations=6, patience=None):
-    """Refuses impossible numbers; cheap, so before any data is read.
-
-    Raises:
-        ValueError: naming the argument.
-    """
-    if batch_size < 1:
-        raise ValueError(f"A batch has at least one image. Received: batch_size={batch_size}")
-    budget = epochs if minutes is None else minutes
-    if (minutes is None) == (epochs is None) or not 0 < budget < float("inf"):
-        raise ValueError(
-            f"Give a positive number of minutes or of epochs. Received: minutes={minutes}, "
-            f"epochs={epochs}"
-        )
-    check_int(evaluations, "evaluations")
-    check_int(patience, "patience", optional=True)
-
-
-def _check_data(train_set, batch_size, devices):
+def _check_data(train_set, settings, devices):
+    batch_size = settings["batch_size"]
+    if settings["epochs"] is not None:
+        steps_of(settings["epochs"], len(train_set.records), batch_size)
     if devices.replicas > batch_size:
         raise ValueError(
             f"A batch of {batch_size} cannot be shared by {devices.replicas} devices; raise "

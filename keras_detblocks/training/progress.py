@@ -37,7 +37,7 @@ class ProgressBar(keras.callbacks.Callback):
         self._next = time.monotonic() + 1.0
         self.bar.update(
             self._task,
-            completed=min(self.budget.progress, 1.0),
+            completed=self.budget.progress,
             step=self.budget.step,
             loss=f"{float(np.asarray(logs['loss'])):.3f}",
             ap=f"{self.history['ap'][-1]['AP']:.3f}" if self.history["ap"] else "-",
@@ -66,7 +66,8 @@ def _terminal_line(console):
         columns = [BarColumn(bar_width=10), text, TimeRemainingColumn()]
     if console.width < NARROW:
         columns = [text]
-    return Progress(*columns, console=console)
+    # Drawn less often than rich does it: its thread takes time from a step's Python.
+    return Progress(*columns, console=console, refresh_per_second=2)
 
 
 class _NotebookLine:

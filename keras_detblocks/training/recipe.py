@@ -5,13 +5,10 @@ import contextlib
 
 import keras
 
-from ..checks import check_int, check_number
 from ..optimizers import AdamW, ConvMuon, conv_groups
 from .distribute import accelerators
+from .limits import LEARNING_RATES, checked
 
-# Optimizers by name, with the learning rates that did best from scratch.
-LEARNING_RATES = {"muon": 20e-3, "adamw": 8e-3}
-MOST_SEEDS = 2**32  # those of NumPy
 # The head's last convolutions, by path: Muon is for layers within the net.
 PREDICTORS = "(logits|distances)_out/"
 
@@ -24,7 +21,7 @@ def compile_detector(
 
     `learning_rate=None` is the optimizer's own; `**kwargs` are `Detector.compile`'s.
     """
-    check_optimizer(optimizer)
+    checked(learning_rate=learning_rate, weight_decay=weight_decay, ema=ema, optimizer=optimizer)
     learning_rate = LEARNING_RATES[optimizer] if learning_rate is None else learning_rate
     common = {
         "weight_decay": weight_decay,
@@ -41,29 +38,6 @@ def compile_detector(
             ),
             **kwargs,
         )
-
-
-def check_optimizer(optimizer):
-    if optimizer not in LEARNING_RATES:
-        raise ValueError(
-            f"`optimizer` must be one of {', '.join(LEARNING_RATES)}. Received: "
-            f"optimizer={optimizer!r}"
-        )
-
-
-def check_recipe(learning_rate, weight_decay, ema, warmup_steps, seed, optimizer="muon"):
-    """Refuses impossible numbers; cheap, so before any data is read.
-
-    Raises:
-        ValueError: naming the argument.
-    """
-    check_optimizer(optimizer)
-    check_number(learning_rate, "learning_rate", above=0, optional=True)
-    check_number(weight_decay, "weight_decay", least=0, optional=True)
-    check_number(ema, "ema", least=0, below=1)
-    check_int(warmup_steps, "warmup_steps", least=0)
-    if check_int(seed, "seed", least=0) >= MOST_SEEDS:
-        raise ValueError(f"`seed` must be below {MOST_SEEDS}. Received: seed={seed}")
 
 
 @contextlib.contextmanager

@@ -18,14 +18,14 @@ class Workers:
         index: of this one. The first is the chief: it measures AP and writes.
 
     Raises:
-        ValueError: for addresses without a port, or an index that none of them has.
+        ValueError: for addresses without a port of 1 to 65535, or an index that none of them has.
     """
 
     addresses: tuple
     index: int
 
     def __post_init__(self):
-        bad = [each for each in self.addresses if not re.fullmatch(r".+:\d+", each)]
+        bad = [each for each in self.addresses if not _is_address(each)]
         if bad or len(set(self.addresses)) < len(self.addresses):
             raise ValueError(
                 f"Workers are different addresses HOST:PORT. Received: {', '.join(self.addresses)}"
@@ -34,6 +34,11 @@ class Workers:
             raise ValueError(
                 f"Workers are numbered from 0 to {len(self.addresses) - 1}. Received: {self.index}"
             )
+
+
+def _is_address(text):
+    found = re.fullmatch(r".+:(\d{1,5})", text)
+    return found is not None and 0 < int(found[1]) < 2**16
 
 
 def find_workers(addresses=None, index=None, environment=None):

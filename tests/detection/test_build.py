@@ -106,6 +106,10 @@ def test_every_name_that_is_listed_or_printed_is_taken(capsys):
         ({"levels": 3}, "`levels` must be ascending level numbers"),
         ({"image_size": (64, 64, 3)}, "`image_size` must be an int"),
         ({"filters": True}, "`filters` must be an int"),
+        ({"filters": 10**9}, "`filters` must be an int of at least 1 and at most 8192"),
+        ({"image_size": (64, 10**6)}, "`image_size` must be an int of at least 1 and at most 1638"),
+        ({"levels": range(3, 100)}, "`levels` must be from 2 to 6"),
+        ({"levels": (2, 3), "neck": "efm"}, "`levels` must be from 3 to 6"),
         ({"class_names": "cat"}, "`class_names` a list of names"),
     ],
 )

@@ -7,6 +7,7 @@ from toy import tiny_detector, toy_backbone, toy_batch, toy_detector
 
 import keras_detblocks as kdb
 from keras_detblocks import data, training
+from keras_detblocks.training import limits
 
 CLASSES = ["circle", "square", "star"]
 
@@ -116,20 +117,41 @@ def test_normalization_and_biases_are_not_decayed(saved, tmp_path):
     [
         ({}, ValueError, "minutes or of epochs"),
         ({"minutes": 1, "epochs": 1}, ValueError, "minutes or of epochs"),
-        ({"epochs": -1}, ValueError, "positive"),
-        ({"minutes": 0}, ValueError, "positive"),
+        ({"epochs": -1}, ValueError, "`epochs` must be a finite number above 0"),
+        ({"epochs": 1e18}, ValueError, "`epochs` must be"),
+        ({"epochs": "3"}, ValueError, "`epochs` must be"),
+        ({"epochs": 1e6, "batch_size": 1}, ValueError, "at most 41666 with 24 pictures"),
+        ({"minutes": 0}, ValueError, "`minutes` must be a finite number above 0"),
+        ({"minutes": float("inf")}, ValueError, "`minutes` must be"),
         ({"epochs": 1, "resume": True}, ValueError, "no stopped run"),
-        ({"epochs": 1, "batch_size": 0}, ValueError, "at least one image"),
-        ({"epochs": 1, "learning_rate": -1.0}, ValueError, "learning_rate.*above 0"),
+        ({"epochs": 1, "batch_size": 0}, ValueError, "`batch_size` must be an int of at least 1"),
+        ({"epochs": 1, "batch_size": 10**12}, ValueError, "`batch_size` must be"),
+        ({"epochs": 1, "patience": -1}, ValueError, "`patience` must be"),
+        ({"epochs": 1, "evaluations": 10**9}, ValueError, "`evaluations` must be"),
+        ({"epochs": 1, "optimizer": "adam"}, ValueError, "`optimizer` must be 'muon' or 'adamw'"),
+        ({"epochs": 1, "precision": "bf16"}, ValueError, "`precision` must be 'auto'"),
+        ({"epochs": 1, "learning_rate": -1.0}, ValueError, "learning_rate.*at least 1e-12"),
+        ({"epochs": 1, "learning_rate": float("inf")}, ValueError, "learning_rate.*at most 1e.20"),
         ({"epochs": 1, "weight_decay": float("nan")}, ValueError, "weight_decay.*at least 0"),
         ({"epochs": 1, "ema": 1.0}, ValueError, "ema.*below 1"),
         ({"epochs": 1, "warmup_steps": -1}, ValueError, "warmup_steps"),
         ({"epochs": 1, "seed": 2**32}, ValueError, "seed"),
     ],
 )
-def test_impossible_runs_are_refused(dataset, tmp_path, options, error, message):
-    with pytest.raises(error, match=message):
-        training.train(_build, dataset, None, tmp_path, **options)
+def test_impossible_runs_are_refused(dataset, tmp_path, monkeypatch, options, error, message):
+    monkeypatch.setattr(limits, "MOST_STEPS", 10**6)
+    with pytest.raises(error, match=message) as raised:
+        training.train(_build, dataset, None, tmp_path / "run", **options)
+    assert "--" not in str(raised.value)
+    assert "resume" in options or not (tmp_path / "run").exists()
+
+
+def test_a_batch_that_no_memory_holds_is_refused(monkeypatch):
+    monkeypatch.setattr(limits, "_memory", lambda: 1e9)
+    limits.check_memory((320, 320), 100)
+    with pytest.raises(ValueError, match="1024 pictures of 320x320 take 1 GB, of 1 that"):
+        limits.check_memory((320, 320), 1024)
+    limits.check_memory((320, 320), 1024, processes=2)
 
 
 def test_a_detector_of_other_classes_is_refused(dataset, tmp_path):

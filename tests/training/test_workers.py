@@ -51,6 +51,7 @@ def test_the_command_line_comes_first():
         (("a:1,b:2", None, {}), "need both"),
         ((None, 1, {}), "need both"),
         (("a,b:2", 0, {}), "HOST:PORT. Received: a, b:2"),
+        (("a:1,b:70000", 0, {}), "HOST:PORT. Received: a:1, b:70000"),
         (("a:1,a:1", 0, {}), "different addresses"),
         (("a:1,b:2", 2, {}), "numbered from 0 to 1. Received: 2"),
         ((None, None, {"TF_CONFIG": "{"}), "TF_CONFIG: expected"),

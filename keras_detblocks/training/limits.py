@@ -1,0 +1,96 @@
+"""What a run may be asked for: its numbers and names within their limits, told before anything is
+read or made."""
+
+import math
+import os
+from functools import partial
+
+from ..checks import check_choice, check_int, check_number
+from ..data.pipeline import MOST_BATCH
+
+# Optimizers by name, with the learning rates that did best from scratch.
+LEARNING_RATES = {"muon": 20e-3, "adamw": 8e-3}
+PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
+MOST_MINUTES = 1e6  # two years
+MOST_EPOCHS = 1e6
+MOST_STEPS = 10**9
+MOST_EVALUATIONS = 10_000
+MOST_SEEDS = 2**32  # those of NumPy
+
+# A check of each, called with the value and the name. Learning rates are float32 numbers later,
+# which hold 1e-38 to 1e38, and are multiplied on the way.
+LIMITS = {
+    "minutes": partial(check_number, above=0, most=MOST_MINUTES, optional=True),
+    "epochs": partial(check_number, above=0, most=MOST_EPOCHS, optional=True),
+    "batch_size": partial(check_int, most=MOST_BATCH),
+    "optimizer": partial(check_choice, choices=tuple(LEARNING_RATES)),
+    "learning_rate": partial(check_number, least=1e-12, most=1e20, optional=True),
+    "weight_decay": partial(check_number, least=0, most=1e6, optional=True),
+    "ema": partial(check_number, least=0, below=1),
+    "warmup_steps": partial(check_int, least=0, most=MOST_STEPS),
+    "evaluations": partial(check_int, most=MOST_EVALUATIONS),
+    "patience": partial(check_int, most=MOST_EVALUATIONS, optional=True),
+    "seed": partial(check_int, least=0, most=MOST_SEEDS - 1),
+    "precision": partial(check_choice, choices=PRECISIONS),
+}
+
+
+def checked(**values):
+    """The values of `LIMITS` as plain ones, by name.
+
+    Raises:
+        ValueError: naming the argument.
+
+    >>> checked(epochs=2, batch_size=8)
+    {'epochs': 2.0, 'batch_size': 8}
+    """
+    return {name: LIMITS[name](value, name) for name, value in values.items()}
+
+
+def checked_run(*, minutes=None, epochs=None, **values):
+    """As `checked`, of a run that has one of both budgets."""
+    if (minutes is None) == (epochs is None):
+        raise ValueError(
+            f"Give a number of minutes or of epochs, one of the two. Received: minutes={minutes}, "
+            f"epochs={epochs}"
+        )
+    return checked(minutes=minutes, epochs=epochs, **values)
+
+
+def steps_of(epochs, pictures, batch_size):
+    """Steps of a number of passes over the pictures; the last batch of a pass is left out.
+
+    Raises:
+        ValueError: for more than anyone can wait for.
+    """
+    per_pass = max(pictures // batch_size, 1)
+    if epochs * per_pass > MOST_STEPS:
+        raise ValueError(
+            f"`epochs` must be at most {MOST_STEPS // per_pass} with {pictures} pictures and "
+            f"batch_size={batch_size}: a run has at most {MOST_STEPS} steps. Received: "
+            f"epochs={epochs:g}"
+        )
+    return max(round(epochs * per_pass), 1)
+
+
+def check_memory(image_size, batch_size, processes=1):
+    """Refuses a batch whose pictures alone do not fit the memory of this machine, where that is
+    known: the system would end the process without a word.
+
+    Args:
+        image_size: (height, width). batch_size: over all processes.
+    """
+    height, width = image_size
+    taken, there = batch_size // processes * height * width * 3 * 4, _memory()
+    if taken > there:
+        raise ValueError(
+            f"`batch_size` must be smaller: {batch_size // processes} pictures of {height}x{width} "
+            f"take {taken / 1e9:.0f} GB, of {there / 1e9:.0f} that this machine has."
+        )
+
+
+def _memory():
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not told by every system
+        return math.inf
