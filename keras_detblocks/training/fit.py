@@ -134,16 +134,10 @@ def train(
         seed=seed,
         precision=precision,
     )
-    if learning_rate is None:
-        given["learning_rate"] = LEARNING_RATES[optimizer]
     check_choice(synchronize, "synchronize", (None, True, False))
     _check_data(train_set, given, devices)
     data = {"train": described(train_set), "validation": described(validation_set)}
-    settings = {
-        **given,
-        "training data": data["train"]["fingerprint"],
-        **json.loads(json.dumps(settings or {}, default=str)),
-    }
+    settings = _settings(given, data, settings)
     out = pathlib.Path(out)
     checkpoint = Checkpoint(out / "checkpoint")
     resume = devices.from_chief(lambda: _claim(out, checkpoint, resume, settings))
@@ -172,6 +166,17 @@ def train(
         _fit(run, augment, console)
         run.finish()
     return model, run.history
+
+
+def _settings(given, data, more):
+    """What a checkpoint says of a run, and one that goes on from it is compared by."""
+    rate = given["learning_rate"]
+    return {
+        **given,
+        "learning_rate": LEARNING_RATES[given["optimizer"]] if rate is None else rate,
+        "training data": data["train"]["fingerprint"],
+        **json.loads(json.dumps(more or {}, default=str)),
+    }
 
 
 def _silent(*_, **__):

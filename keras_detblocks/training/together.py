@@ -2,9 +2,12 @@
 sum that never comes."""
 
 import contextlib
+import ctypes
 import itertools
 import json
 import os
+import signal
+import socket
 import sys
 import threading
 import time
@@ -30,11 +33,13 @@ class Ended(ConnectionError):
     Attributes:
         told: whether the other said why.
         exit_code: of the other, that all end alike; 1 where it is not known.
+        at_once: whether the backend is about to end this process by itself.
     """
 
-    def __init__(self, text, exit_code=None):
+    def __init__(self, text, exit_code=None, at_once=False):
         super().__init__(text)
         self.told = exit_code is not None
+        self.at_once = at_once
         self.exit_code = exit_code if self.told else 1
 
 
@@ -44,8 +49,9 @@ def together(tell=None):
     seconds, each with one sentence; alone it does nothing.
 
     A process that hears of the end of another while it waits in a sum over all cannot be brought
-    back from there: it prints the sentence and exits. `train` is within it; a program that reads
-    its data after `start_workers` does well to enter it before. All of them enter it equally often.
+    back from there: it prints the sentence and exits, as one does whose chief is gone on JAX.
+    `train` is within it; a program that reads its data after `start_workers` does well to enter it
+    before. All of them enter it equally often.
 
     Args:
         tell: a function of that sentence; by default it is printed on stderr.
@@ -62,13 +68,14 @@ def together(tell=None):
         yield
         return
     line.key = f"keras_detblocks/ended/{next(_numbers)}"  # one that is caught ends no later run
-    over = threading.Event()
-    watch = threading.Thread(target=_watch, args=(line, over, tell or _complain), daemon=True)
+    over, tell = threading.Event(), tell or _complain
+    watch = threading.Thread(target=_watch, args=(line, over, tell), daemon=True)
     _watched.append(line)
     watch.start()
     try:
         try:
-            yield
+            with line.time_to_tell():
+                yield
         finally:
             over.set()
             watch.join()
@@ -77,6 +84,8 @@ def together(tell=None):
         if getattr(error, "agreed", False):  # all of them stop, at the same step
             raise
         other = _other_end(line, error)
+        if other is not None and other.at_once:
+            _end(line, other, tell)
         if other is None:
             line.put(json.dumps(_told(line, error)))
         line.leave(waits=other is None or other.told)
@@ -90,11 +99,16 @@ def _watch(line, over, tell):
     while not over.wait(BETWEEN_LOOKS):
         ended = _heard(line)
         if ended is not None and not over.is_set():
-            tell(str(ended))
-            line.leave(waits=True)
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(ended.exit_code)
+            _end(line, ended, tell)
+
+
+def _end(line, ended, tell):
+    """Ends this process with the sentence."""
+    tell(str(ended))
+    line.leave(waits=ended.told)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(ended.exit_code)
 
 
 def _complain(text):
@@ -103,6 +117,12 @@ def _complain(text):
 
 def _heard(line):
     """The `Ended` of another process, or `None`."""
+    if line.chief_is_gone():
+        return Ended(
+            f"Worker 0 is gone without a word, so worker {line.index} ends too; start all of them "
+            f"again, with `resume=True`.",
+            at_once=True,
+        )
     text = line.look()
     if not text:
         return None
@@ -171,6 +191,12 @@ class _TensorFlowLine:
         with contextlib.suppress(Exception):
             return self._context.get_config_key_value(self.key, 1)
 
+    def chief_is_gone(self):
+        return False  # here it is an error like any other, and nobody is ended by it
+
+    def time_to_tell(self):
+        return contextlib.nullcontext()
+
     def may_be_another(self, error):
         import tensorflow as tf
 
@@ -192,6 +218,11 @@ class _JaxLine:
         self.index = jax.process_index()
         self._state = distributed.global_state
         self._client = self._state.client
+        self._chief = None
+        if self.index:
+            host, _, port = self._state.coordinator_address.rpartition(":")
+            with socket.create_connection((host.strip("[]"), int(port)), 10.0) as connection:
+                self._chief = connection.getpeername()
 
     def put(self, text):
         with contextlib.suppress(Exception):  # the coordinator may be gone
@@ -200,6 +231,31 @@ class _JaxLine:
     def look(self):
         with contextlib.suppress(Exception):
             return self._client.key_value_try_get(self.key)
+
+    def chief_is_gone(self):
+        """Whether nobody listens where the chief did. Without JAX's client: that waits for its own
+        end then."""
+        if self._chief is None:
+            return False
+        with contextlib.suppress(OSError):  # a network that is slow or away for a while
+            try:
+                socket.create_connection(self._chief[:2], 1.0).close()
+            except ConnectionRefusedError:
+                return True
+        return False
+
+    @contextlib.contextmanager
+    def time_to_tell(self):
+        """JAX aborts the process as soon as it loses the chief, and its callback for that takes
+        none of Python's functions (jaxlib 0.10: `std::bad_cast`). Within it an abort waits in C's
+        `sleep`, whose seconds are the number of the signal, 6: enough to tell why, and the process
+        ends anyway."""
+        sleep = _handle_abort_with(ctypes.CDLL(None).sleep) if self._chief else None
+        try:
+            yield
+        finally:
+            if self._chief:
+                _handle_abort_with(sleep)
 
     def may_be_another(self, error):
         import jax
@@ -219,6 +275,13 @@ class _JaxLine:
         state = self._state
         _kept.append((state.client, state.service, state.preemption_sync_manager))
         state.client = state.service = state.preemption_sync_manager = None
+
+
+def _handle_abort_with(function):
+    """Sets C's handler of SIGABRT; returns the one before."""
+    handle = ctypes.CDLL(None).signal
+    handle.argtypes, handle.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
+    return handle(signal.SIGABRT, ctypes.cast(function, ctypes.c_void_p))
 
 
 def _quietly(function):

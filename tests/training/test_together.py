@@ -1,7 +1,9 @@
 """Processes that train together end together: what one tells the others, and what they do then."""
 
+import contextlib
 import json
 import os
+import socket
 import sys
 import threading
 
@@ -17,6 +19,7 @@ class Line:
     """That of worker 0, where another may have told its end; a `RuntimeError` may be another's."""
 
     index = 0
+    gone = False
 
     def __init__(self, heard=None):
         self.heard, self.told, self.left = heard, [], 0
@@ -29,6 +32,12 @@ class Line:
 
     def may_be_another(self, error):
         return isinstance(error, RuntimeError)
+
+    def chief_is_gone(self):
+        return self.gone
+
+    def time_to_tell(self):
+        return contextlib.nullcontext()
 
     def leave(self, waits):
         self.left += 1
@@ -81,6 +90,30 @@ def test_who_waits_for_one_that_ended_ends_with_its_reason_and_its_code(on, monk
         assert ended.wait(10)
     assert codes[0] == 2 and line.left >= 1
     assert "Worker 1 ended (no such file), so worker 0 ends too" in said[0]
+
+
+@pytest.mark.parametrize("felt", [False, True])
+def test_whose_chief_is_gone_says_so_and_ends_at_once(on, monkeypatch, felt):
+    """Whether the watch finds out or an error of the backend; nobody is waited for."""
+    line, codes, said, ended = on(Line()), [], [], threading.Event()
+    monkeypatch.setattr(module, "BETWEEN_LOOKS", 10 if felt else 0.01)
+    monkeypatch.setattr(os, "_exit", lambda code: (codes.append(code), ended.set()))
+    with contextlib.suppress(Ended), together(said.append):
+        line.gone = True
+        if felt:
+            raise RuntimeError("connection closed")
+        assert ended.wait(10)
+    assert codes[0] == 1 and not line.waits
+    assert "Worker 0 is gone without a word, so worker 0 ends too" in said[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sockets there wait before they refuse")
+def test_the_chief_of_jax_is_there_while_somebody_listens():
+    line = module._JaxLine.__new__(module._JaxLine)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        line._chief = server.getsockname()
+        assert not line.chief_is_gone()
+    assert line.chief_is_gone()
 
 
 @pytest.mark.parametrize(
