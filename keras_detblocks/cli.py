@@ -57,7 +57,8 @@ def _run(arguments):
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         if options.debug:
             raise
-        print(f"detblocks {options.verb}: {with_flags(one_line(error))}", file=sys.stderr)
+        told = with_flags(one_line(error), options.flags)
+        print(f"detblocks {options.verb}: {told}", file=sys.stderr)
         return getattr(error, "exit_code", 2)
     except KeyboardInterrupt as error:
         print(f"detblocks {options.verb}: stopped", file=sys.stderr)
@@ -76,5 +77,5 @@ def _parser(arguments):
         verb = verbs.add_parser(name, help=command.HELP, description=command.HELP)
         if name in arguments:  # the options of the others are not needed, nor what they import
             command.add_options(verb)
-            verb.set_defaults(run=command.run)
+            verb.set_defaults(run=command.run, flags=getattr(command, "FLAGS", {}))
     return parser

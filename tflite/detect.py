@@ -40,6 +40,7 @@ COLORS = (
 )
 
 
+ABOUT = "keras_detblocks.json"
 DEFAULT_SCORE = 0.3  # as in keras_detblocks.detection.inference
 
 
@@ -50,19 +51,20 @@ class Mistake(Exception):
 def main(arguments=None):
     options = parse(arguments)
     try:
+        check(options)
+        videos = [each for each in options.images if is_video(each)]
+        paths = [pathlib.Path(each) for each in options.images if not is_video(each)]
+        images = [file for path in paths for file in pictures_in(path)]
         detector = Detector(options.model, options.threads)
         out = folder(options.out)
     except Mistake as mistake:
         return complain(mistake)
-    videos = [each for each in options.images if is_video(each)]
-    paths = [pathlib.Path(each) for each in options.images if not is_video(each)]
-    images = [file for path in paths for file in (pictures_in(path) if path.is_dir() else [path])]
     least = detector.shown_from if options.score is None else options.score
-    code, taken = 0, {path.resolve() for path in images}
+    code, taken = 0, {pathlib.Path(each).resolve() for each in (*images, *videos)}
     levels = levels_of_files([path for path in images if path.is_file()])
     for source in videos:
         try:
-            report_video(source, detector, least, out, options.frames)
+            report_video(source, detector, least, out, taken, options.frames)
         except Mistake as mistake:
             code = complain(mistake)
     for path in images:
@@ -73,8 +75,26 @@ def main(arguments=None):
     return code
 
 
-def pictures_in(folder):
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+def check(options):
+    """Numbers that mean nothing."""
+    for name in ("frames", "threads"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise Mistake(f"--{name} is at least 1; received {value}")
+    if options.score is not None and not 0 <= options.score <= 1:
+        raise Mistake(f"--score is from 0 to 1; received {options.score}")
+
+
+def pictures_in(path):
+    """Those in a folder, or the file itself."""
+    if not path.is_dir():
+        return [path]
+    found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+    if not found:
+        raise Mistake(
+            f"expected pictures in the folder {path} ({', '.join(SUFFIXES)}); it has none"
+        )
+    return found
 
 
 def complain(mistake):
@@ -201,20 +221,24 @@ def overlaps(box, boxes):
 
 
 def read_about(path):
+    """The metadata at the end of the file, which hold the checksum of what stands before them."""
     if not path.is_file():
         raise Mistake(f"there is no model file {path}")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            about = json.loads(archive.read("keras_detblocks.json"))
-            model = path.read_bytes()[: min(each.header_offset for each in archive.infolist())]
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError):
-        about, model = {}, b""
-    if about.get("format") != "keras_detblocks.detector":
+    content = path.read_bytes()
+    if content[4:8] != b"TFL3" or ABOUT.encode() not in content:
         raise Mistake(
             f"{path} is not a detector exported by keras_detblocks (write one with `detblocks "
             f"export`)"
         )
-    if about.get("sha256", hashlib.sha256(model).hexdigest()) != hashlib.sha256(model).hexdigest():
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = archive.infolist()
+            files = {each.filename: archive.read(each) for each in members}
+        about = json.loads(files[ABOUT])
+    except Exception as error:  # flipped bits make the reader raise all that it can
+        raise Mistake(f"{path} is damaged ({error}); copy it again") from None
+    model = hashlib.sha256(content[: min(each.header_offset for each in members)]).hexdigest()
+    if about.get("sha256", model if about.get("version") == 1 else None) != model:
         raise Mistake(f"{path} is damaged: its sha256 is not what its metadata say; copy it again")
     return about
 
@@ -364,14 +388,19 @@ def folder(path):
     return path
 
 
+def free_name(out, stem, suffix, taken):
+    """A path that is none of the inputs themselves, nor written for another of the same name."""
+    target, number = out / f"{stem}{suffix}", 2
+    while target.resolve() in taken:
+        target, number = out / f"{stem}-{number}{suffix}", number + 1
+    taken.add(target.resolve())
+    return target
+
+
 def report(path, detector, least_score, out, taken, levels=None):
     picture = read_picture(path, levels)
     found, milliseconds = detector.detect(picture, least_score)
-    target, number = out / f"{path.stem}.png", 2
-    # One of the pictures themselves, or written for another of the same name.
-    while target.resolve() in taken:
-        target, number = out / f"{path.stem}-{number}.png", number + 1
-    taken.add(target.resolve())
+    target = free_name(out, path.stem, ".png", taken)
     try:
         draw(picture, found).save(target)
     except OSError as error:
@@ -383,45 +412,90 @@ def report(path, detector, least_score, out, taken, levels=None):
 
 def is_video(text):
     """Whether it names a camera by its number, a stream by its URL, or a video by its suffix."""
-    return text.isdigit() or "://" in text or text.lower().endswith(VIDEOS)
+    video = text.lower().endswith(VIDEOS) and not os.path.isdir(text)
+    return is_camera(text) or "://" in text or video
 
 
-def report_video(source, detector, least_score, out, most=None):
+def is_camera(text):
+    return text.isascii() and text.isdigit()
+
+
+def no_video(source, opened):
+    """Why there is nothing to see."""
+    if is_camera(source):
+        where = f"camera {source} gives no frames" if opened else f"there is no camera {source}"
+        return f"{where}, or another program has it: give another number, or free it"
+    if "://" in source:
+        return f"{source} does not answer, or is not a video stream: check the address"
+    if not os.path.isfile(source):
+        return f"there is no video {source}: check the path"
+    return f"{source} is not a video that OpenCV reads, or was cut off: copy or convert it"
+
+
+def report_video(source, detector, least_score, out, taken, most=None):
     """Writes a video with boxes; an interrupt ends a camera's."""
     try:
         import cv2
     except ImportError:
         raise Mistake("videos need OpenCV: pip install opencv-python-headless") from None
-    with quiet():
-        video = cv2.VideoCapture(int(source) if source.isdigit() else source)
-    if not video.isOpened():
-        raise Mistake(f"there is no camera, video or stream {source} that OpenCV can open")
+    video, start = opened_video(cv2, source), time.perf_counter()
+    length = video.get(cv2.CAP_PROP_FRAME_COUNT)
     rate = video.get(cv2.CAP_PROP_FPS)
-    rate = rate if 0 < rate <= 1000 else 25.0
-    name = "stream" if "://" in source else pathlib.Path(source).stem
-    target, writer, count, start = out / f"{name}-boxes.mp4", None, 0, time.perf_counter()
+    stream = "://" in source
+    stem = "stream" if stream else pathlib.Path(source).stem
+    target = free_name(out, f"{stem}-boxes", ".mp4", taken)
+    writer, count = Writer(cv2, target, rate if 0 < rate <= 1000 else 25.0), 0
     try:
         while count != most:
-            there, frame = video.read()
+            with quiet():
+                there, frame = video.read()
             if not there:
                 break
             picture = Image.fromarray(np.ascontiguousarray(frame[..., ::-1]))
-            drawn = np.asarray(draw(picture, detector.detect(picture, least_score)[0]))
-            if writer is None:
-                code = cv2.VideoWriter_fourcc(*"mp4v")
-                writer = cv2.VideoWriter(str(target), code, rate, picture.size)
-            writer.write(np.ascontiguousarray(drawn[..., ::-1]))
+            writer.write(draw(picture, detector.detect(picture, least_score)[0]))
             count += 1
     except KeyboardInterrupt:
         pass
     finally:
         video.release()
-        if writer is not None:
-            writer.release()
+        writer.release()
     if not count:
-        raise Mistake(f"{source} has no frame that can be read")
+        raise Mistake(no_video(source, True))
+    if count != most and not stream and count < 0.9 * length < 2**31:
+        print(f"{source} ends after {count} of {length:.0f} frames: cut off?", file=sys.stderr)
     print(f"{source}: {count} frames, {count / (time.perf_counter() - start):.1f} per second")
     print(f"  -> {target}")
+
+
+def opened_video(cv2, source):
+    video = None
+    with quiet(), contextlib.suppress(cv2.error, OverflowError, TypeError, SystemError):
+        video = cv2.VideoCapture(int(source) if is_camera(source) else source)
+    if video is None or not video.isOpened():
+        raise Mistake(no_video(source, False))
+    return video
+
+
+class Writer:
+    """Writes pictures of one size as a video, from the first one on."""
+
+    def __init__(self, cv2, target, rate):
+        self.cv2, self.target, self.rate = cv2, target, rate
+        self.file = self.size = None
+
+    def write(self, picture):
+        if self.file is None:
+            code, self.size = self.cv2.VideoWriter_fourcc(*"mp4v"), picture.size
+            self.file = self.cv2.VideoWriter(str(self.target), code, self.rate, self.size)
+            if not self.file.isOpened():
+                raise Mistake(f"cannot write the video {self.target}")
+        if picture.size != self.size:  # which OpenCV would leave out without a word
+            picture = picture.resize(self.size)
+        self.file.write(np.ascontiguousarray(np.asarray(picture)[..., ::-1]))
+
+    def release(self):
+        if self.file is not None:
+            self.file.release()
 
 
 def draw(picture, found):

@@ -6,6 +6,8 @@ import pathlib
 from . import datasets
 from . import options as shared
 
+# What the library calls the options of this verb.
+FLAGS = {"`images`": "--images", "`image_size`": "--size", "`threads`": "--threads"}
 HELP = "milliseconds per image of models and exported files, taking turns, and their AP"
 
 

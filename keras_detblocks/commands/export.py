@@ -12,6 +12,17 @@ MEDIAPIPE = {
     "stretch": "MediaPipe opens the .tflite files and fits pictures as in training: it stretches "
     "them.",
 }
+# What the library calls the options of this verb.
+FLAGS = {
+    "`batch_size`": "--any-batch",
+    "`image_size=(height, width)`": "--size HEIGHTxWIDTH",
+    "`image_size`": "--size",
+    "`iou_threshold`": "--iou-threshold",
+    "`max_detections`": "--max-detections",
+    "`outputs`": "--outputs",
+    "`score_threshold`": "--score-threshold",
+    "`version`": "--version-folder",
+}
 HELP = "write SavedModel, ONNX and TFLite files of a detector, each opened and compared"
 BEST = "best"
 
@@ -46,7 +57,7 @@ def add_options(parser):
         choices=("mediapipe", "pixels"),
         default="mediapipe",
         help="of .tflite files: MediaPipe's and EfficientDet-Lite's four tensors, or ours with "
-        "boxes in pixels (default: %(default)s)",
+        "boxes in pixels, which MediaPipe refuses (default: %(default)s)",
     )
     parser.add_argument(
         "--raw", action="store_true", help="without decoding and suppression, for other devices"

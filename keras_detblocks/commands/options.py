@@ -28,9 +28,10 @@ FLAGS = {
 }
 
 
-def with_flags(message):
-    """A message of the library in the words of the command line."""
-    for argument, flag in FLAGS.items():
+def with_flags(message, own=None):
+    """A message of the library in the words of the command line; `own` are the flags of a verb that
+    differ from `FLAGS`."""
+    for argument, flag in {**FLAGS, **(own or {})}.items():
         message = message.replace(argument, flag)
     return message
 

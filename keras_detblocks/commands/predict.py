@@ -7,6 +7,8 @@ import sys
 from . import datasets, predictions
 from . import options as shared
 
+# What the library calls the options of this verb.
+FLAGS = {"`frames`": "--frames", "`score_threshold`": "--score"}
 HELP = "draw the detections of a model onto pictures and videos"
 
 
@@ -91,11 +93,10 @@ def run(options):
 def _video(options, detector, source, drawn):
     from .video import predict_video
 
-    name = pathlib.Path(source).stem if "://" not in source else "stream"
-    name = f"camera{source}" if source.isdigit() else name
     target = None
     if drawn.out is not None and not options.no_pictures:
-        target = predictions.free_name(drawn.out / f"{name}.mp4", drawn.taken)
+        name = f"{predictions.stem_of(source)}.mp4"
+        target = predictions.free_name(drawn.out / name, drawn.taken)
     emit = None
     if options.json:
 
@@ -180,7 +181,7 @@ class _Drawn:
     def __call__(self, path, picture, found):
         from ..images.draw import draw_boxes
 
-        target = predictions.free_name(self.out / f"{path.stem}.png", self.taken)
+        target = predictions.free_name(self.out / f"{predictions.stem_of(path)}.png", self.taken)
         labels, scores = found["labels"], found["scores"]
         draw_boxes(picture, found["boxes"], labels, scores, self.class_names).save(target)
         return target

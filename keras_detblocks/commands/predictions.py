@@ -3,8 +3,10 @@
 import contextlib
 import json
 import os
+import pathlib
 
 from ..images.files import SUFFIXES
+from ..images.video import is_camera, is_url
 
 
 @contextlib.contextmanager
@@ -58,7 +60,7 @@ class CocoResults:
         self.category_ids = numbered if dataset is None else ids
 
     def __call__(self, path, found, record):
-        stem = os.path.splitext(os.path.basename(path))[0]
+        stem = stem_of(path)
         image_id = record.image_id if record else int(stem) if stem.isdigit() else stem
         for name, score, box in zip(found["class_names"], found["scores"], found["boxes"]):
             x0, y0, x1, y1 = map(float, box)
@@ -85,6 +87,18 @@ def pictures_in(path):
         usual = ", ".join(SUFFIXES[:11])
         raise ValueError(f"{path}: expected pictures in this folder ({usual}, ...); received none.")
     return found
+
+
+def stem_of(source):
+    """What files that are written for a picture or a video are called, without their suffix.
+
+    >>> [stem_of(each) for each in ("a/b.c.jpg", "clip.mp4", "0", "http://host/live?id=1")]
+    ['b.c', 'clip', 'camera0', 'stream']
+    """
+    text = str(source)
+    if is_camera(text):
+        return f"camera{text}"
+    return "stream" if is_url(text) else pathlib.Path(text).stem
 
 
 def free_name(path, taken):

@@ -16,9 +16,11 @@ def predict_video(detector, source, target, score, most=None, emit=None):
     Returns:
         The number of frames. An interrupt ends a camera or a stream, and what is written stays.
     """
+    from ..checks import check_int
     from ..images.draw import draw_boxes
     from ..images.video import Video, video_writer
 
+    check_int(most, "frames", optional=True)
     count, busy, start = 0, 0.0, time.perf_counter()
     with contextlib.ExitStack() as stack:
         video = stack.enter_context(Video(source))
@@ -39,8 +41,8 @@ def predict_video(detector, source, target, score, most=None, emit=None):
         except KeyboardInterrupt:
             if not video.is_live:
                 raise
-    if not count:
-        raise ValueError(f"{source}: the video has no frame that can be read.")
+    if count != most:
+        _tell_of_an_early_end(video, count)
     whole = time.perf_counter() - start
     print(
         f"{source}: {count} frames, {count / whole:.1f} per second (detection alone "
@@ -48,3 +50,13 @@ def predict_video(detector, source, target, score, most=None, emit=None):
         file=sys.stderr if emit is not None else sys.stdout,
     )
     return count
+
+
+def _tell_of_an_early_end(video, count):
+    """Its own length may be a guess from its rate."""
+    if video.length and count < 0.9 * video.length:
+        print(
+            f"{video.source}: ends after {count} of {video.length} frames, as a file does that was "
+            "cut off: copy it again.",
+            file=sys.stderr,
+        )

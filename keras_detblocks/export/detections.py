@@ -10,10 +10,11 @@ from ..checks import level_number
 from ..detection import Detector
 from ..detection.decode import DISTANCES, LOGITS, level_names
 from ..images.letterbox import FILL
-from .check.outputs import METADATA_FILE, keras_outputs
+from .check.outputs import keras_outputs
 from .graph import Signature, check_size, sample_inputs, signature_of
+from .runtime.archive import METADATA_FILE
 from .runtime.forms import FORMS
-from .runtime.seal import BLANK
+from .runtime.seal import BLANK, SEALED_VERSION
 from .suppression import any_batch, decode_any, one_image
 
 
@@ -52,7 +53,7 @@ def metadata(detector, image_size, form="pixels", raw=None):
     size = size_for(detector, image_size)
     about = {
         "format": "keras_detblocks.detector",
-        "version": 1,
+        "version": SEALED_VERSION,
         "image_size": None if None in size else list(size),
         "stride": 2 ** max(map(level_number, level_names(detector.output))),
         "class_names": list(detector.class_names),

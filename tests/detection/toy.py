@@ -10,9 +10,9 @@ import keras_detblocks as kdb
 from keras_detblocks.layers import conv_norm_act
 
 
-def toy_backbone(shape=(64, 96, 3), levels=(3, 4)):
+def toy_backbone(shape=(64, 96, 3), levels=(3, 4), normalization=(127.5, 127.5)):
     image = keras.Input(shape)
-    x = conv_norm_act(kdb.ImageNormalization(127.5, 127.5)(image), 16, 3, 2, name="stem")
+    x = conv_norm_act(kdb.ImageNormalization(*normalization)(image), 16, 3, 2, name="stem")
     features = {}
     for level in range(2, max(levels) + 1):
         x = conv_norm_act(x, 16, 3, 2, name=f"stage{level}")

@@ -34,15 +34,15 @@ def pictures(count=8, size=(32, 40), seed=0):
     return np.clip(coarse + rng.normal(0, 8, coarse.shape), 0, 255).astype("float32")
 
 
-def small_detector(size=(64, 96), **kwargs):
+def small_detector(size=(64, 96), normalization=(127.5, 127.5), **kwargs):
     """A detector that is sure of some boxes without training: the classes' kernels are wide, and
     narrow enough that no two scores are equal in float32, whose order would be left to chance."""
     keras.utils.set_random_seed(2)
+    kwargs = {"class_names": ["cat", "dog", "bird"], **kwargs}
     detector = kdb.Detector(
-        toy_backbone((*size, 3)),
+        toy_backbone((*size, 3), normalization=normalization),
         kdb.FPN(16, levels=(3, 4)),
-        class_names=["cat", "dog", "bird"],
-        head=kdb.AnchorFreeHead(3, num_convs=1),
+        head=kdb.AnchorFreeHead(len(kwargs["class_names"]), num_convs=1),
         **kwargs,
     )
     rng = np.random.default_rng(0)

@@ -73,6 +73,17 @@ def test_int8_that_does_not_pay_warns_with_layers(tmp_path):
     assert "CONV_2D" not in left_out((tmp_path / "m.tflite").read_bytes())
 
 
+def test_what_cannot_be_timed_is_refused(file, tmp_path):
+    for wrong in ({"images": 0}, {"threads": (0,)}, {"threads": ()}, {"threads": 2}):
+        with pytest.raises(ValueError, match=f"`{next(iter(wrong))}` must be"):
+            export.compare_latency([file], **wrong)
+    x = keras.Input((8, 8, 4), name="P3")
+    export.to_tflite(keras.Model(x, keras.layers.ReLU()(x)), tmp_path / "relu.tflite")
+    for time_it in (export.benchmark, lambda each: export.compare_latency([each])):
+        with pytest.raises(ValueError, match="one input, a picture called image; received: .*P3"):
+            time_it(tmp_path / "relu.tflite")
+
+
 def test_the_command_prints_a_table(file, capsys):
     from keras_detblocks.cli import main
 

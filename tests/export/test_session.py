@@ -8,11 +8,25 @@ from keras_detblocks.export.runtime.session import kind_of
 
 
 def test_files_of_other_kinds_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="nothing is there"):
-        kind_of(tmp_path / "missing.tflite")
-    (tmp_path / "notes.txt").write_text("not a model")
-    with pytest.raises(ValueError, match="neither"):
-        kind_of(tmp_path / "notes.txt")
+    (tmp_path / "versions" / "1").mkdir(parents=True)
+    (tmp_path / "versions" / "1" / "saved_model.pb").write_bytes(b"")
+    for name, content, received in (
+        ("missing.tflite", None, "nothing is there"),
+        ("notes.txt", b"not a model", "a file of another kind"),
+        ("empty.onnx", b"", "an empty file"),
+        ("m.tflite", b"\x89PNG\r\n\x1a\n", "a PNG picture"),
+        ("m.onnx", b"\xff\xd8\xff\xe0", "a JPEG picture"),
+        ("m.pt", b"PK\x03\x04data", "a zip archive"),
+        ("frozen.pb", b"\n\x05conv1", "a file of another kind"),
+        ("m.weights.h5", b"\x89HDF\r\n", "weights without their model"),
+        (".", None, "a folder without saved_model.pb"),
+        ("versions", None, f"a folder; give {tmp_path / 'versions' / '1'}"),
+    ):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match="expected a .tflite, .onnx or .keras") as raised:
+            kind_of(tmp_path / name)
+        assert f"received: {received}" in str(raised.value)
 
 
 def test_a_damaged_file_is_an_error_here_and_not_a_crash(tmp_path):

@@ -25,7 +25,16 @@ const status = document.getElementById('status').textContent;
 const wide = document.documentElement.scrollWidth > innerWidth;
 await fetch('/result', {method: 'POST', body: JSON.stringify({result, status, wide})});
 </script>"""
-NO_WEBASSEMBLY = "<script>window.WebAssembly = undefined;</script>"
+# In its place: what the page says of several files in turn.
+MISTAKES = """<script type="module">
+import {run} from './page.js';
+const said = [];
+for (const urls of CASES) {
+  said.push(await run(...urls).catch((error) => `${error.constructor.name}: ${error.message}`));
+}
+await fetch('/result', {method: 'POST', body: JSON.stringify(said)});
+</script>"""
+NO_WEBASSEMBLY = "<head><script>window.WebAssembly = undefined;</script>"
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +66,8 @@ def files(page, small_files):
     return folder
 
 
-def visit(page, query, before=""):
-    """Opens the page in Chromium and returns what it reports."""
+def visit(page, query="", changes=(), report=REPORT):
+    """Opens the page, some of its text replaced, in Chromium and returns what it reports."""
     answers = queue.Queue()
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -68,8 +77,10 @@ def visit(page, query, before=""):
         def do_GET(self):
             if not self.path.startswith("/?"):
                 return super().do_GET()
-            text = (page / "index.html").read_text().replace("<head>", f"<head>{before}", 1)
-            content = text.replace("</body>", f"{REPORT}</body>").encode()
+            text = (page / "index.html").read_text()
+            for old, new in (*changes, ("</body>", f"{report}</body>")):
+                text = text.replace(old, new, 1)
+            content = text.encode()
             self.send_response(200)
             self.send_header("content-type", "text/html")
             self.send_header("content-length", str(len(content)))
@@ -135,15 +146,41 @@ def test_its_boxes_are_those_of_python(page, files, model, picture):
 
 
 @pytest.mark.slow
-def test_what_it_cannot_do_is_one_sentence(page, files):
-    answer = visit(page, "model=files/small.png")
-    assert answer["result"] is None and "not a detector" in answer["status"]
-    answer = visit(page, "model=files/none.tflite")
-    assert "files/none.tflite could not be loaded (404)" in answer["status"]
-    answer = visit(page, "model=files/m.tflite&picture=files/m.tflite")
-    assert "not a picture" in answer["status"]
-    answer = visit(page, "model=files/m.tflite", NO_WEBASSEMBLY)
-    assert "no WebAssembly" in answer["status"]
+def test_files_that_it_cannot_take_are_one_sentence_each(page, files):
+    content = (files / "m.tflite").read_bytes()
+    names = content.index(b'"class_names"')
+    for name, place in (("weight", len(content) // 2), ("name", names + 20), ("end", -20)):
+        damaged = bytearray(content)
+        damaged[place] ^= 4
+        (files / f"{name}.tflite").write_bytes(damaged)
+    (files / "cut.tflite").write_bytes(content[:-100])
+    (files / "empty.tflite").write_bytes(b"")
+    cases = {
+        ("small.png",): "This is not a detector",
+        ("empty.tflite",): "This is not a detector",
+        ("none.tflite",): "files/none.tflite could not be loaded (404)",
+        ("m.tflite", "m.tflite"): "This file is not a picture",
+        **{
+            (f"{name}.tflite",): "This file is damaged" for name in ("weight", "name", "end", "cut")
+        },
+    }
+    urls = [[f"files/{name}" for name in each] for each in cases]
+    said = visit(page, report=MISTAKES.replace("CASES", json.dumps(urls)))
+    for text, message in zip(said, cases.values(), strict=True):
+        assert text.startswith(f"Mistake: {message}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (("<head>", NO_WEBASSEMBLY), "This browser has no WebAssembly"),
+        (("core/dist/index.js", "core/none.js"), "A part of this page is missing: run npm install"),
+    ],
+)
+def test_what_it_cannot_do_without_is_one_sentence(page, files, change, message):
+    answer = visit(page, "model=files/m.tflite", [change])
+    assert answer["result"] is None and answer["status"].startswith(message)
 
 
 def test_versions_are_pinned_and_nothing_comes_from_elsewhere():

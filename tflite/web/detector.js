@@ -5,6 +5,10 @@ import {loadAndCompile, loadLiteRt, Tensor} from '@litertjs/core';
 
 export class Mistake extends Error {}
 
+const ABOUT = 'keras_detblocks.json';
+const NO_DETECTOR = 'This is not a detector that keras_detblocks exported: choose its .tflite file.';
+const DAMAGED = 'This file is damaged: copy it again, or export the detector anew.';
+
 /** Loads the runtime once. `folder` is where @litertjs/core keeps its WebAssembly files. */
 export async function loadRuntime(folder = './node_modules/@litertjs/core/wasm/') {
   if (typeof WebAssembly !== 'object') {
@@ -16,13 +20,14 @@ export async function loadRuntime(folder = './node_modules/@litertjs/core/wasm/'
 export class Detector {
   /** @param {Uint8Array} bytes of the file */
   static async open(bytes) {
-    const about = readAbout(bytes);
-    const model = await loadAndCompile(bytes, {accelerator: 'wasm'});
-    return new Detector(about, model);
+    const {model, about} = parts(bytes);
+    const checked = await check(model, about);
+    return new Detector(about, await loadAndCompile(bytes, {accelerator: 'wasm'}), checked);
   }
 
-  constructor(about, model) {
-    Object.assign(this, {about, model});
+  /** `checked`: whether the file was compared with its checksum. */
+  constructor(about, model, checked = false) {
+    Object.assign(this, {about, model, checked});
     const input = model.getInputDetails()[0];
     this.Numbers = input.dtype === 'uint8' ? Uint8Array : Float32Array;
   }
@@ -72,24 +77,66 @@ export class Detector {
   }
 }
 
-/** The file's own description, from the zip archive at its end (stored, not compressed). */
+/** The file's own description, from the zip archive at its end. */
 export function readAbout(bytes) {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return parts(bytes).about;
+}
+
+/** `{model, about}`: the bytes before the archive, whose checksum is `about.sha256`, and the description. */
+function parts(bytes) {
   const text = new TextDecoder();
+  if (text.decode(bytes.subarray(4, 8)) !== 'TFL3') throw new Mistake(NO_DETECTOR);
+  try {
+    const files = archive(bytes);
+    if (files.some((each) => crc32(each.content) !== each.crc)) throw new Mistake(DAMAGED);
+    const about = files.find((each) => each.name === ABOUT);
+    if (about) {
+      const first = Math.min(...files.map((each) => each.start));
+      return {model: bytes.subarray(0, first), about: JSON.parse(text.decode(about.content))};
+    }
+  } catch (error) {  // a RangeError or a SyntaxError of flipped bits
+    throw error instanceof Mistake ? error : new Mistake(DAMAGED);
+  }
+  const cut = text.decode(bytes.subarray(-65536)).includes(ABOUT);  // the archive ends with its list
+  throw new Mistake(cut ? DAMAGED : NO_DETECTOR);
+}
+
+/** The files of the archive, which are stored, not compressed: `[{name, content, crc, start}]`. */
+function archive(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), files = [];
   let end = bytes.length - 22;
   while (end > 0 && view.getUint32(end, true) !== 0x06054b50) end--;
   let entry = end > 0 ? view.getUint32(end + 16, true) : -1;
   for (let n = end > 0 ? view.getUint16(end + 10, true) : 0; n > 0; n--) {
-    const nameLength = view.getUint16(entry + 28, true);
-    const name = text.decode(bytes.subarray(entry + 46, entry + 46 + nameLength));
-    if (name === 'keras_detblocks.json') {
-      const local = view.getUint32(entry + 42, true);
-      const from = local + 30 + view.getUint16(local + 26, true) + view.getUint16(local + 28, true);
-      return JSON.parse(text.decode(bytes.subarray(from, from + view.getUint32(entry + 24, true))));
-    }
+    const nameLength = view.getUint16(entry + 28, true), start = view.getUint32(entry + 42, true);
+    const from = start + 30 + view.getUint16(start + 26, true) + view.getUint16(start + 28, true);
+    files.push({
+      name: new TextDecoder().decode(bytes.subarray(entry + 46, entry + 46 + nameLength)),
+      content: bytes.subarray(from, from + view.getUint32(entry + 24, true)),
+      crc: view.getUint32(entry + 16, true),
+      start,
+    });
     entry += 46 + nameLength + view.getUint16(entry + 30, true) + view.getUint16(entry + 32, true);
   }
-  throw new Mistake('This is not a detector that keras_detblocks exported: choose its .tflite file.');
+  return files;
+}
+
+function crc32(bytes) {
+  let sum = -1;
+  for (const byte of bytes) {
+    sum ^= byte;
+    for (let bit = 0; bit < 8; bit++) sum = (sum >>> 1) ^ (sum & 1 ? 0xedb88320 : 0);
+  }
+  return ~sum >>> 0;
+}
+
+/** Compares the model with its checksum; whether the browser could: it does on https and localhost alone. */
+async function check(model, about) {
+  if (!globalThis.crypto?.subtle) return false;
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', model));
+  const found = Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  if (found !== (about.sha256 ?? (about.version === 1 ? found : ''))) throw new Mistake(DAMAGED);
+  return true;
 }
 
 /** A picture fitted into the input as in training: RGB bytes and the factors of x and y. */

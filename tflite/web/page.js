@@ -30,7 +30,8 @@ async function openModel(bytes, name) {
   const {class_names: names, image_size: [height, width], best_score_threshold: best} = detector.about;
   $('score').value = best ?? 0.3;  // as detect() in Python
   $('least').textContent = Number($('score').value).toFixed(2);
-  say(`${name}: ${names.length} classes, input ${width} x ${height}. Choose a picture.`);
+  const doubt = detector.checked ? '' : ', not checked for damage (a page on https or localhost does)';
+  say(`${name}: ${names.length} classes, input ${width} x ${height}${doubt}. Choose a picture.`);
   if (current) await show();
 }
 

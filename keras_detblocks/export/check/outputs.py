@@ -10,15 +10,13 @@ import numpy as np
 
 from ...files import written_beside
 from ..graph import is_dynamic, sample_inputs
+from ..runtime.archive import METADATA_FILE
 from ..runtime.session import Session, SessionError
 
 # Largest error allowed, as a share of the output's range: float32 differs by the order of sums,
 # float16 by its 11 bits. int8 is judged by its mean error, since single values may saturate, and by
 # the range with zero in it, which its steps divide.
 TOLERANCES = {None: 2e-3, "fp16": 3e-2, "int8": 0.04}
-# Where a detector's metadata lie: a file beside the graph of a SavedModel and in TFLite files, a
-# property of ONNX files.
-METADATA_FILE, METADATA_KEY = "keras_detblocks.json", "keras_detblocks"
 # What a folder may hold that an export replaces.
 _SAVED_MODEL = {
     "saved_model.pb",

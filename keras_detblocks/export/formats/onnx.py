@@ -12,7 +12,6 @@ import tensorflow as tf
 from ...checks import is_int
 from ..check.detections import compare_detections
 from ..check.outputs import (
-    METADATA_KEY,
     ExportError,
     ExportReport,
     compare_outputs,
@@ -22,6 +21,7 @@ from ..check.outputs import (
 from ..check.samples import COMPARED, calibration_samples
 from ..detections import is_detector, metadata, raw_signature, with_detections
 from ..graph import freeze, is_dynamic, nodes_of, signature_of
+from ..runtime.archive import METADATA_KEY
 from ..runtime.seal import seal
 from ..suppression import any_batch, one_image
 from .onnx_small import halve, quantize

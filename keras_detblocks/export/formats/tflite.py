@@ -12,9 +12,9 @@ from ..check.outputs import ExportError, ExportReport, compare_outputs, size_of,
 from ..check.samples import COMPARED, calibration_samples
 from ..detections import is_detector, metadata, raw_signature, tail, with_detections
 from ..graph import is_dynamic, nodes_of, signature_of
+from ..runtime.archive import packed, with_files
 from ..runtime.device import leave_program
 from ..runtime.forms import FORMS
-from ..runtime.metadata import packed, with_files
 from ..runtime.seal import seal
 from ..suppression import one_image
 from .flatbuffer import custom_operators, join, mend_dead_tensors, operators
@@ -55,7 +55,7 @@ def to_tflite(
             `locations` `(1, M, 4)` as y_min, x_min, y_max, x_max in shares of the input's sides,
             `classes`, `scores`, `number`, floats all, with TFLite metadata, so that MediaPipe's
             ObjectDetector and programs for EfficientDet-Lite take the file. `"pixels"`: `boxes,
-            scores, labels, count`, as `Detector.predict` returns them.
+            scores, labels, count`, as `Detector.predict` returns them; MediaPipe refuses these.
         postprocess: `False` exports a detector's raw outputs, for those who decode on the device
             (`tflite/README.md` writes the decoding out).
 

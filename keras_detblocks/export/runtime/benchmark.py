@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...checks import check_int, check_ints
 from ..formats.cut import PARTS, cut, describe, parts_of
-from ..graph import picture_like
 from .session import Session
 
 _WARM_UP = 3
@@ -47,14 +47,19 @@ def compare_latency(paths, images=50, threads=(1,), image_size=None, profile=Fal
     """Times exported files and saved detectors in turns.
 
     Args:
-        paths: of the files.
+        paths: of the files, each compared with the checksum that it carries.
         images: turns. threads: numbers of threads to try.
         image_size: `(height, width)` for files of dynamic size.
         profile: also time each operator of a TFLite file alone.
 
     Returns:
         A list of `Latency`, by file, then by threads.
+
+    Raises:
+        ValueError: if a file is damaged, or takes something else than pictures.
     """
+    check_int(images, "images")
+    threads = check_ints(threads, "threads")
     with contextlib.ExitStack() as stack:
         runs = [
             _Run(
@@ -74,9 +79,7 @@ class _Run:
 
     def __init__(self, session, path, threads, image_size):
         self.session, self.path, self.threads = session, path, threads
-        shape, dtype = session.inputs["image"]
-        sides = [side or wanted for side, wanted in zip(shape[1:3], image_size or (320, 320))]
-        self.picture = picture_like((1, *sides, shape[-1])).astype(dtype)
+        self.picture = session.picture(image_size)
         self.seconds, self.cpu = [], []
 
     def take(self, counts):

@@ -8,18 +8,17 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 
+from ...checks import check_int
 from ...detection.decode import decode
 from ...detection.inference import detect
 from ..check.outputs import size_of
 from ..formats.onnx import to_onnx
 from ..formats.saved_model import to_saved_model
 from ..formats.tflite import to_tflite
-from ..graph import picture_like
 from ..suppression import as_keras
 from .forms import as_pixels
 from .metadata import read_metadata
-from .seal import check_seal
-from .session import Session
+from .session import Session, kind_of
 
 FORMATS = {
     "saved_model": "saved_model",
@@ -58,7 +57,8 @@ def export_all(
         formats: keys of `FORMATS`, or a string of them with commas between.
         calibration: for int8: batches of fitted pictures (`data.pipeline`), about a hundred.
         image_size: `(height, width)`, for a detector of dynamic size.
-        batch_size: of ONNX files, `None` for any. outputs: of TFLite files, as in `to_tflite`.
+        batch_size: of ONNX files, `None` for any; TFLite files have batch 1, SavedModels any.
+        outputs: of TFLite files, as in `to_tflite`.
         postprocess: `False` for raw outputs. version: of the SavedModel, as in `to_saved_model`.
 
     Returns:
@@ -74,11 +74,30 @@ def export_all(
         "onnx": {"batch_size": batch_size},
         "tflite": {"outputs": outputs},
     }
+    if not paths:
+        raise ValueError(f"Formats are {', '.join(FORMATS)}. Received none.")
+    _check_meant(own, paths)
     shared = {"image_size": image_size, "representative_data": calibration}
     return [
         _export(detector, each, path, **shared, postprocess=postprocess, **own[each.split("-")[0]])
         for each, path in paths.items()
     ]
+
+
+# What the arguments are that one kind of file alone has, where nothing is asked for.
+_UNASKED = {"version": None, "batch_size": 1, "outputs": "mediapipe"}
+
+
+def _check_meant(own, formats):
+    """Refuses an argument that none of the formats has."""
+    kinds = {each.split("-")[0] for each in formats}
+    for kind, arguments in own.items():
+        for name, value in arguments.items():
+            if value != _UNASKED[name] and kind not in kinds:
+                raise ValueError(
+                    f"`{name}` is of {kind} files alone: leave it out, or add the format {kind}. "
+                    f"Received: {name}={value!r} for {', '.join(formats)}"
+                )
 
 
 def _export(detector, format, path, **options):
@@ -118,7 +137,11 @@ class ExportedDetector:
 
     def __init__(self, path, num_threads=1):
         self.path = pathlib.Path(path)
-        check_seal(path)  # before a runtime trips over a damaged file
+        if kind_of(path) == "keras":
+            raise ValueError(
+                f"{path} is a detector as it was saved, not an export: open it with "
+                "keras.models.load_model, or export it first."
+            )
         self.session = Session(path, num_threads)
         try:
             self.metadata = read_metadata(path, self.session)
@@ -218,11 +241,9 @@ def benchmark(model, images=30, num_threads=1, image_size=None):
 
 
 def _median_ms(session, images, image_size):
-    shape, dtype = session.inputs["image"]
-    height, width = (s or wanted for s, wanted in zip(shape[1:3], image_size or (320, 320)))
-    picture = picture_like((1, height, width, 3)).astype(dtype)
+    picture = session.picture(image_size)
     seconds = []
-    for _ in range(images + 3):
+    for _ in range(check_int(images, "images") + 3):
         session(image=picture)
         seconds.append(session.seconds)
     return 1000 * float(np.median(seconds[3:]))

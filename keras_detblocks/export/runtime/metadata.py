@@ -1,55 +1,26 @@
-"""Files packed into a model file, and their reading: a `.tflite` file ends in a zip archive, which
-its runtimes ignore."""
+"""Reads what travels in an exported detector."""
 
-import io
 import json
 import pathlib
-import zipfile
 
-from ..check.outputs import METADATA_FILE, METADATA_KEY
+from .archive import METADATA_FILE, METADATA_KEY, parts
+from .seal import check_seal
 from .session import Session, kind_of
-
-
-def packed(about):
-    """The files that travel in a TFLite file, by name: the metadata, and one class name per
-    line."""
-    return {
-        METADATA_FILE: json.dumps(about, indent=1),
-        # One line is one class: a line's end within a name would shift all others.
-        "labels.txt": "".join(" ".join(name.split()) + "\n" for name in about["class_names"]),
-    }
-
-
-def with_files(content, files):
-    """The bytes of a TFLite file with a zip archive of `files` (name -> text) behind them, as
-    MediaPipe's label files are."""
-    stream = io.BytesIO(content)
-    stream.seek(0, io.SEEK_END)
-    with zipfile.ZipFile(stream, "a") as archive:
-        for name, text in files.items():
-            archive.writestr(zipfile.ZipInfo(name), text)
-    return stream.getvalue()
 
 
 def read_metadata(path, session=None):
     """The metadata of an exported detector, as `detector.metadata` wrote it.
 
+    Args:
+        path: of the file or folder. session: the `Session` that it runs in, where there is one.
+
     Raises:
-        ValueError: if the file is not a detector that this package exported.
+        ValueError: if it is not a detector that this package exported, or damaged.
     """
     path, kind = pathlib.Path(path), kind_of(path)
-    text = None
-    if kind == "saved_model" and (path / METADATA_FILE).is_file():
-        text = (path / METADATA_FILE).read_text()
-    elif kind == "tflite" and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            text = (
-                archive.read(METADATA_FILE).decode()
-                if METADATA_FILE in archive.namelist()
-                else None
-            )
-    elif kind == "onnx":
-        text = _onnx(path, session)
+    if session is None:  # which would have checked it
+        check_seal(path)
+    text = _TEXTS[kind](path, session)
     about = json.loads(text) if text else {}
     if about.get("format") != "keras_detblocks.detector":
         raise ValueError(
@@ -59,8 +30,25 @@ def read_metadata(path, session=None):
     return about
 
 
+def _saved_model(path, session):
+    beside = path / METADATA_FILE
+    return beside.read_bytes() if beside.is_file() else None
+
+
+def _tflite(path, session):
+    return parts(path.read_bytes())[1].get(METADATA_FILE)
+
+
 def _onnx(path, session):
     if session is not None:
         return session.onnx_metadata.get(METADATA_KEY)
     with Session(path) as session:
         return session.onnx_metadata.get(METADATA_KEY)
+
+
+_TEXTS = {
+    "saved_model": _saved_model,
+    "tflite": _tflite,
+    "onnx": _onnx,
+    "keras": lambda path, session: None,
+}

@@ -11,6 +11,11 @@ import sys
 import tempfile
 import time
 
+from ...weights.keras_file import whole
+from ..graph import check_size, picture_like
+from .archive import is_tflite
+from .seal import check_seal
+
 _WORKER = pathlib.Path(__file__).with_name("worker.py")
 _RUNTIMES = {
     "tflite": "ai_edge_litert",
@@ -28,14 +33,37 @@ def kind_of(path):
     if path.is_file():
         with path.open("rb") as file:
             head = file.read(8)
-        if head[4:] == b"TFL3":
+        if is_tflite(head):
             return "tflite"
-        if path.suffix in (".onnx", ".keras"):
-            return path.suffix[1:]
-    what = "nothing is there" if not path.exists() else "it is neither"
+        suffix = path.suffix.lower()
+        if suffix == ".keras" or (suffix == ".onnx" and head and not _known(head)):
+            return suffix[1:]
+        what = _known(head) or ("a file of another kind" if head else "an empty file")
+    else:
+        what = _folder(path) if path.exists() else "nothing is there"
     raise ValueError(
-        f"Expected a SavedModel folder, an .onnx file or a .tflite file at {path}, but {what}."
+        f"{path}: expected a .tflite, .onnx or .keras file or the folder of a SavedModel; "
+        f"received: {what}."
     )
+
+
+# First bytes of what is taken for a model's file.
+_KNOWN = {
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"PK": "a zip archive, as PyTorch writes them",
+    b"\x89HDF": "weights without their model (HDF5)",
+    b"version ": "the address of a file that Git LFS has not brought",
+}
+
+
+def _known(head):
+    return next((what for begin, what in _KNOWN.items() if head.startswith(begin)), None)
+
+
+def _folder(path):
+    inside = sorted(each.parent for each in path.glob("*/saved_model.pb"))
+    return f"a folder; give {inside[-1]}" if inside else "a folder without saved_model.pb"
 
 
 # Processes that wait for another SavedModel after theirs was closed, by this process and number of
@@ -44,6 +72,14 @@ _WAITING = {}
 _SECONDS_TO_WAIT = 60
 
 _WARNING = re.compile(r"\[W:onnxruntime[^\]]*\](.*?)(?:\x1b\[m)?$")
+
+
+def _check(path, kind):
+    """Refuses a damaged file before a runtime trips over it, or takes it for another."""
+    if kind == "keras":
+        with whole(path):
+            return
+    check_seal(path)
 
 
 class SessionError(ValueError):
@@ -55,7 +91,8 @@ class Session:
     get a dict of arrays.
 
     The file runs in a child process, where it cannot harm this one, on `num_threads` threads.
-    `seconds` and `cpu_seconds` are what the last call took there, transfers excluded, and `memory`
+    A detector's file is compared with the checksum that it carries before. `seconds` and
+    `cpu_seconds` are what the last call took there, transfers excluded, and `memory`
     the megabytes that the process holds. Close it, or use it in a `with` statement.
 
     Args:
@@ -73,6 +110,7 @@ class Session:
     def __init__(self, path, num_threads=1, fresh=False):
         self.path, self.num_threads = str(path), num_threads
         self.kind = kind_of(path)
+        _check(path, self.kind)
         self.seconds = self.cpu_seconds = self.memory = None
         self._busy = True  # until the answer has come
         if fresh or not self._take_waiting():
@@ -81,6 +119,23 @@ class Session:
         self.inputs, self.outputs = about["inputs"], about["outputs"]
         self.partitions = about.get("partitions")
         self.onnx_metadata = about.get("metadata")
+
+    def picture(self, image_size=None):
+        """A made-up picture such as the file takes, `(1, H, W, C)`, to time it on; `image_size` for
+        sides that are open there, 320 by default.
+
+        Raises:
+            ValueError: if it takes something else than pictures.
+        """
+        shape, dtype = self.inputs.get("image", ((), None))
+        if len(self.inputs) != 1 or len(shape) != 4:
+            raise ValueError(
+                f"{self.path}: expected a file with one input, a picture called image; received: "
+                f"one with {', '.join(sorted(self.inputs))}."
+            )
+        check_size(image_size)
+        sides = [side or other or 320 for side, other in zip(shape[1:3], image_size or (320, 320))]
+        return picture_like((1, *sides, shape[3])).astype(dtype)
 
     def _take_waiting(self):
         """Whether a process that waits took this file."""
@@ -148,7 +203,8 @@ class Session:
                 raise ImportError(
                     f"Running {self.path} needs {missing}: pip install 'keras_detblocks[export]'"
                 )
-            raise SessionError(f"{self.path} could not be {what}: {value}")
+            remedy = " Copy it again, or export it anew." if what == "opened" else ""
+            raise SessionError(f"{self.path} could not be {what}: {value.rstrip('.')}.{remedy}")
         self._busy = False
         return value
 
