@@ -105,6 +105,9 @@ def unusual(tmp_path_factory):
         score_threshold=0.2,
         resize="stretch",
     )
+    for variable in detector.variables:
+        if variable.path.endswith("logits_out/kernel"):
+            variable.assign(2 * variable)  # sure of more
     path = tmp_path_factory.mktemp("unusual") / "m.tflite"
     export.to_tflite(detector, path, input_dtype="uint8")
     return str(path)
