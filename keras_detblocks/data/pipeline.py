@@ -18,6 +18,7 @@ from ..images.read import read_letterboxed
 
 MOST_BATCH = 2**16  # images in a batch
 MEMORY_BUDGET = 2 * 1024**3  # bytes of letterboxed images kept in memory
+AHEAD = 1024**3  # bytes of batches that are made at a time
 
 
 def pipeline(
@@ -95,7 +96,19 @@ def pipeline(
         return tf.cast(images, "float32"), {"boxes": boxes, "labels": labels}
 
     batches = _index_batches(chosen, batch_size, training, seed).skip(skip)
-    return batches.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+    at_a_time = _at_a_time(batch_size // shard[1], size)
+    batches = batches.map(batch, num_parallel_calls=at_a_time, deterministic=True).prefetch(2)
+    # Whoever drops an iterator may wait for its autotuning thread, which sleeps for up to a minute:
+    # it looks whether it is canceled before that is set (TensorFlow 2.21).
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.with_options(options)
+
+
+def _at_a_time(count, size):
+    """How many batches are made at a time: one per core, where the memory allows."""
+    bytes_of_one = 4 * 3 * count * size[0] * size[1]
+    return min(os.cpu_count() or 1, max(2, AHEAD // bytes_of_one))
 
 
 def _part(indices, index, count):
