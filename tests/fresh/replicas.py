@@ -61,7 +61,7 @@ def _all_layers():
                 if isinstance(each, keras.layers.BatchNormalization):
                     each.synchronized = True
     whole = keras.Model(inputs, keras.ops.concatenate(means, axis=-1))
-    whole.compile(keras.optimizers.SGD(0.5), loss="mse", jit_compile=False)
+    whole.compile(keras.optimizers.SGD(0.5), loss="mse", run_eagerly=True)
     return whole
 
 

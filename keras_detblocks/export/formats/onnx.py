@@ -4,6 +4,7 @@ import collections
 import contextlib
 import json
 import logging
+import os
 import warnings
 
 import numpy as np
@@ -160,7 +161,7 @@ def write_onnx(signature, path, opset=OPSET, metadata=None):
     ]
     try:
         with _quiet():
-            proto, _ = tf2onnx.convert.from_function(function, specs, opset=opset)
+            proto = _converted(tf2onnx, function, specs, opset)
     except Exception as error:
         raise ExportError(f"tf2onnx could not convert the model: {error}") from error
     unknown = {n.op_type for n in proto.graph.node if not n.domain and not onnx.defs.has(n.op_type)}
@@ -185,6 +186,23 @@ def write_onnx(signature, path, opset=OPSET, metadata=None):
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(f"The file that tf2onnx made is not valid ONNX: {error}") from error
     return dict(collections.Counter(node.op_type for node in proto.graph.node))
+
+
+def _converted(tf2onnx, function, specs, opset):
+    """tf2onnx's model. It copies the graph before each of its optimizers, lest one fails: only
+    after that has happened here."""
+    copies = tf2onnx.constants.ENV_TF2ONNX_CATCH_ERRORS
+    kept = os.environ.get(copies)
+    try:
+        os.environ[copies] = "FALSE"
+        return tf2onnx.convert.from_function(function, specs, opset=opset)[0]
+    except Exception:
+        os.environ.pop(copies)
+        return tf2onnx.convert.from_function(function, specs, opset=opset)[0]
+    finally:
+        os.environ.pop(copies, None)
+        if kept is not None:
+            os.environ[copies] = kept
 
 
 def _tools():
