@@ -56,7 +56,7 @@ def gradients(layer, x):
         y, _ = layer.stateless_call([kernel], [], x)
         return (y**2).sum() / 2
 
-    return [np.asarray(g) for g in jax.grad(loss, (0, 1))(x, layer.kernel.value)]
+    return [np.asarray(g) for g in jax.jit(jax.grad(loss, (0, 1)))(x, layer.kernel.value)]
 
 
 def check_values_and_gradients():
