@@ -1,13 +1,17 @@
-"""Every neck on one backbone, with one budget, on the demo's digits: size, arithmetic, time on a
-phone's runtime, and precision.
+"""Every neck on one backbone, or any parts and recipes, with one budget: size, arithmetic, time on
+a phone's runtime, and precision; on the demo's digits or on a data set.
 
     python examples/compare_necks.py  # seven necks, 4 minutes each; 45 minutes in all
-    python examples/compare_necks.py --necks fpn,bifpn --steps 300
+    python examples/compare_necks.py --parts fpn,bifpn+sppf,yolo-like-s --steps 300
+    python examples/compare_necks.py --parts recipes --minutes 10 --image-size 320 \\
+        --data BCCD --train-split trainval --val-split test --augment dihedral
 
-The table is printed and kept in `necks.json` and `necks.png` in the folder `--out`. A stopped
-comparison continues where it was: finished necks are not run again. Beside its training a neck
-takes about two minutes for compilation, exports, checks, evaluation. Short budgets favor necks
-that learn fast: `--minutes` gives cheap necks more steps, `--steps` gives all of them the same.
+A part is a neck, a neck and a context block (`fpn+rfb`), or a recipe; `recipes` are all that train
+in minutes. On the digits all begin from scratch, on a data set what is of the shipped start begins
+with it. The table is printed and kept in `necks.json` and `necks.png` in the folder `--out`. A
+stopped comparison continues where it was: finished rows are not run again. Beside its training a
+row takes about two minutes for compilation, exports, checks, evaluation. Short budgets favor parts
+that learn fast: `--minutes` gives cheap ones more steps, `--steps` gives all of them the same.
 """
 
 import argparse
@@ -24,27 +28,24 @@ from rich.table import Table
 import keras_detblocks as kdb
 from keras_detblocks.analysis.complexity import complexity
 from keras_detblocks.commands.demo import compare_formats
-from keras_detblocks.detection.build import NECKS, build_detector
+from keras_detblocks.detection.build import NECKS, ModelOptions, build_detector
 from keras_detblocks.images.draw import COLORS
 from keras_detblocks.training.state import Checkpoint, write_json
 
 EXPORTED = ("tflite", "tflite-int8")
-OVERHEAD = 140  # seconds that a neck takes beside its training
+RECIPES = [name for name in kdb.recipes.list() if name.endswith("-s")]
+OVERHEAD = 140  # seconds that a row takes beside its training
 
 
 def main(arguments=None):
     options = parse(arguments)
     console = Console()
     out = kdb.training.state.prepare_folder(options.out)
-    size = (options.image_size, options.image_size)
     claim(
-        out / "settings.json", {k: v for k, v in vars(options).items() if k not in ("out", "necks")}
+        out / "settings.json", {k: v for k, v in vars(options).items() if k not in ("out", "parts")}
     )
-    digits = kdb.data.write_digits(
-        out / "data", options.train_images, options.val_images, options.image_size
-    )
-    train_set, validation_set = kdb.data.load(digits, "train"), kdb.data.load(digits, "val")
-    done = {name: out / f"{name}.json" for name in options.necks}
+    train_set, validation_set = load(options, out)
+    done = {name: out / f"{name}.json" for name in options.parts}
     left = [name for name, path in done.items() if not path.is_file()]
     seconds = 60 * options.minutes + OVERHEAD if options.steps is None else None
     for i, name in enumerate(left):
@@ -53,7 +54,7 @@ def main(arguments=None):
         )
         started = time.monotonic()
         keras.utils.clear_session()
-        detector = trained(name, options, size, train_set, validation_set, out / name, console)
+        detector = trained(name, options, train_set, validation_set, out / name, console)
         write_json(done[name], measured(name, detector, out / name, train_set, validation_set))
         seconds = time.monotonic() - started
     rows = [json.loads(path.read_text()) for path in done.values()]
@@ -67,25 +68,56 @@ def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("necks"))
     parser.add_argument(
-        "--necks",
-        type=lambda text: text.split(","),
+        "--parts",
+        type=lambda text: list(RECIPES) if text == "recipes" else text.split(","),
         default=list(NECKS),
-        help=f"of {', '.join(NECKS)}",
+        help=f"of {', '.join([*NECKS, *RECIPES])}, with +CONTEXT after a neck, or recipes",
     )
-    parser.add_argument("--minutes", type=float, default=4.0, help="of training, for each neck")
-    parser.add_argument("--steps", type=int, help="of training, for each neck, in place of minutes")
+    parser.add_argument("--minutes", type=float, default=4.0, help="of training, for each row")
+    parser.add_argument("--steps", type=int, help="of training, for each row, in place of minutes")
     parser.add_argument(
-        "--levels", type=lambda text: [int(level) for level in text.split(",")], default=[3, 4, 5]
+        "--levels",
+        type=lambda text: [int(level) for level in text.split(",")],
+        default=[3, 4, 5],
+        help="recipes have their own",
     )
-    parser.add_argument("--filters", type=int, default=64)
+    parser.add_argument("--filters", type=int, default=64, help="recipes have their own")
     parser.add_argument("--image-size", type=int, default=192)
     parser.add_argument("--train-images", type=int, default=4000)
     parser.add_argument("--val-images", type=int, default=500)
+    parser.add_argument("--data", help="a data set in place of digits")
+    parser.add_argument("--train-split", default="train")
+    parser.add_argument("--val-split", default="val")
+    parser.add_argument("--augment", choices=sorted(kdb.data.AUGMENTATIONS), default="none")
     options = parser.parse_args(arguments)
-    unknown = set(options.necks) - set(NECKS)
-    if unknown:
-        parser.error(f"unknown necks {', '.join(sorted(unknown))}; known: {', '.join(NECKS)}")
+    for name in options.parts:
+        try:
+            ModelOptions(**model_options(name, options))
+        except ValueError as error:
+            parser.error(f"{name}: {error}")
     return options
+
+
+def model_options(name, options):
+    """The arguments of `build_detector` that a row's name stands for."""
+    if name in kdb.recipes.list():
+        return vars(kdb.recipes.options(name, image_size=options.image_size))
+    neck, _, context = name.partition("+")
+    return {
+        **{"neck": neck, "context": context or None, "levels": options.levels},
+        **{"filters": options.filters, "image_size": options.image_size},
+    }
+
+
+def load(options, out):
+    """The sets to train on and to validate on."""
+    if options.data is not None:
+        splits = (options.train_split, options.val_split)
+        return [kdb.data.load(options.data, split) for split in splits]
+    digits = kdb.data.write_digits(
+        out / "data", options.train_images, options.val_images, options.image_size
+    )
+    return [kdb.data.load(digits, split) for split in ("train", "val")]
 
 
 def claim(path, settings):
@@ -97,28 +129,34 @@ def claim(path, settings):
     write_json(path, settings)
 
 
-def eta(seconds, necks):
+def eta(seconds, rows):
     if seconds is None:
         return ""
-    end = datetime.datetime.now() + datetime.timedelta(seconds=seconds * necks)
-    return f": about {seconds * necks / 60:.0f} minutes left for {necks} of them, until {end:%H:%M}"
+    end = datetime.datetime.now() + datetime.timedelta(seconds=seconds * rows)
+    return f": about {seconds * rows / 60:.0f} minutes left for {rows} of them, until {end:%H:%M}"
 
 
-def trained(name, options, size, train_set, validation_set, folder, console):
-    """The neck's detector, from its file, from where its training was stopped, or new."""
+def trained(name, options, train_set, validation_set, folder, console):
+    """The row's detector, from its file, from where its training was stopped, or new."""
     if (folder / "detector.keras").is_file():
         return keras.models.load_model(folder / "detector.keras")
     batch = min(16, len(train_set))
+
+    def build():
+        detector = build_detector(train_set.class_names, **model_options(name, options))
+        if options.data is not None:
+            kdb.start_weights(detector)
+        return detector
+
     return kdb.training.train(
-        lambda: build_detector(
-            train_set.class_names, size, neck=name, levels=options.levels, filters=options.filters
-        ),
+        build,
         train_set,
         validation_set,
         folder,
         minutes=None if options.steps else options.minutes,
         epochs=options.steps / (len(train_set) // batch) if options.steps else None,
         batch_size=batch,
+        augment=kdb.data.AUGMENTATIONS[options.augment],
         evaluations=1,
         resume=Checkpoint(folder / "checkpoint").exists(),
         console=console,
@@ -126,7 +164,7 @@ def trained(name, options, size, train_set, validation_set, folder, console):
 
 
 def measured(name, detector, folder, train_set, validation_set):
-    """The neck's row: counts of the whole detector, and what `demo` measures of each format."""
+    """A row: counts of the whole detector, its steps, and what `demo` measures of each format."""
     calibration = kdb.data.pipeline(train_set.take(100), detector.image_size, 1)
     kdb.export.export_all(detector, folder, EXPORTED, calibration)
     files = {each: kdb.export.exported_path(folder, each) for each in EXPORTED}
@@ -136,13 +174,14 @@ def measured(name, detector, folder, train_set, validation_set):
         "neck": name,
         "params": counts.params,
         "macs": counts.macs,
+        "steps": json.loads((folder / "history.json").read_text())["ap"][-1]["step"],
         "formats": {row.pop("format"): row for row in formats},
     }
 
 
 def show(rows, console):
-    columns = ("neck", "params", "MACs", "AP", "AP50", "AP int8", "ms float", "ms int8", "kB int8")
-    table = Table(*columns, title="One backbone, every neck: TFLite, one thread")
+    columns = ("neck", "params", "MACs", "steps", "AP", "AP50", "AP int8")
+    table = Table(*columns, "ms float", "ms int8", "kB int8", title="TFLite, one thread")
     for row in rows:
         whole, plain, small = (row["formats"][each] for each in ("keras", *EXPORTED))
         precision = (f"{value:.4f}" for value in (whole["AP"], whole["AP50"], small["AP"]))
@@ -151,6 +190,7 @@ def show(rows, console):
             row["neck"],
             f"{row['params'] / 1e6:.2f} M",
             f"{row['macs'] / 1e6:.0f} M",
+            f"{row['steps']:,}",
             *precision,
             *times,
         )
@@ -170,7 +210,7 @@ def draw(rows, path):
         axes.annotate(row["neck"], points[0], textcoords="offset points", xytext=(6, 4), fontsize=8)
     axes.set(
         xlabel="ms per image, one thread (circle: float, square: int8)",
-        ylabel="COCO AP on the digits",
+        ylabel="COCO AP",
         title="Necks",
     )
     axes.grid(alpha=0.3)

@@ -18,7 +18,7 @@ def test_necks(tmp_path, capsys, eager):
     out = tmp_path / "necks"
     tiny = "--steps 1 --levels 2,3 --filters 16 --image-size 96 --train-images 8 --val-images 2"
     tiny = ["--out", str(out), *tiny.split()]
-    (row,) = main([*tiny, "--necks", "fpn"])
+    (row,) = main([*tiny, "--parts", "fpn"])
     assert row["neck"] == "fpn" and 0 < row["params"] < 1e6 < row["macs"]
     assert set(row["formats"]) == {"keras", "tflite", "tflite-int8"} and all(
         f["ms"] > 0 for f in row["formats"].values()
@@ -26,8 +26,8 @@ def test_necks(tmp_path, capsys, eager):
     assert "[1/1] fpn" in capsys.readouterr().out
 
     (out / "panet.json").write_text(json.dumps({**row, "neck": "panet"}))
-    rows = main([*tiny, "--necks", "fpn,panet"])
+    rows = main([*tiny, "--parts", "fpn,panet"])
     assert rows == [row, {**row, "neck": "panet"}] == json.loads((out / "necks.json").read_text())
     assert (out / "necks.png").stat().st_size > 5000 and "panet" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="other settings"):
-        main([*tiny, "--steps", "3", "--necks", "fpn"])
+        main([*tiny, "--steps", "3", "--parts", "fpn"])
