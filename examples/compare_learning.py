@@ -6,8 +6,12 @@ end, learning rates from the start, the assigner, mosaics, batches, image sizes,
 Every trial of the table `trials` is a training with the recipe of `detblocks train` (Muon, warm-up
 and cosine, averaged weights) on JAX, its COCO AP on pictures not trained on is one line of
 `rows.jsonl`. Processes share the GPU and take the trials in their order until `--minutes` are over;
-what is there already is not repeated. `--groups` takes some of them; `--show` prints the tables
-of what there is. `--smoke`: tiny, for a CPU.
+what is there already is not repeated. `--groups` takes some of them, `--names` those rows alone;
+`--show` prints the tables of what there is. `--smoke`: tiny, for a CPU. With
+`KERAS_BACKEND=tensorflow` a trial is a call of `training.train`, for a CPU:
+
+    KERAS_BACKEND=tensorflow python examples/compare_learning.py --bccd BCCD --out learning \\
+        --groups learning --processes 1 --minutes 60 --size-factor 0.6 --step-factor 0.6
 """
 
 import argparse
@@ -21,9 +25,8 @@ import subprocess
 import sys
 import time
 import traceback
-from unittest import mock
 
-from learning_trials import trials
+from learning_trials import build, trials
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
@@ -59,10 +62,11 @@ def parsed(arguments):
     parser.add_argument("--minutes", type=float, default=8.0)
     parser.add_argument("--processes", type=int, default=6)
     parser.add_argument("--groups", nargs="+", help="beginnings of groups of trials")
+    parser.add_argument("--names", nargs="+", help="beginnings of their names")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="no others")
     parser.add_argument("--size-factor", type=float, default=1.0, help="smaller pictures")
     parser.add_argument("--step-factor", type=float, default=1.0, help="fewer steps")
-    parser.add_argument("--precision", default="mixed_bfloat16")
+    parser.add_argument("--precision", help="mixed_bfloat16 on JAX, else float32")
     parser.add_argument("--show", action="store_true")
     parser.add_argument("--smoke", action="store_true")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
@@ -79,6 +83,7 @@ def jobs(options):
         for trial, seed in trials()
         if options.sets[trial.data]
         and (not options.groups or trial.group.startswith(tuple(options.groups)))
+        and (not options.names or trial.name.startswith(tuple(options.names)))
         and seed in options.seeds
     ]
     chosen = [(scaled(trial, options), seed) for trial, seed in chosen]
@@ -102,7 +107,9 @@ def work(options):
     """Takes one job after the other until the time is over."""
     import keras
 
-    keras.config.set_dtype_policy(options.precision)
+    on_jax = keras.backend.backend() == "jax"
+    keras.config.set_dtype_policy(options.precision or ("mixed_bfloat16" if on_jax else "float32"))
+    run = run_job if on_jax else run_by_train
     for number, job in enumerate(jobs(options)):
         if time.time() > options.until:
             return
@@ -114,7 +121,7 @@ def work(options):
         try:
             keras.backend.clear_session()
             if job:
-                run_job(job, options)
+                run(job, options)
         except Exception:
             print(f"{job[0][0].group}, {job[0][0].name}:", traceback.format_exc(), flush=True)
 
@@ -131,15 +138,21 @@ def rows_of(options):
 
 
 @functools.cache
-def loaded(folder, split, size):
-    """A data set, and its pictures, boxes and labels on the device."""
-    from compare_starts import arrays
-
+def loaded(folder, split):
+    """A data set to train on, or one to test on."""
     from keras_detblocks.data import load, splits
 
     names = splits(folder)
     wanted = ("trainval", "train") if split == "train" else ("test", "val", *names)
-    dataset = load(folder, next(name for name in wanted if name in names))
+    return load(folder, next(name for name in wanted if name in names))
+
+
+@functools.cache
+def on_device(folder, split, size):
+    """A data set, and its pictures, boxes and labels on the device."""
+    from compare_starts import arrays
+
+    dataset = loaded(folder, split)
     return dataset, arrays(dataset, (size, size))
 
 
@@ -148,8 +161,8 @@ def run_job(job, options):
     from jax_training import Change, Training, make_predict
 
     first, folder = job[0][0], options.sets[job[0][0].data]
-    train_set, ring = loaded(folder, "train", first.size)
-    test_set, test = loaded(folder, "test", first.size)
+    train_set, ring = on_device(folder, "train", first.size)
+    test_set, test = on_device(folder, "test", first.size)
     test_set = test_set.with_classes(train_set.class_names)
     began = time.monotonic()
     model, fresh = build(first, train_set.class_names), build(first, train_set.class_names)
@@ -172,15 +185,66 @@ def run_job(job, options):
         loss = trained(training, ring, filled, trial.steps, controls, seed)
         seconds = time.monotonic() - since
         ap = judged(predict, training.state, test, test_set, size)
-        row = {
-            **dataclasses.asdict(trial), "key": key(trial, seed), "seed": seed, "started": started,
-            "AP": ap.ap, "AP50": ap.ap50, "loss": loss, "seconds": seconds, "built": built,
-            "parameters": model.count_params(),
-        }  # fmt: skip
-        row = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
-        with (options.out / "rows.jsonl").open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        print(trial.group, "|", trial.name, seed, row["AP"], f"{seconds:.1f} s", flush=True)
+        found = {"started": started, "AP": ap.ap, "AP50": ap.ap50, "loss": loss, "built": built}
+        keep(trial, seed, options, seconds=seconds, parameters=model.count_params(), **found)
+
+
+def keep(trial, seed, options, **found):
+    """Adds a row."""
+    row = {**dataclasses.asdict(trial), "key": key(trial, seed), "seed": seed, **found}
+    row = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
+    with (options.out / "rows.jsonl").open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    print(trial.group, "|", trial.name, seed, row["AP"], f"{row['seconds']:.1f} s", flush=True)
+
+
+def run_by_train(job, options):
+    """The trials by `training.train`, which knows no slower backbone, and mosaics to the end
+    only."""
+    import keras
+
+    for trial, seed in job:
+        if time.time() > options.until:
+            return
+        if trial.frozen or trial.backbone != 1 or (trial.mosaic and trial.closed < 1):
+            print(f"{trial.group} | {trial.name}: only on JAX", flush=True)
+            continue
+        keras.backend.clear_session()
+        assigned(dict(trial.assign))
+        keep(trial, seed, options, built=None, **found_by_train(trial, seed, options))
+
+
+def found_by_train(trial, seed, options):
+    import keras_detblocks as kdb
+
+    train_set, test_set = (loaded(options.sets[trial.data], split) for split in ("train", "test"))
+    train_set, started = train_set.take(trial.images or len(train_set)), []
+
+    def detector():
+        model = build(trial, train_set.class_names)
+        started.extend(begin(model, model, trial, seed, options))
+        return model
+
+    since = time.monotonic()
+    model, history = kdb.training.train(
+        detector,
+        train_set,
+        None,
+        options.out / f"run-{trial.group}-{trial.name}-{seed}".replace(" ", "_"),
+        epochs=trial.steps / (len(train_set) // trial.batch),
+        batch_size=trial.batch,
+        optimizer=trial.optimizer,
+        learning_rate=trial.rate,
+        ema=trial.average,
+        augment=dataclasses.replace(kdb.data.AUGMENTATIONS["dihedral"], mosaic=trial.mosaic),
+        seed=seed,
+    )
+    seconds = time.monotonic() - since
+    ap = kdb.training.evaluate_ap(model, test_set.with_classes(train_set.class_names))
+    return {
+        "started": started, "AP": ap.ap, "AP50": ap.ap50, "loss": history["losses"][-1]["loss"],
+        "seconds": seconds, "parameters": model.count_params(),
+    }  # fmt: skip
 
 
 def controls_at(trial, step, warm):
@@ -201,48 +265,6 @@ def assigned(changes):
     from keras_detblocks.detection import assign, losses
 
     losses.task_aligned = functools.partial(assign.task_aligned, **changes)
-
-
-def build(trial, class_names):
-    import keras_detblocks as kdb
-    from keras_detblocks.detection import build as by_name
-
-    options = dict(trial.model)
-    widths = by_name.COMPACT_WIDTHS
-    if options.pop("widened", False):
-        widths = {level: 4 * width // 3 for level, width in widths.items()}
-    if options.get("head") == "per level":
-        options["head"] = head_per_level(len(class_names))
-    with mock.patch.object(by_name, "COMPACT_WIDTHS", widths):
-        return kdb.build_detector(class_names, (trial.size, trial.size), **options)
-
-
-def head_per_level(num_classes):
-    """A head of which the levels share nothing."""
-    import keras
-
-    import keras_detblocks as kdb
-
-    class HeadPerLevel(keras.layers.Layer):
-        def __init__(self, num_classes, **kwargs):
-            super().__init__(**kwargs)
-            self.num_classes, self.heads = num_classes, {}
-
-        def build(self, shapes):
-            for level, shape in shapes.items():
-                self.heads[level] = kdb.AnchorFreeHead(self.num_classes, name=level)
-                self.heads[level].build({level: shape})
-
-        def call(self, maps, training=None):
-            found = {}
-            for level, features in maps.items():
-                found |= self.heads[level]({level: features}, training=training)
-            return found
-
-        def get_config(self):
-            return {**super().get_config(), "num_classes": self.num_classes}
-
-    return HeadPerLevel(num_classes, name="head")
 
 
 def begin(model, fresh, trial, seed, options):

@@ -1,8 +1,9 @@
-"""The trials of `compare_learning.py`: what is compared with what."""
+"""The trials of `compare_learning.py`: what is compared with what, and their detectors."""
 
 import dataclasses
 import functools
 import itertools
+from unittest import mock
 
 NECKS = ("fpn", "panet", "csppanet", "bifpn", "efm", "mlfpn", "asff")
 CONTEXTS = ("spp", "sppcsp", "sppf", "aspp", "rfb", "rfbs")
@@ -144,3 +145,45 @@ def regnets():
         rows += [new(f"muon 0.02, backbone x{x}", backbone=x) for x in (0.3, 0.1)]
         rows += [new("scratch, muon 0.02", start="scratch")]
         yield from itertools.product(rows, (0, 1))
+
+
+def build(trial, class_names):
+    import keras_detblocks as kdb
+    from keras_detblocks.detection import build as by_name
+
+    options = dict(trial.model)
+    widths = by_name.COMPACT_WIDTHS
+    if options.pop("widened", False):
+        widths = {level: 4 * width // 3 for level, width in widths.items()}
+    if options.get("head") == "per level":
+        options["head"] = head_per_level(len(class_names))
+    with mock.patch.object(by_name, "COMPACT_WIDTHS", widths):
+        return kdb.build_detector(class_names, (trial.size, trial.size), **options)
+
+
+def head_per_level(num_classes):
+    """A head of which the levels share nothing."""
+    import keras
+
+    import keras_detblocks as kdb
+
+    class HeadPerLevel(keras.layers.Layer):
+        def __init__(self, num_classes, **kwargs):
+            super().__init__(**kwargs)
+            self.num_classes, self.heads = num_classes, {}
+
+        def build(self, shapes):
+            for level, shape in shapes.items():
+                self.heads[level] = kdb.AnchorFreeHead(self.num_classes, name=level)
+                self.heads[level].build({level: shape})
+
+        def call(self, maps, training=None):
+            found = {}
+            for level, features in maps.items():
+                found |= self.heads[level]({level: features}, training=training)
+            return found
+
+        def get_config(self):
+            return {**super().get_config(), "num_classes": self.num_classes}
+
+    return HeadPerLevel(num_classes, name="head")
