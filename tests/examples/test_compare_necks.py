@@ -31,3 +31,6 @@ def test_necks(tmp_path, capsys, eager):
     assert (out / "necks.png").stat().st_size > 5000 and "panet" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="other settings"):
         main([*tiny, "--steps", "3", "--parts", "fpn"])
+    with pytest.raises(SystemExit):
+        main([*tiny, "--parts", "fpn+sppf,yolo-like-s,fpn+spff"])
+    assert "fpn+spff: " in (error := capsys.readouterr().err) and "sppf" in error

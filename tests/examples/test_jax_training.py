@@ -1,6 +1,7 @@
 """What the examples on JAX share: their Muon is the package's, boxes move with the pixels; and a
 GPU benchmark leaves out what is not installed."""
 
+import json
 from pathlib import Path
 
 import keras
@@ -98,6 +99,20 @@ def test_the_trials_of_a_comparison_share_compiled_steps():
     frozen = next(t for job in found for t, _ in job if t.frozen)
     before, after = (compare_learning.controls_at(frozen, step, 10) for step in (20, 400))
     assert before[0] == 0 < before[1] and after[0] == after[1] > 0 == after[2]
+
+
+@pytest.mark.slow
+def test_a_comparison_without_a_gpu_trains_by_the_package(rectangles, tmp_path, eager, capsys):
+    import compare_learning
+
+    words = ["--bccd", rectangles, "--out", tmp_path, "--worker", "--smoke", "--groups", "learning"]
+    words += ["--names", "top 6", "mosaic 0.5 to", "--seeds", "1"]
+    compare_learning.work(compare_learning.parsed([*map(str, words)]))
+    (row,) = map(json.loads, (tmp_path / "rows.jsonl").read_text().splitlines())
+    assert (row["name"], row["seed"], row["assign"]) == ("top 6", 1, [["top", 6]])
+    assert row["started"] == ["backbone", "neck", "head"] and 0 <= row["AP"] <= row["AP50"] <= 1
+    assert "mosaic 0.5 to 75 %: only on JAX" in capsys.readouterr().out
+    compare_learning.assigned({})
 
 
 def test_the_gpu_benchmark_leaves_out_what_is_not_installed(capsys):
