@@ -1,3 +1,5 @@
+import signal
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -36,6 +38,22 @@ def test_a_damaged_file_is_an_error_here_and_not_a_crash(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"no model")
     with pytest.raises(ValueError, match="could not be opened"):
         Session(tmp_path / "m.onnx")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "number, told",
+    [
+        (signal.SIGKILL, "was killed, as systems do that run out of memory"),
+        (signal.SIGSEGV, "SEGV"),
+    ],
+)
+def test_a_runtime_that_ends_is_told(small_files, number, told):
+    with Session(small_files / "detector.tflite") as session:
+        session._process.send_signal(number)
+        session._process.wait()
+        with pytest.raises(ValueError, match=f"could not be run: the runtime .*{told}"):
+            session(image=session.picture())
 
 
 class Scale(tf.Module):

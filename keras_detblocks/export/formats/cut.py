@@ -90,6 +90,17 @@ def describe(content):
     return rows
 
 
+def kernels(content):
+    """Height, width and depth of each operator's kernel, `()` where it has none."""
+    model = parse(content)
+    graph, found = model.subgraphs[0], []
+    for op in graph.operators:
+        weighted = operator_name(model, op) in _WEIGHTED
+        shape = graph.tensors[int(op.inputs[1])].shape if weighted else None
+        found.append(() if shape is None else tuple(map(int, shape[1:])))
+    return found
+
+
 def _closure(graph, start, back):
     """Operators that lead to some (`back`), or that follow from them."""
     step = _makers if back else _readers

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...checks import check_int, check_ints
-from ..formats.cut import PARTS, cut, describe, parts_of
+from ..formats.cut import PARTS, cut, describe, kernels, parts_of
 from .session import Session
 
 _WARM_UP = 3
@@ -128,16 +128,18 @@ def part_times(content, picture, threads=1, turns=15):
 
 
 def operator_times(content, threads=1, turns=5):
-    """`(operator with its output's shape, how many, milliseconds)` of a TFLite file, slowest first;
-    one of each kind is cut out and run alone on zeros."""
+    """`(operator with the shapes of its output and kernel, how many, milliseconds)` of a TFLite
+    file, slowest first; one of each kind is cut out and run alone on zeros. A padding with zeros is
+    a part of its convolution in the whole file, and takes no time there."""
     kinds = {}
-    for index, (name, shape, _) in enumerate(describe(content)):
-        kinds.setdefault((name, shape), []).append(index)
+    for index, ((name, shape, _), kernel) in enumerate(zip(describe(content), kernels(content))):
+        kinds.setdefault((name, shape, kernel), []).append(index)
     rows = []
-    for (name, shape), indices in kinds.items():
+    for (name, shape, kernel), indices in kinds.items():
         milliseconds, delegated = _alone(cut(content, indices[:1]), threads, turns)
         where = "" if delegated else ", not by the delegate"
-        text = f"{name} {'x'.join(map(str, shape))}{where}"
+        of = f", kernel {'x'.join(map(str, kernel))}" if kernel else ""
+        text = f"{name} {'x'.join(map(str, shape))}{of}{where}"
         rows.append((text, len(indices), milliseconds * len(indices)))
     return tuple(sorted(rows, key=lambda row: -row[2]))
 

@@ -6,6 +6,7 @@ import os
 import pathlib
 import pickle
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -80,6 +81,13 @@ def _check(path, kind):
         with whole(path):
             return
     check_seal(path)
+
+
+def _ended(code):
+    """How a process ended, in words."""
+    if code == -signal.SIGKILL:
+        return "was killed, as systems do that run out of memory"
+    return f"ended with {signal.Signals(-code).name if code < 0 else f'code {code}'}"
 
 
 class SessionError(ValueError):
@@ -192,10 +200,8 @@ class Session:
     def _receive(self, what):
         try:
             value = pickle.load(self._process.stdout)
-        except EOFError:
-            value = (
-                f"the runtime ended with code {self._process.wait()}. {self._last_words()}".strip()
-            )
+        except (EOFError, pickle.UnpicklingError):  # none of its answer, or a part
+            value = f"the runtime {_ended(self._process.wait())}. {self._last_words()}".strip()
         if isinstance(value, str):
             self._end()
             missing = _RUNTIMES[self.kind]
@@ -203,7 +209,8 @@ class Session:
                 raise ImportError(
                     f"Running {self.path} needs {missing}: pip install 'keras_detblocks[export]'"
                 )
-            remedy = " Copy it again, or export it anew." if what == "opened" else ""
+            of_file = what == "opened" and not value.startswith("the runtime")
+            remedy = " Copy it again, or export it anew." if of_file else ""
             raise SessionError(f"{self.path} could not be {what}: {value.rstrip('.')}.{remedy}")
         self._busy = False
         return value
