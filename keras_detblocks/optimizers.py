@@ -21,13 +21,13 @@ class RampedAverage:
     `ema_momentum` and tau, `1 / (1 - d)` steps, the time that d looks back.
 
     The moving means and variances of normalizations named by `average_also` are averaged in the
-    same way, so that they belong to the averaged weights. On JAX, whose optimizers do not see them,
-    and with several replicas, each of which has its own, they stay those of training; what one
-    device saved loads there without them.
+    same way, so that they belong to the averaged weights; of several replicas that do not
+    synchronize them, those of the first. On JAX, whose optimizers do not see them, they stay those
+    of training; what was saved with them loads there without.
     """
 
     _statistics_average = ()
-    _left_out = 0  # statistics that would be averaged along on one device
+    _left_out = 0  # statistics that another backend would average along
     _averaged = types.SimpleNamespace(statistics=(), saved=False)
 
     @property
@@ -70,10 +70,9 @@ class RampedAverage:
         if among_states:
             self._tracked_statistics = statistics
 
-    def _sees_statistics(self):
-        strategy = getattr(self, "_distribution_strategy", None)
-        alone = strategy is None or strategy.num_replicas_in_sync == 1
-        return alone and keras.backend.backend() != "jax"
+    @staticmethod
+    def _sees_statistics():
+        return keras.backend.backend() != "jax"
 
     def load_own_variables(self, store):
         own = len(self.variables)

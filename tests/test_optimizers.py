@@ -81,7 +81,7 @@ def test_predictors_biases_and_normalization_take_adamw_steps_in_a_loaded_model_
 
 
 def test_an_unknown_optimizer_is_refused():
-    with pytest.raises(ValueError, match="must be one of muon, adamw. Received: optimizer='sgd'"):
+    with pytest.raises(ValueError, match="must be 'muon' or 'adamw'. Received: optimizer='sgd'"):
         training.compile_detector(tiny_detector(), optimizer="sgd")
 
 
@@ -126,10 +126,10 @@ def test_statistics_are_averaged_with_the_weights_and_travel(trained, tmp_path):
     assert all(np.array_equal(a.numpy(), b.numpy()) for (_, a), (_, b) in pairs)
 
 
-def test_what_one_device_saved_loads_where_statistics_are_not_averaged(
+def test_what_was_saved_with_statistics_loads_where_statistics_are_not_averaged(
     trained, tmp_path, monkeypatch
 ):
-    """As on several replicas and on JAX; Keras would leave all of the optimizer's state out."""
+    """As on JAX; Keras would leave all of the optimizer's state out."""
     trained.save(tmp_path / "model.keras")
     monkeypatch.setattr(type(trained.optimizer), "_sees_statistics", lambda optimizer: False)
     loaded = keras.models.load_model(tmp_path / "model.keras")

@@ -81,9 +81,12 @@ class Budget(keras.callbacks.Callback):
 
     @contextlib.contextmanager
     def paused(self):
-        self._tick()
+        """The clock stands; before the first step it does so anyway."""
+        runs = self._since is not None
+        if runs:
+            self._tick()
         yield
-        self._since = time.monotonic()
+        self._since = time.monotonic() if runs else None
 
     def _tick(self):
         now = time.monotonic()

@@ -68,6 +68,7 @@ def run(name, where, pictures, resume=False):
     def on_epoch_end(self, epoch, logs=None):
         last.extend(numpy_of(v) for v in self.model.variables)
         last.extend(numpy_of(v) for v in self.model.optimizer._model_variables_moving_average)
+        last.extend(numpy_of(v) for v in getattr(self.model.optimizer, "_statistics_average", ()))
         end(self, epoch, logs)
 
     callbacks.Milestones.on_epoch_end = on_epoch_end
