@@ -86,6 +86,7 @@ def test_onnx_by_keras(make, tmp_path):
     assert_equal(session.run(None, {taken.name: image()}), model(image()))
 
 
+@pytest.mark.slow
 @each_kind
 def test_litert_by_keras(make, tmp_path):
     litert = pytest.importorskip("ai_edge_litert.interpreter")
@@ -97,6 +98,7 @@ def test_litert_by_keras(make, tmp_path):
     assert_equal([got[key] for key in sorted(got)], model(image()))
 
 
+@pytest.mark.slow
 @each_kind
 def test_saved_model_by_keras_and_tensorflow(make, tmp_path):
     model = make()

@@ -142,6 +142,7 @@ def test_scales_are_no_matrices(layer, shape):
     counted(layer, shape)
 
 
+@pytest.mark.slow
 def test_own_layers_are_all_counted():
     for neck in (
         kdb.BiFPN(16, levels=(3, 4, 5)),

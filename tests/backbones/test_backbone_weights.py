@@ -203,6 +203,7 @@ def test_a_keras_file_with_other_classes_and_channels(saved):
     )
 
 
+@pytest.mark.slow
 def test_the_backbone_of_a_saved_detector(saved, tmp_path):
     backbone = kdb.AnyNet(
         SPEC, include_top=False, input_shape=SHAPE, levels=(2, 3), weights=saved[1]

@@ -54,6 +54,7 @@ def test_no_drop_path():
         kdb.CSPDenseNet121(drop_path_rate=0.1)
 
 
+@pytest.mark.slow
 def test_round_trip(tmp_path, monkeypatch):
     """Of CSPPeleeNet with one layer a stage."""
     monkeypatch.setattr(densenet, "PELEENET_DEPTHS", (1, 1, 1, 1))

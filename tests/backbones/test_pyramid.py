@@ -41,6 +41,7 @@ def test_resnet_maps_are_the_stage_outputs():
     assert names == ["conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out"]
 
 
+@pytest.mark.slow
 def test_preprocess_is_in_the_graph():
     model = APPLICATIONS.ResNet50(weights=None, include_top=False, input_shape=(64, 64, 3))
     images = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3)).astype("float32")

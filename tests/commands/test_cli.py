@@ -185,6 +185,7 @@ def test_pictures_of_a_coco_file_elsewhere(tmp_path, capsys):
     assert "1 images" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said", "same"),
     [

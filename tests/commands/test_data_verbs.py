@@ -77,6 +77,7 @@ def test_tile(folder, tmp_path, capsys):
     assert len(data.load(out, "train")) == 6 and "in tiles" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augment", ["none", "mosaic"])
 def test_show(folder, tmp_path, capsys, augment):
     out = tmp_path / "seen"

@@ -31,6 +31,7 @@ def built(folder, tmp_path, monkeypatch, *options):
     return detector, given["settings"]
 
 
+@pytest.mark.slow
 def test_frozen_parts_and_the_second_stage(folder, tmp_path, monkeypatch):
     first, settings = built(folder, tmp_path, monkeypatch, "--freeze", "backbone,batch_norm")
     assert settings["freeze"] == ["backbone", "batch_norm"]

@@ -176,6 +176,7 @@ def test_colors_against_colorsys():
     np.testing.assert_allclose(still, images, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_in_the_pipeline(tmp_path):
     """Through tf.data in graph mode, seeded: the same seed gives the same images, another pass
     others; values stay in 0..255."""

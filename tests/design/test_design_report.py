@@ -41,6 +41,7 @@ class _Page(html.parser.HTMLParser):
         self.text += data
 
 
+@pytest.mark.slow
 def test_one_page_holds_everything(tmp_path):
     spec = sample(SPACES["RegNetX"], 1, rng=5)[0]
     results = [

@@ -25,6 +25,7 @@ def test_published_nets_fit_up_to_the_group_rounding(net):
     assert exact.widths.shape == (net.line[0],)
 
 
+@pytest.mark.slow
 def test_free_nets_do_not_fit():
     """The finding behind RegNet: monotone widths come close to a line, free ones do not."""
     free, monotone = (

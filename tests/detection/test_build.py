@@ -60,6 +60,7 @@ def test_every_context_block_changes_by_one_word(context):
     assert detector.output["P5_logits"].shape == (None, 2, 3, 1)
 
 
+@pytest.mark.slow
 def test_names_in_any_case():
     """The backbone by the name that `detblocks models` prints for a call."""
     detector = build_detector(

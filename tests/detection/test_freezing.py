@@ -52,7 +52,11 @@ def detector_of(**options):
     )
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way",
+    # A second each: one for whoever wants to know at once.
+    [pytest.param(way, marks=() if way == "single layers" else pytest.mark.slow) for way in WAYS],
+)
 def test_frozen_layers_survive(way, tmp_path):
     detector = detector_of()
     count = len(detector.trainable_variables)
@@ -70,6 +74,7 @@ def test_frozen_layers_survive(way, tmp_path):
         assert paths(other) == frozen, name
 
 
+@pytest.mark.slow
 def test_frozen_parts_that_nobody_named(tmp_path):
     """Keras names them, and otherwise in every copy: within a user's neck, and within a block."""
     block = kdb.CrossStage(keras.Sequential([PerMap(), keras.layers.BatchNormalization()]), 8)
@@ -125,6 +130,7 @@ def test_parts_by_name_and_constructor():
     assert len(paths(detector)) == len(detector.trainable_weights)
 
 
+@pytest.mark.slow
 def test_two_stages_of_a_fit_and_the_optimizer_in_between(tmp_path, eager):
     """Frozen parts stand still, statistics included; the file in between goes on with the state of
     the optimizer; then all of it trains."""
@@ -153,6 +159,7 @@ def test_two_stages_of_a_fit_and_the_optimizer_in_between(tmp_path, eager):
         assert not np.array_equal(old, new), new.path
 
 
+@pytest.mark.slow
 def test_frozen_after_it_was_compiled(tmp_path, eager):
     """The optimizer keeps a state for all that it was compiled with."""
     detector = toy_detector(levels=(4,))
@@ -167,6 +174,7 @@ def test_frozen_after_it_was_compiled(tmp_path, eager):
         np.testing.assert_array_equal(ours, theirs, err_msg=ours.path)
 
 
+@pytest.mark.slow
 def test_a_loaded_detector_where_channels_come_first_by_default(tmp_path):
     detector = detector_of()
     detector.save(tmp_path / "detector.keras")
@@ -183,6 +191,7 @@ def test_a_loaded_detector_where_channels_come_first_by_default(tmp_path):
     assert found["boxes"].shape == (2, 100, 4)
 
 
+@pytest.mark.slow
 def test_states_of_older_optimizers_fit(tmp_path, eager):
     """Files without averaged statistics, and files that have the statistics themselves beside their
     averages: what a file has not is not asked for."""

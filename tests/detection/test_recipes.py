@@ -19,6 +19,7 @@ def test_the_list_is_the_table():
     assert kdb.recipes.list() == [*PARTS]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in PARTS if not name.endswith("-m")])
 @without_values()
 def test_small_recipes_build(name):

@@ -31,6 +31,7 @@ def file(source, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_default_parts_start_whole(source, file):
     detector = kdb.build_detector(["a", "b", "c"], (96, 64))
     assert start_weights(detector, file) == ("backbone", "neck", "head")
@@ -41,6 +42,7 @@ def test_default_parts_start_whole(source, file):
         np.testing.assert_array_equal(value, wanted, path)  # float16 numbers survive the file
 
 
+@pytest.mark.slow
 def test_other_levels_keep_what_the_file_lacks(source, file):
     detector = kdb.build_detector(["a"], (64, 64), levels=(3, 4, 5, 6))
     before = values(detector)
@@ -55,6 +57,7 @@ def test_other_levels_keep_what_the_file_lacks(source, file):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "started"),
     [

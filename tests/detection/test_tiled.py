@@ -20,6 +20,7 @@ def _find(tiles):
     return [Perfect.find(tile) for tile in tiles]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "side", "step", "tile", "overlap"),
     [

@@ -54,6 +54,7 @@ class _Page(HTMLParser):
         self.addresses += [attributes[k] for k in ("src", "href") if k in attributes]
 
 
+@pytest.mark.slow
 def test_the_page_needs_no_other_file(written):
     _, text, _ = written
     page = _Page()

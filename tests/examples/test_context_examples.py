@@ -21,6 +21,7 @@ def test_receptive_fields(tmp_path, capsys):
     assert "deformable (grid)" in fields and "theoretical   15" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "size, sides", [(300, [38, 19, 10, 5, 3, 1]), (512, [64, 32, 16, 8, 4, 2, 1])]
 )

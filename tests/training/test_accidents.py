@@ -14,7 +14,7 @@ from toy import tiny_detector, toy_batch
 from keras_detblocks import training
 from keras_detblocks.data import Dataset, ImageError
 from keras_detblocks.data.dataset import Record
-from keras_detblocks.training import callbacks, interrupt, run, state
+from keras_detblocks.training import callbacks, curve, interrupt, run, state
 from keras_detblocks.training.state import Checkpoint
 from keras_detblocks.weights import load_keras_file
 
@@ -29,6 +29,14 @@ OPTIONS = {
     "ema": 0.1,  # old enough at the first AP to be judged alone
     "settings": {"size": SIZE},
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_curves():
+    """Drawing one takes as long as all the steps of a run here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(curve, "learning_curve", lambda history, path: path.touch())
+        yield
 
 
 @pytest.fixture(scope="module")
