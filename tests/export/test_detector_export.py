@@ -516,8 +516,14 @@ def test_wrong_pictures_and_formats_are_refused(files, tmp_path):
 def test_a_file_without_our_metadata_is_no_detector(tmp_path):
     x = keras.Input((8, 8, 3), name="image")
     export.to_tflite(keras.Model(x, keras.layers.ReLU()(x)), tmp_path / "relu.tflite")
-    with pytest.raises(ValueError, match="not a detector exported by keras_detblocks"):
-        export.open_exported(tmp_path / "relu.tflite")
+    (tmp_path / "saved" / "variables").mkdir(parents=True)
+    (tmp_path / "saved" / "saved_model.pb").write_bytes(b"another's, which is not run")
+    for name in ("relu.tflite", "saved"):
+        with pytest.raises(ValueError, match="not a detector exported by keras_detblocks"):
+            export.open_exported(tmp_path / name)
+    (tmp_path / "m.keras").write_bytes(b"PK")
+    with pytest.raises(ValueError, match="as it was saved, not an export"):
+        export.open_exported(tmp_path / "m.keras")
 
 
 def test_match_wants_the_same_class_overlap_and_score():

@@ -137,14 +137,17 @@ class ExportedDetector:
 
     def __init__(self, path, num_threads=1):
         self.path = pathlib.Path(path)
-        if kind_of(path) == "keras":
+        kind = kind_of(path)
+        if kind == "keras":
             raise ValueError(
                 f"{path} is a detector as it was saved, not an export: open it with "
                 "keras.models.load_model, or export it first."
             )
+        # Another's file is refused before it runs, where that can be told.
+        about = None if kind == "onnx" else read_metadata(path)
         self.session = Session(path, num_threads)
         try:
-            self.metadata = read_metadata(path, self.session)
+            self.metadata = about or read_metadata(path, self.session)
         except ValueError:
             self.session.close()
             raise
