@@ -1,7 +1,7 @@
 """What a step of `training.train` costs over a bare `train_on_batch`, and whether memory is flat.
 
     python examples/benchmarks/step_overhead.py
-    python examples/benchmarks/step_overhead.py --size 320 --batch 4
+    python examples/benchmarks/step_overhead.py --size 320 --batch 4 --steps 120
     python examples/benchmarks/step_overhead.py --steps 500 --block 5
 
 Short blocks of steps of a real run (pipeline, learning rate, losses, progress), of `train_on_batch`

@@ -8,7 +8,6 @@ import tempfile
 import keras
 from rich.console import Console
 
-from ..checks import check_choice
 from ..data import pipeline
 from ..weights import load_keras_file
 from .callbacks import Budget, Callbacks, Milestones, StepLog
@@ -133,8 +132,8 @@ def train(
         patience=patience,
         seed=seed,
         precision=precision,
+        synchronize=synchronize,
     )
-    check_choice(synchronize, "synchronize", (None, True, False))
     _check_data(train_set, given, devices)
     data = {"train": described(train_set), "validation": described(validation_set)}
     settings = _settings(given, data, settings)
@@ -142,9 +141,7 @@ def train(
     checkpoint = Checkpoint(out / "checkpoint")
     resume = devices.from_chief(lambda: _claim(out, checkpoint, resume, settings))
     with Interrupts() as interrupts:
-        progress, model = _begun(
-            build, devices, checkpoint if resume else None, settings, synchronize, out, say
-        )
+        progress, model = _begun(build, devices, checkpoint if resume else None, settings, out, say)
         _check_classes(model, train_set)
         check_memory(model.image_size, settings["batch_size"], devices.count)
         budget = _budget(settings, progress, train_set, devices, interrupts)
@@ -183,7 +180,7 @@ def _silent(*_, **__):
     """What another process than the chief says and writes."""
 
 
-def _begun(build, devices, checkpoint, settings, synchronize, out, say):
+def _begun(build, devices, checkpoint, settings, out, say):
     """`(progress, model)` of a new run, or of the one that a checkpoint is of."""
     with devices.scope(), built_with(settings["precision"]):
         keras.utils.set_random_seed(settings["seed"])
@@ -192,7 +189,7 @@ def _begun(build, devices, checkpoint, settings, synchronize, out, say):
         else:
             progress = {**NEW, "history": {"losses": [], "ap": []}, "settings": settings}
             model = _compiled(build(), settings)
-        if _synchronized(synchronize, settings["batch_size"], devices):
+        if _synchronized(settings["synchronize"], settings["batch_size"], devices):
             synchronize_batch_norm(model)
     return progress, model
 

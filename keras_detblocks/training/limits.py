@@ -32,6 +32,7 @@ LIMITS = {
     "patience": partial(check_int, most=MOST_EVALUATIONS, optional=True),
     "seed": partial(check_int, least=0, most=MOST_SEEDS - 1),
     "precision": partial(check_choice, choices=PRECISIONS),
+    "synchronize": partial(check_choice, choices=(None, True, False)),
 }
 
 

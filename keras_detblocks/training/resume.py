@@ -14,6 +14,7 @@ CHANGEABLE = (
     "workers",
     "processes",
     "replicas",
+    "synchronize",
 )
 
 
