@@ -274,7 +274,7 @@ def test_training_starts_from_a_detector(demo, tmp_path, capsys, eager):
         ("predict nowhere.keras a.png --out x", "No such model"),
         ("summary regnety8", "Did you mean 'RegNetY"),
         ("summary RegNetY008 --size 16", "Input size must be at least 32x32"),
-        ("summary RegNetY008 --levels 3-6", "`levels` must be distinct ones of (1, 2, 3, 4, 5)"),
+        ("summary RegNetY008 --levels 3-6", "--levels must be distinct ones of (1, 2, 3, 4, 5)"),
         ("summary compact --levels 3-6", "levels 2 to 5"),
         ("check nowhere", "nowhere"),
     ],
