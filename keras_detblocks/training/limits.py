@@ -79,8 +79,11 @@ def check_memory(image_size, batch_size, processes=1):
     known: the system would end the process without a word.
 
     Args:
-        image_size: (height, width). batch_size: over all processes.
+        image_size: (height, width), or `None` where it is not known. batch_size: over all
+            processes.
     """
+    if image_size is None:
+        return
     height, width = image_size
     taken, there = batch_size // processes * height * width * 3 * 4, _memory()
     if taken > there:

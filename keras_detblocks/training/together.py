@@ -68,14 +68,19 @@ def together(tell=None):
         yield
         return
     line.key = f"keras_detblocks/ended/{next(_numbers)}"  # one that is caught ends no later run
-    over, tell = threading.Event(), tell or _complain
+    with line.time_to_tell():
+        yield from _watched_by(line, tell or _complain)
+
+
+def _watched_by(line, tell):
+    """The body of `together`."""
+    over = threading.Event()
     watch = threading.Thread(target=_watch, args=(line, over, tell), daemon=True)
     _watched.append(line)
     watch.start()
     try:
         try:
-            with line.time_to_tell():
-                yield
+            yield
         finally:
             over.set()
             watch.join()

@@ -149,6 +149,7 @@ def test_impossible_runs_are_refused(dataset, tmp_path, monkeypatch, options, er
 def test_a_batch_that_no_memory_holds_is_refused(monkeypatch):
     monkeypatch.setattr(limits, "_memory", lambda: 1e9)
     limits.check_memory((320, 320), 100)
+    limits.check_memory(None, 1024)
     with pytest.raises(ValueError, match="1024 pictures of 320x320 take 1 GB, of 1 that"):
         limits.check_memory((320, 320), 1024)
     limits.check_memory((320, 320), 1024, processes=2)
