@@ -80,9 +80,14 @@ def test_predictors_biases_and_normalization_take_adamw_steps_in_a_loaded_model_
             assert (velocity is None) == (len(variable.shape) == 4 and not predictor), variable.path
 
 
-def test_an_unknown_optimizer_is_refused():
+def test_an_unknown_optimizer_and_wrong_rates_are_refused_and_schedules_taken():
+    model = tiny_detector()
     with pytest.raises(ValueError, match="must be 'muon' or 'adamw'. Received: optimizer='sgd'"):
-        training.compile_detector(tiny_detector(), optimizer="sgd")
+        training.compile_detector(model, optimizer="sgd")
+    with pytest.raises(ValueError, match="`learning_rate` must be a finite number"):
+        training.compile_detector(model, float("inf"))
+    training.compile_detector(model, keras.optimizers.schedules.CosineDecay(0.5, 10))
+    assert float(model.optimizer.learning_rate) == 0.5
 
 
 @pytest.mark.parametrize("make", [AdamW, ConvMuon])

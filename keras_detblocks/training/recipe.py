@@ -19,9 +19,12 @@ def compile_detector(
     """Compiles a detector with an optimizer of `LEARNING_RATES`, clipped gradients and averaged
     weights.
 
-    `learning_rate=None` is the optimizer's own; `**kwargs` are `Detector.compile`'s.
+    `learning_rate` is a number, one of Keras' schedules, or `None` for the optimizer's own;
+    `**kwargs` are `Detector.compile`'s.
     """
-    checked(learning_rate=learning_rate, weight_decay=weight_decay, ema=ema, optimizer=optimizer)
+    checked(weight_decay=weight_decay, ema=ema, optimizer=optimizer)
+    if not callable(learning_rate):
+        checked(learning_rate=learning_rate)
     learning_rate = LEARNING_RATES[optimizer] if learning_rate is None else learning_rate
     common = {
         "weight_decay": weight_decay,
