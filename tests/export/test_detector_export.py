@@ -362,6 +362,8 @@ def test_a_right_file_is_compared_without_sure_detections(right):
         assert report.detections[0] >= 0.9 * report.detections[1] > 4
         assert report.max_error["boxes"] < 0.5
         assert ("detect.py beside it" in str(report)) == ("tflite" in report.path)
+    parts = {pathlib.Path(report.path).name: report.partitions for report in reports}
+    assert parts["detector_fp16.tflite"] == parts["detector.tflite"]
     assert sorted(path.name for path in (folder / "float").iterdir()) == [
         "detect.py",
         "detector.onnx",

@@ -107,6 +107,39 @@ def join(body, tail):
     return serialize(first)
 
 
+def with_late_casts(content):
+    """A file of constants in half precision, each cast right before its first reader, and single
+    numbers in single precision again. Values stay.
+
+    The converter writes all casts first. Where an operator that the CPU delegate leaves out comes
+    next (the padding of the picture), they would be a part of their own.
+    """
+    model = parse(content)
+    for graph in model.subgraphs:
+        ordered, casts = [], {}
+        for op in graph.operators:
+            is_cast = operator_name(model, op) == "DEQUANTIZE"
+            half = model.buffers[graph.tensors[op.inputs[0]].buffer].data if is_cast else None
+            if half is None:
+                ordered += [casts.pop(i) for i in map(int, op.inputs) if i in casts]
+                ordered.append(op)
+            elif len(half) == 2:
+                graph.tensors[op.outputs[0]].buffer = _single(model, half)
+            else:
+                casts[int(op.outputs[0])] = op
+        graph.operators = ordered + list(casts.values())
+    return serialize(model)
+
+
+def _single(model, half):
+    """A new buffer with the number of one in half precision."""
+    value = np.frombuffer(bytes(half), "float16").astype("float32")
+    buffer = schema().BufferT()
+    buffer.data = np.frombuffer(value.tobytes(), "uint8")
+    model.buffers.append(buffer)
+    return len(model.buffers) - 1
+
+
 def mend_dead_tensors(content):
     """Widens the ranges of int8 tensors that were (almost) constant over the calibration data.
 

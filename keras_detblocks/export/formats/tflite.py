@@ -17,7 +17,13 @@ from ..runtime.device import leave_program
 from ..runtime.forms import FORMS
 from ..runtime.seal import seal
 from ..suppression import one_image
-from .flatbuffer import custom_operators, join, mend_dead_tensors, operators
+from .flatbuffer import (
+    custom_operators,
+    join,
+    mend_dead_tensors,
+    operators,
+    with_late_casts,
+)
 from .mediapipe import as_mediapipe
 from .saved_model import write_saved_model
 
@@ -229,7 +235,9 @@ def convert(signature, quantization=None, samples=None, input_dtype="float32"):
     custom = custom_operators(content)
     if custom:
         raise ExportError(_no_builtin(custom, graph_def))
-    return mend_dead_tensors(content) if quantization == "int8" else (content, [])
+    if quantization == "int8":
+        return mend_dead_tensors(content)
+    return (with_late_casts(content) if quantization == "fp16" else content), []
 
 
 def _from_bytes(signature):
