@@ -224,7 +224,10 @@ def read_about(path):
     """The metadata at the end of the file, which hold the checksum of what stands before them."""
     if not path.is_file():
         raise Mistake(f"there is no model file {path}")
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Mistake(f"cannot read {path}: {error.strerror}") from None
     if content[4:8] != b"TFL3" or ABOUT.encode() not in content:
         raise Mistake(
             f"{path} is not a detector exported by keras_detblocks (write one with `detblocks "
