@@ -4,6 +4,7 @@ given back after each file, and fixtures that are made once a run."""
 import contextlib
 import ctypes
 import fcntl
+import functools
 import gc
 import os
 import resource
@@ -22,6 +23,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
+HERE = os.path.dirname(__file__) + os.sep
 LONG = 30  # seconds from which a test should be marked slow
 # Files of a minute and about, longest first. A file stays in one worker, since its tests share
 # fixtures: one of minutes that began last would keep that worker, and leave the others idle.
@@ -85,9 +87,15 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(scope="module", autouse=True)
 def _session():
-    """Lets Keras forget a file's names, once its fixtures are gone. What is left is not searched
-    when TensorFlow's converter collects garbage, which it does each time."""
+    """Lets Keras forget a file's names, once its fixtures are gone, and the tests' own caches their
+    models. What is left is not searched when TensorFlow's converter collects garbage, which it does
+    each time."""
     yield
+    for module in list(sys.modules.values()):
+        if (getattr(module, "__file__", None) or "").startswith(HERE):
+            for value in vars(module).values():
+                if isinstance(value, type(functools.cache(len))):
+                    value.cache_clear()
     if "keras" in sys.modules:
         sys.modules["keras"].utils.clear_session(free_memory=False)
     gc.freeze()
