@@ -155,10 +155,10 @@ def _other_end(line, error):
         return None
     until = time.monotonic() + UNTIL_TOLD
     while time.monotonic() < until:
+        time.sleep(BETWEEN_LOOKS / 4)  # first: one that is killed closes one thing after the other
         ended = _heard(line)
         if ended is not None:
             return ended
-        time.sleep(BETWEEN_LOOKS / 4)
     return Ended(
         f"Another process than worker {line.index} is gone ({' '.join(str(error).split())[:200]}): "
         f"start all of them again, with `resume=True`."
@@ -234,8 +234,15 @@ class _JaxLine:
             self._client.key_value_set(self.key, text)
 
     def look(self):
-        with contextlib.suppress(Exception):
-            return self._client.key_value_try_get(self.key)
+        """In a thread of its own: who asks while JAX aborts the process gets no answer."""
+        answers = []
+        ask = threading.Thread(target=_quietly, args=(self._ask, answers), daemon=True)
+        ask.start()
+        ask.join(BETWEEN_LOOKS)
+        return answers[0] if answers else None
+
+    def _ask(self, answers):
+        answers.append(self._client.key_value_try_get(self.key))
 
     def chief_is_gone(self):
         """Whether nobody listens where the chief did. Without JAX's client: that waits for its own
@@ -289,6 +296,6 @@ def _handle_abort_with(function):
     return handle(signal.SIGABRT, ctypes.cast(function, ctypes.c_void_p))
 
 
-def _quietly(function):
+def _quietly(function, *arguments):
     with contextlib.suppress(Exception):
-        function()
+        function(*arguments)
