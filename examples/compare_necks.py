@@ -28,6 +28,7 @@ from rich.table import Table
 import keras_detblocks as kdb
 from keras_detblocks.analysis.complexity import complexity
 from keras_detblocks.commands.demo import compare_formats
+from keras_detblocks.commands.options import print_table
 from keras_detblocks.detection.build import NECKS, ModelOptions, build_detector
 from keras_detblocks.images.draw import COLORS
 from keras_detblocks.training.state import Checkpoint, write_json
@@ -180,7 +181,7 @@ def measured(name, detector, folder, train_set, validation_set):
 
 
 def show(rows, console):
-    columns = ("neck", "params", "MACs", "steps", "AP", "AP50", "AP int8")
+    columns = ("parts", "params", "MACs", "steps", "AP", "AP50", "AP int8")
     table = Table(*columns, "ms float", "ms int8", "kB int8", title="TFLite, one thread")
     for row in rows:
         whole, plain, small = (row["formats"][each] for each in ("keras", *EXPORTED))
@@ -194,7 +195,7 @@ def show(rows, console):
             *precision,
             *times,
         )
-    console.print(table)
+    print_table(table, console)
 
 
 def draw(rows, path):
