@@ -262,12 +262,13 @@ class _JaxLine:
         none of Python's functions (jaxlib 0.10: `std::bad_cast`). Within it an abort waits in C's
         `sleep`, whose seconds are the number of the signal, 6: enough to tell why, and the process
         ends anyway."""
-        sleep = _handle_abort_with(ctypes.CDLL(None).sleep) if self._chief else None
+        waits = self._chief is not None and os.name == "posix"
+        before = _handle_abort_with(ctypes.CDLL(None).sleep) if waits else None
         try:
             yield
         finally:
-            if self._chief:
-                _handle_abort_with(sleep)
+            if waits:
+                _handle_abort_with(before)
 
     def may_be_another(self, error):
         import jax
