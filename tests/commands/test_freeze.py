@@ -5,6 +5,7 @@ import signal
 
 import numpy as np
 import pytest
+from toy import tiny_detector
 
 import keras_detblocks as kdb
 from keras_detblocks import training
@@ -86,8 +87,8 @@ def test_a_frozen_run_that_is_stopped_and_resumed(folder, tmp_path, monkeypatch)
     monkeypatch.setattr(callbacks.Budget, "on_train_begin", at_begin)
     monkeypatch.setattr(callbacks.Budget, "on_train_batch_end", at_end)
     run = ["train", str(folder), "--out", str(out), "--no-report"]
-    parts = ["--size", "96x96", "--levels", "3-4", "--filters", "16", "--freeze", "backbone"]
-    parts += ["--optimizer", "adamw"]  # half of the default's time to trace
+    tiny_detector((96, 96, 3)).save(tmp_path / "toy.keras")  # half of the default's time to trace
+    parts = ["--start", str(tmp_path / "toy.keras"), "--freeze", "backbone", "--optimizer", "adamw"]
     assert main([*run, *parts, "--epochs", "3", "--batch", "4"]) == 128 + signal.SIGTERM
     file, progress, _ = state.Checkpoint(out / "checkpoint").newest()
     stopped = load_keras_file(file)
