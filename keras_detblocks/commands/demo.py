@@ -89,6 +89,7 @@ def demo(
     """
     from rich.console import Console
 
+    from ..data.digits import LEAST_SIZE
     from ..training.limits import checked_run
     from ..training.progress import speaker
     from ..training.state import prepare_folder, write_json
@@ -96,6 +97,7 @@ def demo(
     console = console or Console()
     say = _clock(speaker(console))
     model = model or _default_model()
+    check_int(model.image_size[0], "image_size", least=LEAST_SIZE)
     settings = {
         "minutes": checked_run(minutes=minutes)["minutes"],
         "train_images": check_int(train_images, "train_images", most=MOST_IMAGES),

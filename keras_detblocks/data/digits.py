@@ -28,6 +28,7 @@ _HUFFMAN_ONLY = (
     2  # zlib's strategy: noise hardly compresses, and this is the fastest to write and to read
 )
 _INK = 0.3  # a pixel belongs to the box where the ink's alpha is over this
+LEAST_SIZE = 96  # of a canvas that holds the largest digit
 
 
 def write_digits(out, train_images=4000, val_images=500, image_size=192, seed=0):
@@ -51,11 +52,11 @@ def write_digits(out, train_images=4000, val_images=500, image_size=192, seed=0)
         ImportError: scikit-learn is not installed.
     """
     out = pathlib.Path(out)
-    if image_size < 96 or train_images < 1 or val_images < 1:
+    if image_size < LEAST_SIZE or train_images < 1 or val_images < 1:
         raise ValueError(
-            "write_digits: expected image_size >= 96 and at least one image in each split; "
-            f"received {image_size=}, {train_images=}, {val_images=}. A canvas must hold the "
-            "largest digit."
+            f"write_digits: expected image_size >= {LEAST_SIZE} and at least one image in each "
+            f"split; received {image_size=}, {train_images=}, {val_images=}. A canvas must hold "
+            "the largest digit."
         )
     settings = {
         "data": "keras_detblocks digits",

@@ -127,6 +127,12 @@ def test_unknown_parts_are_refused_before_anything_is_written(option, tmp_path, 
     assert "Did you mean" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
+def test_a_demo_too_small_for_its_digits_is_refused_before_anything_is_written(tmp_path, capsys):
+    assert detblocks("demo --size 64", "--out", tmp_path / "out") == 2
+    assert "--size must be an int of at least 96" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 def test_what_cannot_be_exported_and_what_can_be_set(demo, tmp_path, capsys):
     out = tmp_path / "x"
