@@ -13,6 +13,8 @@ import numpy as np
 from ..version import __version__
 from .state import write_json
 
+# What limits the threads, beside the processors that the process may use.
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "XLA_FLAGS")
 PACKAGES = ("keras", "tensorflow", "jax", "numpy", "pillow", "faster-coco-eval")
 
 
@@ -112,6 +114,8 @@ def _host():
         "name": platform.node(),
         "system": platform.platform(),
         "cpus": os.cpu_count(),
+        "usable_cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "threads": {name: os.environ[name] for name in THREADS if name in os.environ},
         "devices": keras.distribution.list_devices(),
         "python": sys.executable,
     }

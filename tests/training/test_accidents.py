@@ -144,6 +144,7 @@ def test_what_a_run_leaves_tells_all_about_it(whole, dataset):
     assert record["results"]["steps"] == 12
     assert record["results"]["validation"] == history["ap"][-1]
     assert {"keras", "numpy", "python"} <= set(record["versions"])
+    assert record["host"]["threads"]["OMP_NUM_THREADS"] == os.environ["OMP_NUM_THREADS"]
     with zipfile.ZipFile(out / "detector.keras") as archive:
         assert json.loads(archive.read("metadata.json"))["run"] == record
         assert "date_saved" in json.loads(archive.read("metadata.json"))
