@@ -145,7 +145,7 @@ class ExportedDetector:
             )
         # Another's file is refused before it runs, where that can be told.
         about = None if kind == "onnx" else read_metadata(path)
-        self.session = Session(path, num_threads)
+        self.session = Session(path, num_threads, checked=about is not None)
         try:
             self.metadata = about or read_metadata(path, self.session)
         except ValueError:
