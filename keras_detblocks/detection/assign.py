@@ -1,8 +1,9 @@
 """Task-aligned assignment of points to ground truth (TOOD, https://arxiv.org/abs/2108.07755)."""
 
+import keras
 from keras import ops
 
-from .boxes import iou_and_union
+from .boxes import corners, iou_and_union
 
 
 def task_aligned(
@@ -41,15 +42,11 @@ def task_aligned(
     overlap = ops.maximum(
         iou_and_union(ops.expand_dims(boxes, 1), ops.expand_dims(truth_boxes, 2))[0], 0.0
     )
-    classes = ops.maximum(truth_labels, 0)
-    # (B, M, N)
-    score = ops.take_along_axis(
-        ops.transpose(scores, (0, 2, 1)), ops.expand_dims(classes, -1), axis=1
-    )
+    score = _rows(ops.transpose(scores, (0, 2, 1)), ops.maximum(truth_labels, 0))
     candidate = ops.logical_and(
         _near(points, strides, truth_boxes, radius), ops.expand_dims(valid, -1)
     )
-    alignment = ops.where(candidate, score**alpha * overlap**beta, 0.0)
+    alignment = ops.where(candidate, score**alpha * _power(overlap, beta), 0.0)
     chosen = ops.logical_and(candidate, _among_top(alignment, min(top, points.shape[0])))
     # (B, N); chosen before not chosen, then by IoU
     owner = ops.argmax(ops.where(chosen, overlap + 1.0, 0.0), axis=1)
@@ -65,20 +62,38 @@ def task_aligned(
     labels = ops.take_along_axis(ops.cast(truth_labels, "int32"), ops.cast(owner, "int32"), axis=1)
     return {
         "labels": ops.where(positive, labels, -1),
-        "boxes": ops.take_along_axis(truth_boxes, ops.expand_dims(owner, -1), axis=1),
+        "boxes": _rows(truth_boxes, owner),
         "quality": ops.sum(quality, axis=1),
     }
+
+
+def _rows(x, indices):
+    """Of `x` `(B, R, D)` the rows `indices` `(B, I)` of each batch element: `(B, I, D)`."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.gather(x, indices, batch_dims=1)  # whole rows; the other takes single numbers
+    return ops.take_along_axis(x, ops.expand_dims(indices, -1), axis=1)
+
+
+def _power(x, exponent):
+    """`x ** exponent`, of whole numbers by products: TensorFlow's power costs a CPU ten of them."""
+    if exponent % 1 or not 1 < exponent <= 16:
+        return x**exponent
+    half = _power(x, exponent // 2)
+    return half * half * x if exponent % 2 else half * half
 
 
 def _near(points, strides, truth_boxes, radius):
     """`(B, M, N)`: whether a point is inside a box, or within `radius` strides of its center on
     both axes."""
-    boxes = ops.expand_dims(truth_boxes, 2)  # (B, M, 1, 4)
-    inside = ops.logical_and(
-        ops.all(points >= boxes[..., :2], axis=-1), ops.all(points <= boxes[..., 2:], axis=-1)
-    )
-    center = (boxes[..., :2] + boxes[..., 2:]) / 2.0
-    central = ops.all(ops.abs(points - center) <= radius * strides, axis=-1)
+    boxes = [ops.expand_dims(side, 2) for side in corners(truth_boxes)]  # (B, M, 1) each
+    inside, central = True, True
+    for axis in range(2):
+        low, high, at = boxes[axis], boxes[axis + 2], points[:, axis]
+        inside = ops.logical_and(inside, ops.logical_and(at >= low, at <= high))
+        near = ops.abs(at - (low + high) / 2.0) <= radius * strides[:, axis]
+        central = ops.logical_and(central, near)
     return ops.logical_or(inside, central)
 
 

@@ -11,18 +11,30 @@ _EPSILON = 1e-7
 
 def box_area(boxes):
     """Areas `(...)` of boxes `(..., 4)`; a box whose maximum lies before its minimum has area 0."""
-    sides = ops.maximum(boxes[..., 2:] - boxes[..., :2], 0.0)
-    return sides[..., 0] * sides[..., 1]
+    return _area(*corners(boxes))
+
+
+def corners(boxes):
+    """x_min, y_min, x_max, y_max of boxes `(..., 4)`, four tensors `(...)`.
+
+    What is computed of many pairs is computed of these: an operation on the two coordinates of a
+    point at a time costs TensorFlow's CPU kernels several times as much.
+    """
+    return ops.unstack(boxes, 4, axis=-1)
+
+
+def _area(x_min, y_min, x_max, y_max):
+    return ops.maximum(x_max - x_min, 0.0) * ops.maximum(y_max - y_min, 0.0)
 
 
 def iou_and_union(a, b):
     """Intersection over union, and union, of boxes `(..., 4)` that broadcast against each other:
     two tensors `(...)`."""
-    low = ops.maximum(a[..., :2], b[..., :2])
-    high = ops.minimum(a[..., 2:], b[..., 2:])
-    sides = ops.maximum(high - low, 0.0)
-    intersection = sides[..., 0] * sides[..., 1]
-    union = box_area(a) + box_area(b) - intersection
+    a, b = corners(a), corners(b)
+    low = [ops.maximum(*pair) for pair in zip(a[:2], b[:2])]
+    high = [ops.minimum(*pair) for pair in zip(a[2:], b[2:])]
+    intersection = _area(*low, *high)
+    union = _area(*a) + _area(*b) - intersection
     return intersection / ops.maximum(union, _EPSILON), union
 
 
@@ -40,29 +52,33 @@ def giou(a, b):
     """Generalized IoU (https://arxiv.org/abs/1902.09630) of boxes `(..., 4)`: `(...)`, from -1 to
     1."""
     iou, union = iou_and_union(a, b)
-    sides = ops.maximum(a[..., 2:], b[..., 2:]) - ops.minimum(a[..., :2], b[..., :2])
-    hull = ops.maximum(sides[..., 0] * sides[..., 1], _EPSILON)
+    width, height = _hull(corners(a), corners(b))
+    hull = ops.maximum(width * height, _EPSILON)
     return iou - (hull - union) / hull
+
+
+def _hull(a, b):
+    """Width and height of the smallest box around two, given as `corners`."""
+    return [ops.maximum(a[i + 2], b[i + 2]) - ops.minimum(a[i], b[i]) for i in range(2)]
 
 
 def ciou(a, b):
     """Complete IoU (https://arxiv.org/abs/1911.08287) of boxes `(..., 4)`: `(...)`; less than `iou`
     by the distance of the centers over the hull's diagonal and by a term of the aspect ratios."""
     iou, _ = iou_and_union(a, b)
-    sides = ops.maximum(a[..., 2:], b[..., 2:]) - ops.minimum(a[..., :2], b[..., :2])
-    diagonal = ops.maximum(ops.sum(sides * sides, axis=-1), _EPSILON)
-    offset = (a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]) / 2.0
+    a, b = corners(a), corners(b)
+    width, height = _hull(a, b)
+    diagonal = ops.maximum(width * width + height * height, _EPSILON)
+    offset = [(a[i] + a[i + 2] - b[i] - b[i + 2]) / 2.0 for i in range(2)]
+    distance = offset[0] * offset[0] + offset[1] * offset[1]
     angles = [
-        ops.arctan2(
-            ops.maximum(box[..., 2] - box[..., 0], _EPSILON),
-            ops.maximum(box[..., 3] - box[..., 1], _EPSILON),
-        )
+        ops.arctan2(ops.maximum(box[2] - box[0], _EPSILON), ops.maximum(box[3] - box[1], _EPSILON))
         for box in (a, b)
     ]
     v = 4.0 / math.pi**2 * (angles[0] - angles[1]) ** 2
     # The weight of the aspect term is a constant to the gradient, as in the paper.
     alpha = ops.stop_gradient(v / ops.maximum(1.0 - iou + v, _EPSILON))
-    return iou - ops.sum(offset * offset, axis=-1) / diagonal - alpha * v
+    return iou - distance / diagonal - alpha * v
 
 
 def level_points(map_sizes, image_size, levels):
