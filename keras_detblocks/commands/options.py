@@ -20,6 +20,7 @@ FLAGS = {
     "`minutes`": "--minutes",
     "`out`": "--out",
     "`patience`": "--patience",
+    "`repeat_threshold`": "--repeat-threshold",
     "`resume=True`": "--resume",
     "`seed`": "--seed",
     "`storage`": "--storage",

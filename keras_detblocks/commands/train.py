@@ -20,6 +20,7 @@ _ALIKE = (
     "warmup_steps",
     "evaluations",
     "patience",
+    "repeat_threshold",
     "seed",
     "resume",
     "precision",

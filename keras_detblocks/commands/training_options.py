@@ -130,6 +130,14 @@ def _add_recipe(parser):
         help="auto: mixed_float16 on GPUs (default: %(default)s)",
     )
     parser.add_argument(
+        "--repeat-threshold",
+        type=float,
+        default=None,
+        metavar="SHARE",
+        help="show pictures with classes that are on less than this share of the pictures more "
+        "often, sqrt(SHARE / share of the class) times (default: all alike)",
+    )
+    parser.add_argument(
         "--augment",
         default="flip",
         choices=("none", "color", "flip", "dihedral", "mosaic"),

@@ -7,6 +7,7 @@ from ..images.read import read_image
 from . import synthetic
 from .account import Skipped
 from .augment import AUGMENTATIONS, Augment
+from .balance import repeat_factors
 from .dataset import Dataset, Record, merge
 from .digits import write_digits
 from .errors import DatasetError, PicturesNotFound
@@ -36,6 +37,7 @@ __all__ = [
     "read_coco",
     "read_image",
     "read_voc",
+    "repeat_factors",
     "splits",
     "synthetic",
     "write",

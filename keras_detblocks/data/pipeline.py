@@ -11,10 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from ..checks import check_int, check_pair
+from ..checks import check_int, check_number, check_pair
 from ..images.files import ImageError
 from ..images.letterbox import FILL, MOST_SIDE, Letterbox
 from ..images.read import read_letterboxed
+from .balance import repeat_factors
 
 MOST_BATCH = 2**16  # images in a batch
 MEMORY_BUDGET = 2 * 1024**3  # bytes of letterboxed images kept in memory
@@ -32,6 +33,7 @@ def pipeline(
     memory_budget=MEMORY_BUDGET,
     shard=(0, 1),
     resize="letterbox",
+    repeat_threshold=None,
 ):
     """Batches for a detector's `fit`, `evaluate` or `predict`.
 
@@ -53,6 +55,8 @@ def pipeline(
             part of the batch of `batch_size` images that one process would make.
         resize: `"letterbox"` keeps the proportions of pictures, `"stretch"` fills the canvas; a
             detector's is `detector.resize`.
+        repeat_threshold: in training, pictures with classes that are on a smaller share of them are
+            shown more often, as `repeat_factors` says; `None` shows all alike.
 
     Returns:
         A `tf.data.Dataset` of `(images float32 (B, H, W, 3) 0..255, {"boxes": float32 (B, M, 4)
@@ -72,6 +76,7 @@ def pipeline(
             "size needs one here."
         )
     size = check_pair(image_size, "image_size", MOST_SIDE)
+    check_number(repeat_threshold, "repeat_threshold", above=0, most=1, optional=True)
     records = dataset.records
     if len(records) * size[0] * size[1] * 3 <= memory_budget:
         canvases, readable = _decoded(dataset, size, resize)
@@ -95,7 +100,10 @@ def pipeline(
             images, boxes, labels = augment(images, boxes, labels, seeds + shard[0])
         return tf.cast(images, "float32"), {"boxes": boxes, "labels": labels}
 
-    batches = _index_batches(chosen, batch_size, training, seed).skip(skip)
+    times = np.ones(len(records))
+    if training and repeat_threshold is not None:
+        times = repeat_factors(dataset, repeat_threshold)
+    batches = _index_batches(chosen, times[chosen], batch_size, training, seed).skip(skip)
     at_a_time = _at_a_time(batch_size // shard[1], size)
     batches = batches.map(batch, num_parallel_calls=at_a_time, deterministic=True).prefetch(2)
     return _without_autotuning(batches)
@@ -125,18 +133,42 @@ def _part(indices, index, count):
     return indices[index * size : (index + 1) * size]
 
 
-def _index_batches(chosen, batch_size, training, seed):
-    """A `tf.data.Dataset` of (indices (B,), seeds (2,))."""
+def _index_batches(chosen, times, batch_size, training, seed):
+    """A `tf.data.Dataset` of (indices (B,), seeds (2,)); each of `chosen` comes as many `times` in
+    a pass, on average."""
     import tensorflow as tf
 
     indices = tf.data.Dataset.from_tensor_slices(chosen.astype("int32"))
-    if training:
+    if training and (times > 1).any():
+        indices = _repeated(chosen.astype("int32"), times, seed)
+    elif training:
         indices = indices.shuffle(len(chosen), seed=seed, reshuffle_each_iteration=True).repeat()
     batches = indices.batch(batch_size, drop_remainder=training)
     seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(
         2, drop_remainder=True
     )
     return tf.data.Dataset.zip(batches, seeds)
+
+
+def _repeated(chosen, times, seed):
+    """Endless passes over indices, each as many `times`; of what a fraction is left of, each pass
+    draws anew whether it comes."""
+    import tensorflow as tf
+
+    copies = np.ceil(times).astype(int)
+    last = np.cumsum(copies) - 1
+    shares = np.ones(last[-1] + 1)
+    shares[last] = times - copies + 1
+    indices = tf.data.Dataset.from_tensor_slices((np.repeat(chosen, copies), shares))
+    indices = indices.shuffle(len(shares), seed=seed, reshuffle_each_iteration=True).repeat()
+    draws = tf.data.Dataset.random(seed=seed + 1, rerandomize_each_iteration=True)
+
+    def comes(index_and_share, draw):
+        key = tf.stack([draw, tf.constant(seed, draw.dtype)])
+        return tf.random.stateless_uniform((), key, dtype="float64") < index_and_share[1]
+
+    drawn = tf.data.Dataset.zip(indices, draws).filter(comes)
+    return drawn.map(lambda index_and_share, _: index_and_share[0])
 
 
 def _objects(records, size, resize):

@@ -22,7 +22,7 @@ from .resume import changes, check_folder
 from .run import Run, finalize
 from .state import Checkpoint, prepare_folder, sweep
 from .together import together
-from .told import Told
+from .told import Told, said_of_repeats
 
 NEW = {
     "step": 0,
@@ -50,6 +50,7 @@ def train(
     ema=0.99,
     warmup_steps=60,
     augment=None,
+    repeat_threshold=None,
     evaluations=6,
     patience=None,
     synchronize=None,
@@ -87,7 +88,8 @@ def train(
             none. They are evaluated and saved; in a run of fewer steps the weights of training
             are, where their validation AP is higher.
         warmup_steps: of the learning rate.
-        augment: passed to `data.pipeline`.
+        augment, repeat_threshold: passed to `data.pipeline`. An epoch is as many steps with
+            repeated pictures as without.
         evaluations: number of equal parts of the budget after each of which COCO AP is measured.
         patience: training ends after so many evaluations without a better AP; `None` for never.
         synchronize: whether batch normalization takes its statistics over all replicas; `None`
@@ -128,6 +130,7 @@ def train(
         weight_decay=weight_decay,
         ema=ema,
         warmup_steps=warmup_steps,
+        repeat_threshold=repeat_threshold,
         evaluations=evaluations,
         patience=patience,
         seed=seed,
@@ -240,6 +243,7 @@ def _batches(run, augment):
             skip=run.budget.step,
             shard=shard,
             resize=run.model.resize,
+            repeat_threshold=settings["repeat_threshold"],
         )
 
     batches = run.devices.batches(part, settings["batch_size"])
@@ -259,6 +263,8 @@ def _fit(run, augment, console):
     pictures, batch = len(run.train_set.records), run.progress["settings"]["batch_size"]
     steps = max(pictures // batch, 1)
     told = Told(run.budget, run.history, run.say, pictures, steps, batch)
+    if run.progress["settings"]["repeat_threshold"] is not None:
+        run.say(said_of_repeats(run.train_set, run.progress["settings"]["repeat_threshold"]))
     callbacks = [run.budget, run.log, told, progress_bar, milestones, run.raw]
     batches = _batches(run, augment)
     try:

@@ -30,6 +30,7 @@ LIMITS = {
     "warmup_steps": partial(check_int, least=0, most=MOST_STEPS),
     "evaluations": partial(check_int, most=MOST_EVALUATIONS),
     "patience": partial(check_int, most=MOST_EVALUATIONS, optional=True),
+    "repeat_threshold": partial(check_number, above=0, most=1, optional=True),
     "seed": partial(check_int, least=0, most=MOST_SEEDS - 1),
     "precision": partial(check_choice, choices=PRECISIONS),
     "synchronize": partial(check_choice, choices=(None, True, False)),

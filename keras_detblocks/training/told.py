@@ -7,6 +7,8 @@ from collections import deque
 
 import keras
 
+from ..data.balance import rare, repeat_factors
+
 _SOON = 20  # steps
 
 
@@ -62,3 +64,17 @@ class Told(keras.callbacks.Callback):
                 f"{self.budget.step} steps done, typically in {self._typical():.0f} ms, the "
                 f"slowest in {self.slowest:.0f} ms{loss}."
             )
+
+
+def said_of_repeats(dataset, threshold):
+    """A sentence on what `data.repeat_factors` repeats."""
+    found = rare(dataset, threshold)
+    if not found:
+        return f"No class is on less than {threshold:g} of the pictures: none is repeated."
+    most = ", ".join(f"{name} {factor:.1f}" for name, factor in list(found.items())[:5])
+    others = f" and {len(found) - 5} more" if len(found) > 5 else ""
+    mean = repeat_factors(dataset, threshold).mean()
+    return (
+        f"Pictures of {len(found)} rare classes are shown more often, times {most}{others}: a pass "
+        f"is {mean:.2f} times as many pictures."
+    )

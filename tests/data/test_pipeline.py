@@ -59,6 +59,33 @@ def test_training_shuffles_anew_and_repeats(dataset, budget):
     assert passes(0) == seen and passes(1) != seen
 
 
+def test_pictures_of_rare_classes_come_more_often(dataset):
+    """x is on 4 of 7 pictures, y on 2 and never without it."""
+
+    def seen(**options):
+        batches = data.pipeline(dataset, 32, 3, training=True, repeat_threshold=1.0, **options)
+        return np.concatenate([x[:, 2, 2, 0] for x, _ in batches.take(300)]).astype(int) // 10
+
+    factors = data.repeat_factors(dataset, 1.0)
+    with_x, with_both = (7 / 4) ** 0.5, (7 / 2) ** 0.5
+    np.testing.assert_allclose(factors, [1, with_x, with_both, 1, with_x, with_both, 1])
+    np.testing.assert_array_equal(data.repeat_factors(dataset, 0.2), 1)
+    shown = seen()
+    wanted = 900 * factors / factors.sum()
+    np.testing.assert_allclose(np.bincount(shown, minlength=7), wanted, rtol=0.08)
+    np.testing.assert_array_equal(seen(), shown)  # and from the middle on, and in parts
+    np.testing.assert_array_equal(seen(skip=100)[:600], shown[300:])
+    assert (seen(seed=1) != shown).any()
+    first, second = (seen(shard=(i, 3)) for i in range(2))
+    np.testing.assert_array_equal(np.stack([first, second], -1), shown.reshape(300, 3)[:, :2])
+
+
+@pytest.mark.parametrize("share", [0, -1, 1.5, float("nan"), "often", True])
+def test_a_share_that_none_is(dataset, share):
+    with pytest.raises(ValueError, match="repeat_threshold"):
+        data.pipeline(dataset, 32, 3, training=True, repeat_threshold=share)
+
+
 def test_resumed_run_sees_what_it_would_have_seen(dataset):
     """The order and the seeds of the augmentation too."""
 

@@ -3,8 +3,10 @@
 import types
 
 import keras
+import numpy as np
 
-from keras_detblocks.training.told import Told
+from keras_detblocks import data
+from keras_detblocks.training.told import Told, said_of_repeats
 
 
 def test_size_speed_and_account():
@@ -31,3 +33,19 @@ def test_a_run_of_no_steps_says_nothing_of_them():
     told = Told(types.SimpleNamespace(step=0, seconds=0.0), {"losses": []}, lines.append, 1, 1, 1)
     told.on_train_end()
     assert lines == []
+
+
+def test_what_is_repeated_is_said():
+    """Of eight classes the first is on every picture, each other on one of nine."""
+    boxes, records = np.ones((2, 4)), []
+    for label in [*range(8), 0]:
+        labels = np.array([0, label])
+        records.append(data.Record("", 8, 8, boxes, labels, labels < 0, np.ones(2), 0))
+    dataset = data.Dataset(records, tuple("abcdefgh"), tuple(range(8)))
+    assert said_of_repeats(dataset, 1.0) == (
+        "Pictures of 7 rare classes are shown more often, times b 3.0, c 3.0, d 3.0, e 3.0, f 3.0 "
+        "and 2 more: a pass is 2.56 times as many pictures."
+    )
+    assert said_of_repeats(dataset, 0.1) == (
+        "No class is on less than 0.1 of the pictures: none is repeated."
+    )

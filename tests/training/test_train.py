@@ -72,9 +72,21 @@ def test_ap_of_a_detector_of_dynamic_size(dataset):
 
 
 @pytest.mark.slow
-def test_minutes_are_a_budget_too(dataset, tmp_path):
-    _, history = training.train(_build, dataset, None, tmp_path, minutes=0.01, **ADAMW)
+def test_minutes_are_a_budget_too(dataset, tmp_path, monkeypatch, capsys):
+    """Of a run that shows rare classes more often, and says which."""
+    shares = []
+
+    def pipeline(*args, repeat_threshold, **kwargs):
+        shares.append(repeat_threshold)
+        return data.pipeline(*args, repeat_threshold=repeat_threshold, **kwargs)
+
+    monkeypatch.setattr("keras_detblocks.training.fit.pipeline", pipeline)
+    options = {"minutes": 0.01, "repeat_threshold": 0.9, **ADAMW}
+    _, history = training.train(_build, dataset, None, tmp_path, **options)
     assert history["losses"] and history["losses"][-1]["seconds"] < 10
+    assert shares == [0.9] and "Pictures of 3 rare classes" in capsys.readouterr().out
+    settings = json.loads((tmp_path / "run.json").read_text())["settings"]
+    assert settings["repeat_threshold"] == 0.9
 
 
 @pytest.mark.parametrize("scaled", [False, True])
@@ -135,6 +147,7 @@ def test_normalization_and_biases_are_not_decayed(saved, tmp_path):
         ({"epochs": 1, "weight_decay": float("nan")}, ValueError, "weight_decay.*at least 0"),
         ({"epochs": 1, "ema": 1.0}, ValueError, "ema.*below 1"),
         ({"epochs": 1, "warmup_steps": -1}, ValueError, "warmup_steps"),
+        ({"epochs": 1, "repeat_threshold": 2}, ValueError, "`repeat_threshold` must be"),
         ({"epochs": 1, "seed": 2**32}, ValueError, "seed"),
     ],
 )
