@@ -22,7 +22,7 @@ from .resume import changes, check_folder
 from .run import Run, finalize
 from .state import Checkpoint, prepare_folder, sweep
 from .together import together
-from .told import Told, said_of_repeats
+from .told import Told, said_of_precision, said_of_repeats
 
 NEW = {
     "step": 0,
@@ -263,8 +263,13 @@ def _fit(run, augment, console):
     pictures, batch = len(run.train_set.records), run.progress["settings"]["batch_size"]
     steps = max(pictures // batch, 1)
     told = Told(run.budget, run.history, run.say, pictures, steps, batch)
-    if run.progress["settings"]["repeat_threshold"] is not None:
-        run.say(said_of_repeats(run.train_set, run.progress["settings"]["repeat_threshold"]))
+    settings = run.progress["settings"]
+    for text in (
+        said_of_precision(settings["precision"]),
+        said_of_repeats(run.train_set, settings["repeat_threshold"]),
+    ):
+        if text:
+            run.say(text)
     callbacks = [run.budget, run.log, told, progress_bar, milestones, run.raw]
     batches = _batches(run, augment)
     try:

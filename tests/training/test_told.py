@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_detblocks import data
-from keras_detblocks.training.told import Told, said_of_repeats
+from keras_detblocks.training.told import Told, said_of_precision, said_of_repeats
 
 
 def test_size_speed_and_account():
@@ -49,3 +49,9 @@ def test_what_is_repeated_is_said():
     assert said_of_repeats(dataset, 0.1) == (
         "No class is on less than 0.1 of the pictures: none is repeated."
     )
+    assert said_of_repeats(dataset, None) is None
+
+
+def test_float16_on_a_cpu_is_said_to_be_slow():
+    assert "many times as long" in said_of_precision("mixed_float16")
+    assert said_of_precision("auto") is said_of_precision("mixed_bfloat16") is None
