@@ -473,6 +473,14 @@ def everything(cases=CASES):
     return randomize(keras.Model(inputs, outputs, name="everything"))
 
 
+def inputs_of(cases, **kwargs):
+    """Random arrays for all inputs of `everything(cases)`; batch, seed as in `Case.inputs`."""
+    inputs = {}
+    for case in cases:
+        inputs |= named(case.name, case.inputs(**kwargs))
+    return inputs
+
+
 def named(stem, structure):
     """A structure as one flat dict."""
     paths = keras.tree.flatten_with_path(structure)

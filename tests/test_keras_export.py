@@ -66,9 +66,7 @@ def test_every_layer_by_keras(tmp_path):
     them.)"""
     model = cases.everything(ONE_EACH)
     model.export(str(tmp_path / "m"), format="tf_saved_model", verbose=False)
-    inputs = {}
-    for case in ONE_EACH:
-        inputs |= cases.named(case.name, case.inputs(batch=1))
+    inputs = cases.inputs_of(ONE_EACH, batch=1)
     loaded = tf.saved_model.load(str(tmp_path / "m"))
     served = loaded.serve({name: tf.constant(x) for name, x in inputs.items()})
     assert_equal(keras.tree.flatten(served), model(inputs))

@@ -2,6 +2,7 @@
 in TFLite."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from ..checks import check_choice, check_pair, one_or_pair
@@ -60,26 +61,33 @@ def resize_to(x, like, method="nearest"):
     for axis in (1, 2):
         here = x.shape[axis] if x.shape[axis] is not None else ops.shape(x)[axis]
         there = like.shape[axis] if like.shape[axis] is not None else ops.shape(like)[axis]
-        if isinstance(here, int) and isinstance(there, int) and here == there:
+        known = isinstance(here, int) and isinstance(there, int)
+        if known and here == there:
             continue
-        steps = ops.arange(there, dtype="int32")
+        # Of known sizes by NumPy: of single operators, outside of a step, JAX compiles each.
+        numbers, cast = (np, _as_type) if known else (ops, ops.cast)
+        steps = numbers.arange(there, dtype="int32")
         if method == "nearest":
             x = ops.take(x, steps * here // there, axis=axis)
             continue
-        source = (ops.cast(steps, "float32") + 0.5) * ops.cast(here, "float32") / ops.cast(
-            there, "float32"
-        ) - 0.5
-        source = ops.clip(source, 0.0, ops.cast(here - 1, "float32"))
-        low = ops.cast(ops.floor(source), "int32")
-        weight = ops.cast(
-            ops.reshape(source - ops.floor(source), (-1, 1, 1) if axis == 1 else (-1, 1)), x.dtype
+        here_float, there_float = (float(n) if known else cast(n, "float32") for n in (here, there))
+        source = (cast(steps, "float32") + 0.5) * here_float / there_float - 0.5
+        source = numbers.clip(source, 0.0, here_float - 1)
+        low = cast(numbers.floor(source), "int32")
+        weight = numbers.reshape(
+            source - numbers.floor(source), (-1, 1, 1) if axis == 1 else (-1, 1)
         )
+        weight = ops.cast(weight, x.dtype)
         below, above = (
             ops.take(x, low, axis=axis),
-            ops.take(x, ops.minimum(low + 1, here - 1), axis=axis),
+            ops.take(x, numbers.minimum(low + 1, here - 1), axis=axis),
         )
         x = below * (1 - weight) + above * weight
     return x
+
+
+def _as_type(array, dtype):
+    return array.astype(dtype)
 
 
 def _nearest_by_depth(x, factor):

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from cases import CASES
+from operators import run_as_operators
 from toy import tiny_detector, toy_batch
 
 import keras_detblocks as kdb
@@ -17,6 +18,7 @@ import keras_detblocks as kdb
 CPU = tf.config.list_physical_devices("CPU")[0]
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})  # takes seconds
 tf.config.set_logical_device_configuration(CPU, [tf.config.LogicalDeviceConfiguration()] * 2)
+run_as_operators()
 
 
 @functools.cache  # collectives of a second one in the process would meet those of the first

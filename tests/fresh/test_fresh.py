@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 from backbone_families import every_family
-from cases import CASES, NEEDS_TORCH, freeze_some, randomize
+from cases import CASES, NEEDS_TORCH, everything, freeze_some, inputs_of
 from export_models import grouped_model, pictures
 from safetensors.numpy import save_file
 from toy import toy_detector
@@ -66,7 +66,7 @@ CHECKS = [
 def folder(tmp_path_factory, trained_files):
     """What the checks read."""
     folder = tmp_path_factory.mktemp("fresh")
-    _save_cases(folder / "cases")
+    _save_layers(folder)
     _save_backbones(folder)
     _save_detector(folder, trained_files)
     model = grouped_model()
@@ -77,15 +77,17 @@ def folder(tmp_path_factory, trained_files):
     return folder
 
 
-def _save_cases(folder):
-    folder.mkdir()
+def _save_layers(folder):
+    """One file of all of them: each file more would cost its seconds in every process."""
+    model = everything()
     for case in CASES:
-        model = randomize(case.model(dynamic=False))
-        freeze_some(model)
-        model.save(folder / f"{case.name}.keras")
-        outputs = keras.tree.flatten(model(case.inputs()))
-        arrays = [np.asarray(keras.ops.cast(x, "float32")) for x in outputs]
-        np.savez(folder / f"{case.name}.npz", *arrays)
+        freeze_some(model.get_layer(f"{case.name}_layer"))
+    model.save(folder / "layers.keras")
+    outputs = model(inputs_of(CASES)).items()
+    np.savez(
+        folder / "layers.npz",
+        **{name: np.asarray(keras.ops.cast(y, "float32")) for name, y in outputs},
+    )
 
 
 def _save_backbones(folder):
