@@ -11,7 +11,7 @@ import resource
 import sys
 
 import pytest
-from operators import run_as_operators
+from lighter import lighten
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -63,7 +63,7 @@ def pytest_collection_modifyitems(items):
 def pytest_collection_finish():
     """From here on garbage is collected where memory asks for it (`_memory`): TensorFlow takes
     seconds to take one traced step apart. What the imports made stays, and need not be searched."""
-    run_as_operators()
+    lighten()
     gc.collect()
     gc.freeze()
     gc.disable()

@@ -106,12 +106,15 @@ def pipeline(
     batches = _index_batches(chosen, times[chosen], batch_size, training, seed).skip(skip)
     at_a_time = _at_a_time(batch_size // shard[1], size)
     batches = batches.map(batch, num_parallel_calls=at_a_time, deterministic=True).prefetch(2)
-    return _without_autotuning(batches)
+    return without_autotuning(batches)
 
 
-def _without_autotuning(batches):
-    """Whoever drops an iterator may wait for its autotuning thread, which sleeps for up to a
-    minute: it looks whether it is canceled before that is set (TensorFlow 2.21)."""
+def without_autotuning(batches):
+    """A `tf.data.Dataset` that leaves the numbers of threads and of what is made ahead as they are.
+
+    Whoever drops an iterator may wait for its autotuning thread, which sleeps for up to a minute:
+    it looks whether it is canceled before that is set (TensorFlow 2.21).
+    """
     import tensorflow as tf
 
     options = tf.data.Options()

@@ -9,6 +9,7 @@ import numpy as np
 from keras_detblocks.backbones.anynet import AnyNet
 
 from ..backbones.complexity import to_anynet
+from ..data.pipeline import without_autotuning
 
 KERAS_DATASETS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
 _VALIDATION_SCANS = 397  # of the 1,797
@@ -96,14 +97,42 @@ class Classification:
         optimizer = keras.optimizers.SGD(schedule, momentum=0.9, weight_decay=self.weight_decay)
         model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
         history = model.fit(
-            images, labels, batch_size=self.batch_size, epochs=self.epochs, verbose=0
+            **_fed(images, labels, self.batch_size, shuffle=True), epochs=self.epochs, verbose=0
         )
-        loss, accuracy = model.evaluate(*validation, batch_size=256, verbose=0)
+        loss, accuracy = model.evaluate(**_fed(*validation, 256), verbose=0)
         return {
             "error": 1 - accuracy if np.isfinite(loss) else loss,
             "loss": loss,
             "training_loss": history.history["loss"][-1],
         }
+
+
+def _fed(images, labels, batch_size, shuffle=False):
+    """Arguments of `fit` and `evaluate`, which give the same steps as the arrays do.
+
+    On TensorFlow Keras tunes what it makes of arrays, and to drop it can take as long as an epoch
+    did (`without_autotuning`): a sweep would wait once a net. Here the order comes from the same
+    operators in the same places, hence from the same seeds.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return {"x": images, "y": labels, "batch_size": batch_size}
+    import tensorflow as tf
+
+    def order(_):
+        places = tf.range(len(images), dtype="int64")
+        return tf.random.shuffle(places) if shuffle else places
+
+    def batches_of(places):
+        return tf.data.Dataset.from_tensor_slices(places).batch(batch_size)
+
+    with tf.device("CPU:0"):
+        arrays = tf.constant(images), tf.constant(labels)
+    batches = tf.data.Dataset.range(1).map(order).flat_map(batches_of)
+    batches = batches.map(lambda places: tuple(tf.gather(array, places) for array in arrays))
+    count = -(-len(images) // batch_size)
+    batches = batches.apply(tf.data.experimental.assert_cardinality(count)).prefetch(2)
+    # Of `fit` alone: Keras would warn that it does not shuffle them once more.
+    return {"x": without_autotuning(batches)} | ({"shuffle": False} if shuffle else {})
 
 
 def _load(name):

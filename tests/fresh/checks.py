@@ -94,8 +94,13 @@ def loaded(path):
     import keras
     import numpy as np
 
+    if keras.backend.backend() == "jax":
+        from jax import device_put  # whatever else makes an array compiles too
+    else:
+        device_put = np.asarray
     first = keras.initializers.VarianceScaling
-    kept, first.__call__ = first.__call__, lambda self, shape, dtype=None: np.zeros(shape, dtype)
+    kept = first.__call__
+    first.__call__ = lambda self, shape, dtype=None: device_put(np.zeros(shape, dtype))
     try:
         return keras.models.load_model(path)
     finally:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from cases import CASES
-from operators import run_as_operators
+from lighter import run_as_operators
 from toy import tiny_detector, toy_batch
 
 import keras_detblocks as kdb
