@@ -17,6 +17,9 @@ CHANGEABLE = (
     "synchronize",
 )
 
+# Settings that older runs were without, and what they did.
+ADDED = {"repeat_threshold": None}
+
 
 def check_folder(out, checkpoint, resume):
     """A finished run is not replaced; a stopped one is not lost by forgetting `resume`.
@@ -45,6 +48,7 @@ def changes(before, now, out):
     Raises:
         ValueError: if it would be another run.
     """
+    before = {**ADDED, **before}
     found = [
         {"setting": key, "before": before[key], "now": value}
         for key, value in now.items()

@@ -8,6 +8,7 @@ from toy import tiny_detector, toy_backbone, toy_batch, toy_detector
 import keras_detblocks as kdb
 from keras_detblocks import data, training
 from keras_detblocks.training import limits
+from keras_detblocks.training.resume import changes
 
 CLASSES = ["circle", "square", "star"]
 
@@ -157,6 +158,14 @@ def test_impossible_runs_are_refused(dataset, tmp_path, monkeypatch, options, er
         training.train(_build, dataset, None, tmp_path / "run", **options)
     assert "--" not in str(raised.value)
     assert "resume" in options or not (tmp_path / "run").exists()
+
+
+def test_a_run_of_an_older_version_showed_all_pictures_alike():
+    before = {"epochs": 1, "seed": 0}
+    now = {"epochs": 2, "seed": 0, "repeat_threshold": None}
+    assert changes(before, now, "run") == [{"setting": "epochs", "before": 1, "now": 2}]
+    with pytest.raises(ValueError, match=r"had repeat_threshold=None \(now 0.1\)"):
+        changes(before, {**now, "repeat_threshold": 0.1}, "run")
 
 
 def test_a_batch_that_no_memory_holds_is_refused(monkeypatch):
