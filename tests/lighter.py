@@ -4,16 +4,16 @@ What is changed here is no public part of them: where it is not found, the tests
 """
 
 import contextlib
+import functools
 import sys
 
 
 def lighten():
-    """Both of what follows, in a process that has imported TensorFlow."""
+    """All of what follows, in a process that has imported TensorFlow."""
     if "tensorflow" in sys.modules:
-        with contextlib.suppress(ImportError, AttributeError):
-            run_as_operators()
-        with contextlib.suppress(ImportError, AttributeError):
-            leave_autotuning_out()
+        for lighter in (run_as_operators, leave_autotuning_out, remember_what_is_skipped):
+            with contextlib.suppress(ImportError, AttributeError):
+                lighter()
 
 
 def run_as_operators():
@@ -40,3 +40,11 @@ def leave_autotuning_out():
 
     made = ArrayDataAdapter.get_tf_dataset
     ArrayDataAdapter.get_tf_dataset = lambda self: without_autotuning(made(self))
+
+
+def remember_what_is_skipped():
+    """In saving and loading Keras makes an empty layer for each layer, to see which attributes all
+    layers have: it looks for what it remembers under another name (Keras 3.15)."""
+    from keras.src.saving import saving_lib
+
+    saving_lib.get_attr_skipset = functools.cache(saving_lib.get_attr_skipset)

@@ -96,6 +96,7 @@ class Classification:
         schedule = keras.optimizers.schedules.CosineDecay(self.learning_rate, steps)
         optimizer = keras.optimizers.SGD(schedule, momentum=0.9, weight_decay=self.weight_decay)
         model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+        optimizer.build(model.trainable_variables)  # else the step is traced twice
         history = model.fit(
             **_fed(images, labels, self.batch_size, shuffle=True), epochs=self.epochs, verbose=0
         )

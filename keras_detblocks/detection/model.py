@@ -151,7 +151,14 @@ class DetectionModel(keras.Model):
                 corners in pixels, its labels not classes, or its images between 0 and 1 where the
                 backbone normalizes pixels of 0 to 255.
         """
+        self._make_optimizer_states()
         return self._looking(super().fit, args, kwargs)
+
+    def _make_optimizer_states(self):
+        """TensorFlow traces a step twice whose first run makes variables, seconds each."""
+        if keras.backend.backend() == "tensorflow" and self.compiled and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
 
     def evaluate(self, *args, **kwargs):
         """The losses of data, as `keras.Model.evaluate`; raises as `fit` does."""

@@ -98,8 +98,6 @@ def train_toy(folder):
     keras.utils.set_random_seed(0)
     detector = toy_detector()
     detector.compile(keras.optimizers.AdamW(0.01))
-    # The step is traced once instead of twice.
-    detector.optimizer.build(detector.trainable_variables)
     x, y = toy_batch(48)
     history = detector.fit(x, y, batch_size=8, epochs=25, verbose=0).history
     detector.save(folder / "detector.keras")

@@ -90,8 +90,6 @@ def check_detector():
             model = tiny_detector()
             kdb.training.synchronize_batch_norm(model)
             model.compile(keras.optimizers.SGD(0.05))
-            # Otherwise the step is traced twice: to make the optimizer's variables, and without.
-            model.optimizer.build(model.trainable_variables)
         batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
         losses = model.fit(batches, epochs=3, verbose=0).history["loss"]
         return losses, [w.numpy() for w in model.trainable_variables]

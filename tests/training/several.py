@@ -15,6 +15,7 @@ import time
 import keras
 import numpy as np
 import tensorflow as tf
+from lighter import lighten
 from toy import tiny_detector, toy_batch
 
 from keras_detblocks import optimizers, training
@@ -121,6 +122,7 @@ if mode in ("workers", "jax"):
 if mode == "mirror":
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+lighten()
 pictures = dataset()
 for name in names:
     one = run_in_two_parts if (mode, name) == ("workers", "sgd") else run

@@ -191,7 +191,7 @@ def test_signals_that_are_ignored_stay_ignored():
 
 @pytest.mark.slow
 def test_a_run_with_one_accident_after_the_other_ends_as_if_none_had_been(
-    whole, dataset, tmp_path, monkeypatch, capsys
+    whole, dataset, tmp_path, monkeypatch, capsys, eager
 ):
     def train(**options):
         model, history = _train(dataset, tmp_path, dataset, **options)

@@ -28,7 +28,7 @@ def _build():
 
 
 @pytest.mark.slow
-def test_a_run_leaves_model_history_curve_and_logs(dataset, tmp_path):
+def test_a_run_leaves_model_history_curve_and_logs(dataset, tmp_path, eager):
     model, history = training.train(
         _build, dataset, dataset, tmp_path, epochs=2, evaluations=2, **ADAMW
     )
@@ -73,7 +73,7 @@ def test_ap_of_a_detector_of_dynamic_size(dataset):
 
 
 @pytest.mark.slow
-def test_minutes_are_a_budget_too(dataset, tmp_path, monkeypatch, capsys):
+def test_minutes_are_a_budget_too(dataset, tmp_path, monkeypatch, capsys, eager):
     """Of a run that shows rare classes more often, and says which."""
     shares = []
 
