@@ -122,7 +122,8 @@ if mode in ("workers", "jax"):
 if mode == "mirror":
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-lighten()
+if mode == "mirror":  # operators of several processes need their functions
+    lighten()
 pictures = dataset()
 for name in names:
     one = run_in_two_parts if (mode, name) == ("workers", "sgd") else run
