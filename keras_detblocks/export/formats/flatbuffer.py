@@ -58,24 +58,34 @@ def _operator_names():
 def operator_name(model, operator):
     """Such as `"CONV_2D"`; a custom operator's own name."""
     code = model.operatorCodes[operator.opcodeIndex]
-    number = max(code.builtinCode, code.deprecatedBuiltinCode)
-    return code.customCode.decode() if code.customCode else _operator_names()[number]
+    return _name(code.builtinCode, code.deprecatedBuiltinCode, code.customCode)
+
+
+def _name(builtin, deprecated, custom):
+    return custom.decode() if custom else _operator_names()[max(builtin, deprecated)]
 
 
 def operators(content):
     """How often each operator occurs, most frequent first."""
-    model = parse(content)
+    model = schema().Model.GetRootAs(content, 0)  # unpacked, all of it would become objects
+    codes = [model.OperatorCodes(i) for i in range(model.OperatorCodesLength())]
+    names = [
+        _name(code.BuiltinCode(), code.DeprecatedBuiltinCode(), code.CustomCode()) for code in codes
+    ]
+    graphs = [model.Subgraphs(i) for i in range(model.SubgraphsLength())]
     counts = collections.Counter(
-        operator_name(model, op) for graph in model.subgraphs for op in graph.operators
+        names[graph.Operators(i).OpcodeIndex()]
+        for graph in graphs
+        for i in range(graph.OperatorsLength())
     )
     return dict(counts.most_common())
 
 
 def custom_operators(content):
     """Names of the operators that are not builtin."""
-    return sorted(
-        {code.customCode.decode() for code in parse(content).operatorCodes if code.customCode}
-    )
+    model = schema().Model.GetRootAs(content, 0)
+    customs = [model.OperatorCodes(i).CustomCode() for i in range(model.OperatorCodesLength())]
+    return sorted({custom.decode() for custom in customs if custom})
 
 
 def join(body, tail):
