@@ -40,7 +40,7 @@ LONGEST = (
     "necks/test_neck_export",
     "backbones/test_every_constructor",
     "export/test_detector_forms",
-    "training/test_accidents",
+    "examples/test_pretrain_start",
     "context/test_context_export",
 )
 
