@@ -106,9 +106,9 @@ def _session():
 @pytest.fixture(autouse=True)
 def _memory():
     """Gives back what models, functions and graphs took that nobody holds any more, when the
-    process has grown by half a gigabyte since the last time."""
+    process has grown by a quarter of a gigabyte since the last time."""
     yield
-    if _resident() > _after_collection[-1] + 0.5:
+    if _resident() > _after_collection[-1] + 0.25:
         gc.unfreeze()
         gc.collect()
         gc.freeze()
