@@ -91,6 +91,7 @@ def test_stopped_by_the_user_and_started_again(tmp_path):
     assert len(trained) == 7 and not load_sweep(f"sqlite:///{tmp_path / 'sweep.db'}").failures
 
 
+@pytest.mark.slow
 def test_a_trial_killed_before_its_first_heartbeat_is_taken_up(tmp_path):
     """A worker that dies between taking a trial and its first sign of life leaves a trial that
     Optuna would never fail."""

@@ -92,6 +92,7 @@ def test_who_waits_for_one_that_ended_ends_with_its_reason_and_its_code(on, monk
     assert "Worker 1 ended (no such file), so worker 0 ends too" in said[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("felt", [False, True])
 def test_whose_chief_is_gone_says_so_and_ends_at_once(on, monkeypatch, felt):
     """Whether the watch finds out or an error of the backend; nobody is waited for."""
