@@ -129,6 +129,10 @@ def _add_recipe(parser):
         default="auto",
         help="auto: mixed_float16 on GPUs (default: %(default)s)",
     )
+
+
+def _add_pictures(parser):
+    """How it is shown the pictures."""
     parser.add_argument(
         "--repeat-threshold",
         type=float,
@@ -174,4 +178,4 @@ def _add_machines(parser):
     )
 
 
-ALL = (_add_budget, _add_origin, _add_settings, _add_recipe, _add_machines)
+ALL = (_add_budget, _add_origin, _add_settings, _add_recipe, _add_pictures, _add_machines)

@@ -25,23 +25,23 @@ def repeat_factors(dataset, threshold):
     >>> repeat_factors(dataset, 1.0).round(2)
     array([1.15, 1.15, 1.15, 2.  ])
     """
-    factors = np.maximum(1.0, np.sqrt(threshold / np.maximum(_shares(dataset), 1e-12)))
+    factors = _factors(dataset, threshold)
     return np.array([max([1.0, *factors[list(_classes(r))]]) for r in dataset.records])
 
 
 def rare(dataset, threshold):
     """The classes that `repeat_factors` repeats: name -> factor, the largest first."""
-    shares = dict(zip(dataset.class_names, _shares(dataset)))
-    found = {n: (threshold / s) ** 0.5 for n, s in shares.items() if 0 < s < threshold}
-    return dict(sorted(found.items(), key=lambda each: -each[1]))
+    factors = zip(dataset.class_names, _factors(dataset, threshold))
+    return dict(sorted((each for each in factors if each[1] > 1), key=lambda each: -each[1]))
 
 
-def _shares(dataset):
-    """Of the pictures, that have an object of each class `(C,)`."""
+def _factors(dataset, threshold):
+    """Of each class `(C,)`; 1 for one that is on no picture."""
     counts = np.zeros(len(dataset.class_names))
     for record in dataset.records:
         counts[list(_classes(record))] += 1
-    return counts / max(len(dataset.records), 1)
+    wanted = threshold * len(dataset.records)
+    return np.sqrt(np.maximum(1.0, wanted / np.where(counts > 0, counts, wanted)))
 
 
 def _classes(record):

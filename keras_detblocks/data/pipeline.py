@@ -100,10 +100,8 @@ def pipeline(
             images, boxes, labels = augment(images, boxes, labels, seeds + shard[0])
         return tf.cast(images, "float32"), {"boxes": boxes, "labels": labels}
 
-    times = np.ones(len(records))
-    if training and repeat_threshold is not None:
-        times = repeat_factors(dataset, repeat_threshold)
-    batches = _index_batches(chosen, times[chosen], batch_size, training, seed).skip(skip)
+    indices = _indices(dataset, chosen.astype("int32"), training, seed, repeat_threshold)
+    batches = _with_seeds(indices.batch(batch_size, drop_remainder=training), seed).skip(skip)
     at_a_time = _at_a_time(batch_size // shard[1], size)
     batches = batches.map(batch, num_parallel_calls=at_a_time, deterministic=True).prefetch(2)
     return without_autotuning(batches)
@@ -136,17 +134,24 @@ def _part(indices, index, count):
     return indices[index * size : (index + 1) * size]
 
 
-def _index_batches(chosen, times, batch_size, training, seed):
-    """A `tf.data.Dataset` of (indices (B,), seeds (2,)); each of `chosen` comes as many `times` in
-    a pass, on average."""
+def _indices(dataset, chosen, training, seed, repeat_threshold):
+    """A `tf.data.Dataset` of `chosen`: in training without end, each as often as it is shown."""
     import tensorflow as tf
 
-    indices = tf.data.Dataset.from_tensor_slices(chosen.astype("int32"))
-    if training and (times > 1).any():
-        indices = _repeated(chosen.astype("int32"), times, seed)
-    elif training:
+    if training and repeat_threshold is not None:
+        times = repeat_factors(dataset, repeat_threshold)[chosen]
+        if (times > 1).any():
+            return _repeated(chosen, times, seed)
+    indices = tf.data.Dataset.from_tensor_slices(chosen)
+    if training:
         indices = indices.shuffle(len(chosen), seed=seed, reshuffle_each_iteration=True).repeat()
-    batches = indices.batch(batch_size, drop_remainder=training)
+    return indices
+
+
+def _with_seeds(batches, seed):
+    """A `tf.data.Dataset` of (indices (B,), seeds (2,))."""
+    import tensorflow as tf
+
     seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(
         2, drop_remainder=True
     )

@@ -257,13 +257,11 @@ def _fit(run, augment, console):
         finalize(run.model, run.raw)
         return
     progress_bar = ProgressBar(run.budget, run.history, console, hidden=not run.devices.chief)
-    milestones = Milestones(
-        run, 2 * run.progress["settings"]["evaluations"], run.progress["milestones"]
-    )
-    pictures, batch = len(run.train_set.records), run.progress["settings"]["batch_size"]
+    settings = run.progress["settings"]
+    milestones = Milestones(run, 2 * settings["evaluations"], run.progress["milestones"])
+    pictures, batch = len(run.train_set.records), settings["batch_size"]
     steps = max(pictures // batch, 1)
     told = Told(run.budget, run.history, run.say, pictures, steps, batch)
-    settings = run.progress["settings"]
     for text in (
         said_of_precision(settings["precision"]),
         said_of_repeats(run.train_set, settings["repeat_threshold"]),

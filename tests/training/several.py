@@ -122,8 +122,7 @@ if mode in ("workers", "jax"):
 if mode == "mirror":
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-if mode == "mirror":  # operators of several processes need their functions
-    lighten()
+    lighten()  # not in the other modes: operators of several processes need their functions
 pictures = dataset()
 for name in names:
     one = run_in_two_parts if (mode, name) == ("workers", "sgd") else run
