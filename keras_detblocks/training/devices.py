@@ -115,11 +115,7 @@ class TensorFlowDevices(Alone):
     def fitting(self, model):
         """Under a strategy Keras builds a model from its first batch: several processes cannot look
         at it together, and the pipeline would begin anew, in another order than on one device. A
-        detector is built already, and its optimizer is here. With one device this saves the second
-        tracing of a step that makes variables: half of what a start takes."""
-        with self.scope():
-            if not model.optimizer.built:
-                model.optimizer.build(model.trainable_variables)
+        detector is built already, and so is its optimizer when it fits."""
         if self.replicas == 1:
             yield
             return
