@@ -151,8 +151,9 @@ class DetectionModel(keras.Model):
                 corners in pixels, its labels not classes, or its images between 0 and 1 where the
                 backbone normalizes pixels of 0 to 255.
         """
+        given = self._looked_at(super().fit, args, kwargs)
         self._make_optimizer_states()
-        return self._looking(super().fit, args, kwargs)
+        return super().fit(*given.args, **given.kwargs)
 
     def _make_optimizer_states(self):
         """TensorFlow traces a step twice whose first run makes variables, seconds each."""
@@ -162,15 +163,17 @@ class DetectionModel(keras.Model):
 
     def evaluate(self, *args, **kwargs):
         """The losses of data, as `keras.Model.evaluate`; raises as `fit` does."""
-        return self._looking(super().evaluate, args, kwargs)
+        given = self._looked_at(super().evaluate, args, kwargs)
+        return super().evaluate(*given.args, **given.kwargs)
 
-    def _looking(self, method, args, kwargs):
-        """Calls one of Keras' loops, with a look at the data before it and at the first batch."""
+    def _looked_at(self, method, args, kwargs):
+        """The arguments of one of Keras' loops, once its data is checked, with a callback that
+        looks at the first batch."""
         given = inspect.signature(method).bind(*args, **kwargs)
         check_given(given.arguments.get("x"), given.arguments.get("y"), self.input_shape)
         callbacks = given.arguments.get("callbacks")
         given.arguments["callbacks"] = with_first_batch(callbacks, self)
-        return method(*given.args, **given.kwargs)
+        return given
 
     def train_step(self, *args):
         check_data(args[-1])

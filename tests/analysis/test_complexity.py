@@ -215,6 +215,7 @@ def test_a_name_counts_like_its_spec(name, net):
     assert kdb.complexity(name, 96, classes=7) == kdb.complexity(VARIANTS[net], 96, classes=7)
 
 
+@pytest.mark.slow
 def test_a_name_of_another_family_is_built():
     model = kdb.CS3DarknetS(input_shape=(64, 64, 3), classes=7)
     assert kdb.complexity("cs3darknets", 64, classes=7) == kdb.complexity(model)

@@ -172,6 +172,7 @@ def test_nets_of_many_stages_keep_striding():
     assert held.output_shape == (None, 16, 16, 304)
 
 
+@pytest.mark.slow
 def test_one_level_and_levels_of_any_sequence():
     for levels in (5, [5], np.array([5])):
         assert list(

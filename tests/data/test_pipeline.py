@@ -59,6 +59,7 @@ def test_training_shuffles_anew_and_repeats(dataset, budget):
     assert passes(0) == seen and passes(1) != seen
 
 
+@pytest.mark.slow
 def test_pictures_of_rare_classes_come_more_often(dataset):
     """x is on 4 of 7 pictures, y on 2 and never without it."""
 

@@ -27,6 +27,7 @@ def test_acceptance_rates(name, published):
     assert abs(seen - published) < 3 * error + (0.0005 if published > 0.01 else 0.00005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["AnyNetX_A", "RegNetX"])
 def test_500_samples_in_the_window(name):
     found = sample(SPACES[name], 500, WINDOW, rng=0)

@@ -24,6 +24,7 @@ def test_digits_splits_are_disjoint_and_whole():
     assert images.min() == 0 and images.max() == 255
 
 
+@pytest.mark.slow
 def test_own_arrays_and_their_settings(eager):
     rng = np.random.default_rng(0)
     splits = tuple(

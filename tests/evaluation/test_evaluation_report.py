@@ -95,6 +95,7 @@ def test_metrics_are_json_without_nan(written):
     assert "NaN" not in json.dumps(metrics)
 
 
+@pytest.mark.slow
 def test_every_plot_is_a_figure_and_notebooks_show_the_object(written):
     from matplotlib.figure import Figure
 

@@ -112,6 +112,7 @@ def test_what_else_reads_the_picture_keeps_it_normalized():
     folded_equals_keras(randomized(keras.Model(image, kdb.Conv2D(4, 3)(y))))
 
 
+@pytest.mark.slow
 def test_a_detector_from_scratch_has_nothing_before_its_first_convolution():
     """But one addition in int8, which is faster there than a padding with the mean."""
     detector = kdb.build_detector(["a"], (64, 64), levels=(3, 4))

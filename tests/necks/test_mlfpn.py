@@ -134,6 +134,7 @@ def test_published_scales(image, expected):
     assert [shape[1] for shape in shapes.values()] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "inputs, levels",
     [((3, 4, 5), (3, 4, 5)), ((3, 4), (3, 5, 6)), ((2, 3), (2, 3, 4)), ((3, 5), (3, 4, 5))],
