@@ -1,6 +1,8 @@
 """Makes the API pages: one per folder of the package, with every object in its `__all__`."""
 
+import ast
 import importlib
+import inspect
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -41,14 +43,43 @@ def on_files(files, config):
 def page(part, title):
     """The Markdown of one page: the folder's docstring, then each public object's."""
     module = importlib.import_module(f"keras_detblocks.{part}")
-    names = sorted(module.__all__, key=str.lower)
-    entries = [f"::: {_path(module, name)}" for name in names if _documented(module, name)]
-    return "\n\n".join([f"# {title}", module.__doc__ or "", *entries]) + "\n"
+    return "\n\n".join([f"# {title}", module.__doc__ or "", *entries(module)]) + "\n"
 
 
-def _documented(module, name):
-    """Tables and modules have no page of their own: the objects that use them name them."""
-    return callable(getattr(module, name))
+def entries(module):
+    """The Markdown of each public object; that of a module among them, of its objects too."""
+    for name in sorted(module.__all__, key=str.lower):
+        value = getattr(module, name)
+        if inspect.ismodule(value):
+            yield from [_heading(module, name), value.__doc__, *entries(value)]
+        elif callable(value):
+            yield f"::: {_path(module, name)}"
+        else:
+            yield from [_heading(module, name), about(module, name)]
+            yield f"```python\n{_short(value)}\n```"
+
+
+def about(module, name):
+    """The docstring of a value: the text below its assignment, in the file that makes it."""
+    body = ast.parse(inspect.getsource(module)).body
+    for statement, below in zip(body, [*body[1:], None]):
+        if isinstance(statement, ast.ImportFrom) and name in {a.name for a in statement.names}:
+            home = "." * statement.level + (statement.module or "")
+            return about(importlib.import_module(home, module.__package__), name)
+        if isinstance(statement, ast.Assign) and name == ast.unparse(statement.targets[0]):
+            return inspect.cleandoc(below.value.value)
+    raise LookupError(f"{module.__name__} neither makes nor imports {name}")
+
+
+def _heading(module, name):
+    path = f"{module.__name__}.{name}"
+    return f"## `{path}` {{#{path}}}"
+
+
+def _short(value, most=400):
+    """A value as it is typed, by its names alone where it is a dict."""
+    text = repr(list(value) if isinstance(value, dict) else value)
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def _path(module, name):

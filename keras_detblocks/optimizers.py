@@ -174,8 +174,8 @@ class ConvMuon(RampedAverage, keras.optimizers.Muon):
         self.assign_sub(variable, lr * size * ops.reshape(update, variable.shape))
 
     def orthogonalized(self, x):
-        """Matrices `(G, m, n)` with their singular values moved to about 1 by `ns_steps` steps of
-        Newton and Schulz."""
+        """The matrices `x` `(G, m, n)` with their singular values moved to about 1 by `ns_steps`
+        steps of Newton and Schulz."""
         wide = x.shape[1] <= x.shape[2]
         x = x if wide else ops.transpose(x, (0, 2, 1))
         x = x / (ops.norm(x, axis=(1, 2), keepdims=True) + 1e-7)

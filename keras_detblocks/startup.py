@@ -31,10 +31,13 @@ def names_verbs_only():
     """Whether this is `detblocks --help` or `--version`, which need no layers: `import keras` alone
     takes seconds."""
     program, *arguments = sys.argv or [""]
-    return os.path.basename(program) == "detblocks" and arguments in _WITHOUT_VERB
+    ours = os.path.basename(program) == "detblocks" or (
+        program == "-m" and sys.orig_argv[-len(arguments) - 1 :] == ["keras_detblocks", *arguments]
+    )
+    return ours and _WITHOUT_VERB.issuperset(arguments)
 
 
-_WITHOUT_VERB = ([], ["-h"], ["--help"], ["--version"])
+_WITHOUT_VERB = frozenset(["-h", "--help", "--version", "--debug"])
 
 if "tensorflow" not in sys.modules and not names_verbs_only():
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

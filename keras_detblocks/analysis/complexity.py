@@ -113,8 +113,8 @@ def _traced_counts(model, inputs):
 
 
 def parameters(model):
-    """Number of parameters, without the moving statistics of batch normalization and the states of
-    random generators."""
+    """The number of parameters of a `model`, without the moving statistics of batch normalization
+    and the states of random generators."""
     return sum(math.prod(v.shape) for v in model.weights if not _STATE.search(v.path))
 
 

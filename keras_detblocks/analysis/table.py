@@ -2,6 +2,7 @@
 
 from ..backbones import catalog
 from ..detection.build import PARTS
+from ..detection.recipes import RECIPES
 
 __all__ = ["model_table", "print_model_table", "print_part_table"]
 
@@ -27,7 +28,11 @@ def model_table(filter=""):
 
 
 def print_model_table(filter=""):
-    """Prints `model_table`: a line per net, and below it one per checkpoint."""
+    """Prints `model_table`: a line per net, and below it one per checkpoint.
+
+    Args:
+        filter: only names that contain it, in any case.
+    """
     rows = model_table(filter)
     if not rows:
         print(f"No model has {filter!r} in its name.")
@@ -60,11 +65,23 @@ def _top1(weights):
 
 
 def print_part_table(filter=""):
-    """Prints the names that `build_detector` takes beside those of `model_table`, by kind, and what
-    their layers are."""
-    for kind, parts in PARTS.items():
+    """Prints, by kind, the names that `build_detector` takes beside those of `model_table`, with a
+    sentence about each, and the recipes with their parts.
+
+    Args:
+        filter: only names that contain it, in any case.
+    """
+    recipes = {name: _recipe_row(recipe) for name, recipe in RECIPES.items()}
+    for kind, parts in {**PARTS, "recipes": recipes}.items():
         rows = {name: about for name, about in parts.items() if filter.lower() in name}
         if rows:
             print(f"\n{kind}")
         for name, about in rows.items():
-            print(f"    {name:14}{about}")
+            print(f"    {name:20}{about}")
+
+
+def _recipe_row(recipe):
+    parts = recipe.parts
+    named = [name for name in (parts.backbone, parts.context, parts.neck) if name is not None]
+    levels = f"P{parts.levels[0]} to P{parts.levels[-1]}"
+    return f"{recipe.paper}: {' + '.join(named)}, {levels}, {parts.filters} filters"

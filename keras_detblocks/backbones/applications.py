@@ -255,10 +255,10 @@ def _check_imagenet_shape(shape, trunk, arguments):
 
 
 def preprocess_input(x, data_format=None):
-    """Returns `x`: normalization is part of the models (`include_preprocessing=True`), which take
-    RGB pixels of 0 to 255.
+    """Returns `x`, whatever `data_format` says: normalization is part of the models
+    (`include_preprocessing=True`), which take RGB pixels from 0 to 255.
 
-    Here so that code written for keras.applications keeps working, as in
+    It is here so that code written for keras.applications keeps working, as in
     `keras.applications.convnext`.
     """
     return x

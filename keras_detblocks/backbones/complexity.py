@@ -15,8 +15,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Architectures:
-    """A population of AnyNets as integer arrays `(n, stages)`; ratios are the paper's b (inner
-    width = width / b)."""
+    """A population of AnyNets.
+
+    Attributes:
+        depths, widths, bottleneck_ratios, group_widths: integer arrays `(n, stages)`; ratios are
+            the paper's b (inner width = width / b).
+    """
 
     depths: np.ndarray
     widths: np.ndarray
@@ -27,7 +31,7 @@ class Architectures:
         return len(self.depths)
 
     def take(self, index):
-        """The nets that a mask or an array of indices selects."""
+        """The nets that `index`, a mask or an array of indices, selects."""
         return Architectures(*(getattr(self, field.name)[index] for field in fields(self)))
 
     def rows(self):
@@ -36,7 +40,7 @@ class Architectures:
 
     @classmethod
     def of(cls, specs):
-        """Stacks `AnyNetSpec`s or `RegNetSpec`s of one number of stages."""
+        """Stacks `specs`, `AnyNetSpec`s or `RegNetSpec`s with the same number of stages."""
         specs = [to_anynet(spec) for spec in specs]
         return cls(
             *(np.array([getattr(spec, field.name) for spec in specs]) for field in fields(cls))

@@ -183,11 +183,11 @@ def csp_stage(x, spec, index, stride, first_dilation=1, dilation=1, drop_rates=N
         )
     if spec.kind == "dark":
         return _blocks(x, spec, index, inner, dilation, drop_rates, name)
-    bypass, worked = _split(x, spec, exp, name)
-    worked = _blocks(worked, spec, index, inner, dilation, drop_rates, name)
+    bypass, processed = _split(x, spec, exp, name)
+    processed = _blocks(processed, spec, index, inner, dilation, drop_rates, name)
     if spec.kind != "cs3":
-        worked = _unit(worked, spec, f"{name}_conv_transition_b", exp // 2)
-    pair = [bypass, worked] if spec.kind == "csp" else [worked, bypass]
+        processed = _unit(processed, spec, f"{name}_conv_transition_b", exp // 2)
+    pair = [bypass, processed] if spec.kind == "csp" else [processed, bypass]
     x = keras.layers.Concatenate(name=f"{name}_concat")(pair)
     return _unit(x, spec, f"{name}_conv_transition", width)
 

@@ -220,13 +220,13 @@ def csp_densenet_trunk(
             depths[index], growth_rate, dilation_rate=dilation, name=f"dense_{index}"
         )
         bypass = round(x.shape[-1] * part_ratio)
-        worked = (x.shape[-1] - bypass + depths[index] * growth_rate) // 2
+        processed = (x.shape[-1] - bypass + depths[index] * growth_rate) // 2
         x = CrossStage(
             block,
-            filters=(bypass + worked) // 2,
+            filters=(bypass + processed) // 2,
             fusion="last" if last else "full",
             part_ratio=part_ratio,
-            part_filters=worked,
+            part_filters=processed,
             pre_activation=True,
             name=f"stages_{index}",
         )(x)
@@ -260,12 +260,12 @@ def csp_peleenet_trunk(name, output_stride=32, drop_path_rate=0.0, part_ratio=0.
             name=f"dense_{index}",
         )
         bypass = round(x.shape[-1] * part_ratio)
-        worked = x.shape[-1] - bypass + PELEENET_DEPTHS[index] * 32
+        processed = x.shape[-1] - bypass + PELEENET_DEPTHS[index] * 32
         return CrossStage(
             block,
-            filters=bypass + worked,
+            filters=bypass + processed,
             part_ratio=part_ratio,
-            part_filters=worked,
+            part_filters=processed,
             name=f"stages_{index}",
         )(x)
 

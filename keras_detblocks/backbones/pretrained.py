@@ -1,5 +1,5 @@
-"""Pretrained weights of backbones: from the argument `weights` to a checkpoint, from a checkpoint to
-a model's variables and its normalization of images, and how a checkpoint is evaluated."""
+"""Pretrained weights of backbones: from the argument `weights` to a checkpoint, from a checkpoint
+to a model's variables and its normalization of images, and how a checkpoint is evaluated."""
 
 import os
 import warnings
@@ -158,10 +158,15 @@ def _settings(model):
 
 
 def decode_predictions(preds, top=5):
-    """Class names of ImageNet predictions `(B, 1000)`: one list of `(wordnet id, name, score)` per
-    image, best first.
+    """Looks up the class names of ImageNet predictions. The first call downloads Keras' class
+    index.
 
-    The first call downloads Keras' class index.
+    Args:
+        preds: scores `(B, 1000)`.
+        top: how many classes per image.
+
+    Returns:
+        One list of `(wordnet id, name, score)` per image, best first.
     """
     return keras.applications.imagenet_utils.decode_predictions(
         ops.convert_to_numpy(preds), top=top

@@ -2,7 +2,7 @@
 
 HELP = (
     "list the backbones (parameters, MACs, channels, published weights with accuracy and license), "
-    "necks, context blocks and heads"
+    "necks, context blocks, heads and recipes"
 )
 
 

@@ -201,8 +201,8 @@ class RFBs(RFB):
     """RFB-s, the small block for shallow maps: four branches of 3x1, 1x3 and 3x3 kernels, at stride
     1.
 
-    Paper: https://arxiv.org/abs/1711.07767. `RFB` with `branches="rfb_s"`; the arguments are
-    described there.
+    Paper: https://arxiv.org/abs/1711.07767. `RFB` with `branches="rfb_s"`: `strides`, `scale`,
+    `visual`, `reduction` and `groups` are described there.
 
     Input shape `(B, H, W, C)`, output shape `(B, H, W, filters)`.
 

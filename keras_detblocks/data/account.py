@@ -31,10 +31,12 @@ class Skipped:
         self.kinds = {}
 
     def add(self, reason, example, kind=SKIPPED):
+        """Counts one more of a reason, with its example; `kind` as in `kinds`."""
         self.add_many(reason, 1, (example,), kind)
 
     def add_many(self, reason, count, examples, kind=SKIPPED):
-        """`examples` may be an iterator: no more texts are made than are kept."""
+        """Adds `count` of a reason; `examples` may be an iterator: no more texts are made than are
+        kept. `kind` as in `kinds`."""
         if count == 0:
             return
         self.counts[reason] += count
@@ -43,12 +45,13 @@ class Skipped:
         kept.extend(_short(example) for example in islice(examples, self.EXAMPLES - len(kept)))
 
     def update(self, other):
-        """Adds the account of another part of the data set."""
+        """Adds the account of another part of the data set, `other`."""
         for reason, count in other.counts.items():
             self.add_many(reason, count, other.examples[reason], other.kinds[reason])
 
     @property
     def total(self):
+        """The sum of all counts."""
         return sum(self.counts.values())
 
     def of(self, kind):
@@ -56,6 +59,7 @@ class Skipped:
         return {r: n for r, n in self.counts.most_common() if self.kinds[r] == kind}
 
     def lines(self, kind=None):
+        """Yields a line for each reason, of all kinds or of one `kind`, the most frequent first."""
         for reason, count in self.counts.most_common():
             if kind in (None, self.kinds[reason]):
                 more = count > self.EXAMPLES
@@ -63,7 +67,7 @@ class Skipped:
                 yield f"{count} x {reason} ({examples})"
 
     def as_list(self):
-        """For JSON: one dict a reason."""
+        """A list for JSON, with one dict per reason."""
         return [
             {"kind": self.kinds[r], "reason": r, "count": n, "examples": self.examples[r]}
             for r, n in self.counts.most_common()

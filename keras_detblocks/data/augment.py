@@ -274,7 +274,6 @@ def recolor(images, draw, color):
     return tf.ensure_shape(tf.reshape(changed, tf.shape(images)), images.shape)
 
 
-# By the names that the command line takes.
 AUGMENTATIONS = {
     "none": None,
     "color": Augment(horizontal_flip=0.0, scale=(1.0, 1.0), translate=0.0),
@@ -282,3 +281,4 @@ AUGMENTATIONS = {
     "dihedral": Augment(vertical_flip=0.5, rotate90=True),
     "mosaic": Augment(mosaic=0.5, scale=(0.6, 1.4)),
 }
+"""Augmentations by the names that the command line takes."""

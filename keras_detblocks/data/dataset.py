@@ -110,7 +110,10 @@ class Dataset:
 
 
 def merge(datasets):
-    """Several data sets of the same classes as one, in order.
+    """Joins data sets of the same classes into one.
+
+    Args:
+        datasets: list of `Dataset`, whose order stays.
 
     Raises:
         DatasetError: their classes differ.

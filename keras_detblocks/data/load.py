@@ -46,8 +46,8 @@ _HINTS = {
 
 
 def splits(path, layout=None, images=None):
-    """Names of the splits that a data set holds, such as `("train", "val")`; `(None,)` where it is
-    not split. `layout` and `images` as in `load`."""
+    """Names of the splits that the data set at `path` holds, such as `("train", "val")`; `(None,)`
+    where it is not split. `layout` and `images` as in `load`."""
     return tuple(_readers(Tree(path, _folder(images)), layout)[0])
 
 

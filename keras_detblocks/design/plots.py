@@ -12,6 +12,8 @@ from ..backbones.complexity import to_anynet
 from .quantized_linear import fit_quantized_linear
 from .statistics import bootstrap, edf, random_search_efficiency
 
+__all__ = ["plot_edf", "plot_error_against", "plot_random_search", "plot_widths"]
+
 
 def _figure(columns=1, rows=1, width=4.5, height=3.6):
     figure, axes = subplots(
@@ -113,7 +115,11 @@ def plot_widths(specs, errors, best=6, columns=3):
 
 
 def plot_random_search(errors):
-    """Expected best error, with its 95 % band, against the number of random nets trained."""
+    """The expected best error, with its 95 % band, against the number of random nets trained.
+
+    Args:
+        errors: `(n,)`, of nets sampled at random.
+    """
     curve = random_search_efficiency(errors)
     figure, axes = _figure(width=6)
     axis = axes[0, 0]

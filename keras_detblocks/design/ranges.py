@@ -62,7 +62,7 @@ class Range:
         return self.settings or len(self.values)
 
     def draw(self, rng, n):
-        """`n` values by a `numpy.random.Generator`."""
+        """Draws `n` values with `rng`, a `numpy.random.Generator`."""
         if self.scale == "uniform":
             return self.values[rng.integers(len(self.values), size=n)]
         cumulative = np.cumsum(1 / self.values)
@@ -75,7 +75,8 @@ class Range:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of the listed values, all alike: `Choice((1, 2, 4))`; a single value is a constant.
+    """One of the `options`, each as likely as the others: `Choice((1, 2, 4))`; a single one is a
+    constant.
 
     Raises:
         ValueError: no value, or a value twice.
@@ -101,5 +102,5 @@ class Choice:
         return len(self.options)
 
     def draw(self, rng, n):
-        """`n` values by a `numpy.random.Generator`."""
+        """Draws `n` values with `rng`, a `numpy.random.Generator`."""
         return self.values[rng.integers(self.count, size=n)]

@@ -106,8 +106,12 @@ def sample(
 
 
 def acceptance_rate(space, constraints, draws=20_000, rng=None, *, image_size=224, classes=1000):
-    """Share of a space's draws that meet constraints, from a given number of draws; the other
-    arguments are those of `sample`."""
+    """The share of a space's draws that meet constraints.
+
+    Args:
+        space, constraints, rng, image_size, classes: as in `sample`.
+        draws: how many to make.
+    """
     windows, rng = _windows(constraints), np.random.default_rng(rng)
     sizes = [min(_CHUNK, draws - start) for start in range(0, draws, _CHUNK)]
     return (

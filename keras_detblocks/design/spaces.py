@@ -116,7 +116,7 @@ class AnyNetSpace:
         return np.sort(stacked, axis=1) if field in self.increasing else stacked
 
     def spec(self, values, nets, index):
-        """The spec of one decoded net."""
+        """The spec of the net at `index` of `nets`, which `decode` made of drawn `values`."""
         per_stage = (_plain(getattr(nets, field)[index]) for field in _PER_STAGE)
         return AnyNetSpec(*per_stage, se_ratio=self.se_ratio, stem_width=self.stem_width)
 
@@ -174,7 +174,8 @@ class RegNetSpace:
         return nets, valid & _holds(self.where, nets)
 
     def spec(self, values, nets, index):
-        """The spec of one decoded draw."""
+        """The spec of the draw at `index` of `values` and of the `nets` that `decode` made of
+        them."""
         drawn = {name: _plain(values[name][index]) for name in self.parameters}
         return RegNetSpec(**drawn, se_ratio=self.se_ratio, stem_width=self.stem_width)
 
@@ -234,8 +235,14 @@ def fit_groups(depths, widths, bottleneck_ratios, group_widths):
 
 def complexity_bounds(macs):
     """The constrained RegNet's upper bounds for a compute budget: parameters below 3 + 5.5 F
-    million and activations below 6.5 sqrt(F) million at F billion multiply-adds. To be merged into
-    the `constraints` of `sample`."""
+    million and activations below 6.5 sqrt(F) million at F billion multiply-adds.
+
+    Args:
+        macs: the multiply-adds.
+
+    Returns:
+        A dict to merge into the `constraints` of `sample`.
+    """
     billions = macs / 1e9
     return {
         "params": (None, (3 + 5.5 * billions) * 1e6),
@@ -257,16 +264,30 @@ def _plain(value):
 
 
 AnyNetX_A = AnyNetSpace("AnyNetX_A")
+"""The paper's first space: four stages, each with a depth, width, bottleneck ratio and group width
+of its own."""
 AnyNetX_B = AnyNetX_A.derive("AnyNetX_B", shared=("bottleneck_ratios",))
+"""`AnyNetX_A` with one bottleneck ratio for all stages."""
 AnyNetX_C = AnyNetX_B.derive("AnyNetX_C", shared=("bottleneck_ratios", "group_widths"))
+"""`AnyNetX_B` with one group width for all stages."""
 AnyNetX_D = AnyNetX_C.derive("AnyNetX_D", increasing=("widths",))
+"""`AnyNetX_C` with widths that never fall."""
 AnyNetX_E = AnyNetX_D.derive("AnyNetX_E", increasing=("widths", "depths"))
-AnyNetY_A, AnyNetY_B, AnyNetY_C, AnyNetY_D, AnyNetY_E = (
-    space.derive(space.name.replace("X", "Y"), se_ratio=0.25)
-    for space in (AnyNetX_A, AnyNetX_B, AnyNetX_C, AnyNetX_D, AnyNetX_E)
-)
+"""`AnyNetX_D` with depths that never fall."""
+AnyNetY_A = AnyNetX_A.derive("AnyNetY_A", se_ratio=0.25)
+"""`AnyNetX_A` with squeeze-and-excitation."""
+AnyNetY_B = AnyNetX_B.derive("AnyNetY_B", se_ratio=0.25)
+"""`AnyNetX_B` with squeeze-and-excitation."""
+AnyNetY_C = AnyNetX_C.derive("AnyNetY_C", se_ratio=0.25)
+"""`AnyNetX_C` with squeeze-and-excitation."""
+AnyNetY_D = AnyNetX_D.derive("AnyNetY_D", se_ratio=0.25)
+"""`AnyNetX_D` with squeeze-and-excitation."""
+AnyNetY_E = AnyNetX_E.derive("AnyNetY_E", se_ratio=0.25)
+"""`AnyNetX_E` with squeeze-and-excitation."""
 RegNetXSpace = RegNetSpace("RegNetX")
+"""Nets whose block widths follow a quantized line."""
 RegNetYSpace = RegNetXSpace.derive("RegNetY", se_ratio=0.25)
+"""`RegNetXSpace` with squeeze-and-excitation."""
 _REFINED = {
     "depth": Range(12, 28, scale="uniform"),
     "w_m": Range(2, 3, 0.001),
@@ -274,14 +295,19 @@ _REFINED = {
     "bottleneck_ratio": Choice((1,)),
 }
 RegNetX_constrained = RegNetXSpace.derive("RegNetX_constrained", **_REFINED)
+"""`RegNetXSpace` within the paper's final limits: depth 12 to 28, w_m from 2, no bottleneck."""
 RegNetY_constrained = RegNetYSpace.derive("RegNetY_constrained", **_REFINED)
+"""`RegNetX_constrained` with squeeze-and-excitation."""
 RegNetX_inverted = RegNetX_constrained.derive(
     "RegNetX_inverted", bottleneck_ratio=Choice((0.5, 0.25))
 )
+"""`RegNetX_constrained` with inverted bottlenecks, whose inner width is the larger one."""
 RegNetX_depthwise = RegNetX_constrained.derive("RegNetX_depthwise", group_width=Choice((1,)))
+"""`RegNetX_constrained` with depthwise convolutions."""
 
 SPACES = {
     value.name: value
     for value in list(vars().values())
     if isinstance(value, (AnyNetSpace, RegNetSpace))
 }
+"""Every space of this module by its name."""

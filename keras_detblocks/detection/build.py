@@ -121,9 +121,10 @@ class ModelOptions:
 
     Attributes:
         image_size: `(height, width)` of the input, or one int for a square.
-        backbone: `"compact"` (0.2 to 0.6 million parameters, for training from scratch) or one of
-            ours, as `list_models()` and `detblocks models` name them.
-        weights: of the backbone.
+        backbone: `"compact"` (0.2 to 0.6 million parameters, for training from scratch) or a name
+            that `list_models()` or `detblocks models` shows.
+        weights: the backbone's: `None` for random ones, a `.safetensors` or `.keras` file, a hub
+            id, or `"imagenet"`.
         neck: one of `list_necks()`, or `None` for the backbone's levels as they are.
         context: one of `list_contexts()`, for the deepest level of the backbone, or `None`.
         levels: the levels that the head predicts from.
@@ -193,7 +194,7 @@ def build_detector(class_names, image_size=(320, 320), *, neck_options=None, **o
     Args:
         class_names: one name per class, or the number of classes.
         image_size: `(height, width)` of the input, or one int for a square.
-        neck_options: dict of more arguments of the neck.
+        neck_options: a dict of further arguments of the neck.
         **options: `backbone`, `weights`, `neck`, `context`, `levels`, `filters` and `resize`, the
             fields of `ModelOptions`, where they are described; others are arguments of `Detector`,
             of which `head` may be one of `list_heads()`.
@@ -226,7 +227,16 @@ def build_detector(class_names, image_size=(320, 320), *, neck_options=None, **o
 
 def build_backbone(name, image_size, levels, weights=None):
     """Builds a backbone from its name: `"compact"`, or one that `list_models()` or `detblocks
-    models` names, in any case; the rest as in `build_detector`.
+    models` names, in any case.
+
+    Args:
+        name: of the backbone.
+        image_size: `(height, width)` of the input.
+        levels: the levels that it returns, such as `(3, 4, 5)`.
+        weights: as in `ModelOptions`.
+
+    Returns:
+        A functional `keras.Model` with a dict of levels.
 
     >>> list(build_backbone("regnety002", (64, 64), (4, 5)).output)
     ['P4', 'P5']
@@ -249,7 +259,7 @@ def build_backbone(name, image_size, levels, weights=None):
 
 
 def _plain_normalization():
-    """Of what is trained from scratch."""
+    """The normalization of images for training from scratch."""
     return ImageNormalization(PLAIN_MEAN, PLAIN_STD, name="normalization")
 
 

@@ -54,8 +54,15 @@ def flatten(outputs, image_size):
 
 
 def decode(outputs, image_size):
-    """Raw outputs to boxes `(B, N, 4)` in pixels, clipped to the image, and class scores `(B, N,
-    C)` from 0 to 1."""
+    """Turns raw outputs into boxes and scores.
+
+    Args:
+        outputs: the dict of maps that a `Detector` returns.
+        image_size: `(height, width)` of the input.
+
+    Returns:
+        Boxes `(B, N, 4)` in pixels, clipped to the image, and class scores `(B, N, C)` from 0 to 1.
+    """
     logits, distances, points, strides = flatten(outputs, image_size)
     boxes = distances_to_boxes(ops.maximum(distances, 0.0), points, strides)
     height, width = image_size

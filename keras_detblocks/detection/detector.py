@@ -269,23 +269,24 @@ class Detector(DetectionModel):
         return detector
 
     def save(self, filepath, *args, **kwargs):
-        """Saves as `keras.Model.save`, in a `.keras` file: the legacy HDF5 format cannot hold the
-        parts of a detector."""
+        """Saves as `keras.Model.save`, in a `.keras` file at `filepath`: the legacy HDF5 format
+        cannot hold the parts of a detector."""
         refuse_hdf5(str(filepath))
         return super().save(filepath, *args, **kwargs)
 
     def export(
         self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **kwargs
     ):
-        """Exports as `keras.Model.export`: a file that returns the raw maps of the head.
-        `keras_detblocks.export` writes files that return detections."""
+        """Exports as `keras.Model.export`, whose arguments `filepath`, `format`, `verbose` and
+        `input_signature` are: the file returns the raw maps of the head. `keras_detblocks.export`
+        writes files that return detections."""
         if input_signature is None:  # without it Keras writes ONNX of models alone that have run
             shape = (None, *self.input_shape[1:])
             input_signature = [keras.InputSpec(shape=shape, dtype=self.input.dtype, name="image")]
         super().export(filepath, format, verbose, input_signature, **kwargs)
 
     def load_weights(self, filepath, *args, **kwargs):
-        """Loads as `keras.Model.load_weights`.
+        """Loads weights from `filepath`, as `keras.Model.load_weights`.
 
         Raises:
             ValueError: if a `.weights.h5` file is of another detector, unless an argument such as
@@ -343,8 +344,16 @@ class Detector(DetectionModel):
         return found if state is None else (found, state)
 
     def postprocess(self, outputs, image_size):
-        """Raw outputs to detections: `boxes` `(B, max_detections, 4)` in pixels, `scores`, `labels`
-        (-1: none) and `count`."""
+        """Turns raw outputs into detections.
+
+        Args:
+            outputs: the dict of maps that the model returns.
+            image_size: `(height, width)` of the input.
+
+        Returns:
+            A dict of `boxes` `(B, max_detections, 4)` in pixels, `scores`, `labels` (-1 in unused
+            places) and `count`.
+        """
         boxes, scores = decode(outputs, image_size)
         found = candidates(
             boxes,

@@ -15,7 +15,7 @@ __all__ = ["Recipe", "build", "list", "options"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """A plan: the paper, its address, and the parts by name."""
+    """A detector's plan: the `paper`, its `url`, and the `parts`, a `ModelOptions`."""
 
     paper: str
     url: str
@@ -71,7 +71,7 @@ def build(name, class_names, **changes):
     Args:
         name: one of `recipes.list()`.
         class_names: one name per class.
-        **changes: of its `ModelOptions`, such as `image_size=(256, 320)` or `filters=32`.
+        **changes: fields of its `ModelOptions`, such as `image_size=(256, 320)` or `filters=32`.
 
     Raises:
         ValueError: as `options`.

@@ -43,7 +43,7 @@ class Comparison:
 
     def difference(self, a, b, class_name=None):
         """`{"AP", "low", "high", "sure"}`: how much more AP `a` has than `b`, over all classes or
-        in one."""
+        in that called `class_name`."""
         one, other = self.evaluations[a], self.evaluations[b]
         low, high = interval(_samples(one, class_name) - _samples(other, class_name))
         ap = _ap(one, class_name) - _ap(other, class_name)

@@ -66,13 +66,15 @@ def measure(
     resamples=RESAMPLES,
     about=None,
 ):
-    """As `evaluate`, of detections that are there already.
+    """Measures detections that were made before; else as `evaluate`.
 
     Args:
+        dataset: a `data.Dataset`.
         detections: for each of the data set's records, in order, a dict of `boxes` (n, 4) xyxy in
             the picture's own pixels, `scores` and `labels`, which index `class_names`.
         class_names: by default the data set's.
         max_detections: as in `training.coco_ap`.
+        resamples, about: as in `evaluate`.
     """
     class_names = tuple(class_names or dataset.class_names)
     if len(detections) != len(dataset.records):
@@ -99,7 +101,7 @@ def measure(
 
 
 def described(detector):
-    """What of a detector, or an opened export, a report tells."""
+    """The settings of a detector, or of an opened export, that a report tells."""
     keys = ("image_size", "score_threshold", "iou_threshold", "max_detections")
     return {key: getattr(detector, key) for key in keys if hasattr(detector, key)}
 

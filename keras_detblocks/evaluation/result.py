@@ -19,11 +19,13 @@ class Evaluation:
     Attributes:
         dataset: the `data.Dataset`, pictures in the order of their ids, labels in `class_names`.
         detections: for each picture a dict of `boxes`, `scores`, `labels`.
-        class_names: of the classes that model and data have in common.
+        class_names: the classes that model and data have in common.
         problems: sentences on what could not be measured, or was left out.
         numbers: the twelve COCO numbers by name, as in `training.CocoAP`; -1 where undefined.
         intervals: name -> (low, high), 95 % of a bootstrap over pictures.
-        max_detections: of a picture that count.
+        max_detections: how many detections of a picture count.
+        samples: name -> the number in each resample of the bootstrap.
+        class_ap: AP by class and IoU threshold, `(C, 10)`.
         about: `model`, `data`, `pictures`, `seconds`, ...: what a reader wants to know of the run.
     """
 
@@ -80,8 +82,8 @@ class Evaluation:
         return max(float(curves.THRESHOLDS[best]), min(least, float(curves.THRESHOLDS[-1])))
 
     def at(self, threshold):
-        """`{"precision", "recall", "f1", "right", "wrong", "missed"}` of what is shown from a score
-        of 0.01, 0.02, ... 0.99 on; at IoU 0.5."""
+        """`{"precision", "recall", "f1", "right", "wrong", "missed"}` of the detections whose score
+        reaches the `threshold`, which is rounded to 0.01, 0.02, ... or 0.99; at IoU 0.5."""
         total = self.score_curves.total()
         i = int(np.clip(round(100 * threshold) - 1, 0, len(curves.THRESHOLDS) - 1))
         right, kept, wanted = int(total.right[0, i]), int(total.kept[0, i]), int(total.wanted[0])
@@ -190,7 +192,7 @@ class Evaluation:
         return figures.plot_errors(self)
 
     def plot_confusion(self, most=figures.MOST_CLASSES):
-        """What objects were taken for, a matplotlib figure."""
+        """What objects were taken for, a matplotlib figure of at `most` so many classes."""
         return figures.plot_confusion(self, most)
 
     def plot_sizes(self):

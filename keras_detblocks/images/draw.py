@@ -8,8 +8,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..files import written_beside
 
-# Okabe and Ito's colors, which color-blind people can tell apart, without black.
 COLORS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
+"""Okabe and Ito's colors, which color-blind people can tell apart, without black."""
 
 
 def draw_boxes(
@@ -90,7 +90,14 @@ def _tag(draw, picture, box, text, color, font):
 
 
 def detection_grid(pictures, path, columns=6, cell=240):
-    """Writes a PNG of pictures side by side, each scaled to fit a square cell; returns the path."""
+    """Writes a PNG of pictures side by side, each scaled to fit a square cell; returns the path.
+
+    Args:
+        pictures: Pillow images.
+        path: of the file to write.
+        columns: pictures in a row.
+        cell: side of a cell in pixels.
+    """
     rows = math.ceil(len(pictures) / columns)
     canvas = Image.new("RGB", (columns * cell, rows * cell), "white")
     for i, picture in enumerate(pictures):

@@ -20,8 +20,9 @@ SUFFIXES = (
     *(".sgi", ".rgb", ".rgba", ".bw", ".ras", ".tga", ".icb", ".vda", ".vst", ".dds", ".im"),
     *(".msp", ".xbm", ".xpm"),
 )
-# The most pixels that are decoded at full size: 0.4 GB as RGB, and as much again on the way.
+"""The endings of the names of picture files."""
 MAX_PIXELS = 2**27
+"""The most pixels that are decoded at full size: 0.4 GB as RGB, and as much again on the way."""
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 

@@ -39,7 +39,8 @@ class Header(NamedTuple):
 
 
 def image_header(path):
-    """The `Header` of a picture file; checks the file's end too where the format has a mark for it.
+    """The `Header` of the picture file at `path`; where its format marks the end of a file, that is
+    checked too.
 
     Raises:
         ImageError: as `read_image`.

@@ -9,14 +9,20 @@ from PIL import Image
 from ..checks import check_choice
 
 RESIZES = ("letterbox", "stretch")
+"""How a picture is fitted to a size: the whole picture and a margin, or stretched to it."""
 MOST_SIDE = 2**14  # pixels of a network's input: a picture of it as float32 takes 3 GB
-FILL = 114  # the canvas beside the image: a middle gray, near the mean of natural images
+FILL = 114
+"""The gray of the margin beside a letterboxed picture, near the mean of natural pictures."""
 
 
 @dataclass(frozen=True)
 class Letterbox:
-    """How an image was fitted: `original` and `resized` are (height, width) in pixels; the image
-    sits in the upper left corner."""
+    """How an image was fitted into a canvas, in whose upper left corner it sits.
+
+    Attributes:
+        original, resized: (height, width) of the image before and after, in pixels.
+        size: (height, width) of the canvas.
+    """
 
     original: tuple
     resized: tuple
@@ -25,7 +31,7 @@ class Letterbox:
     @classmethod
     def fit(cls, original, size, resize="letterbox"):
         """The letterbox of an image of `original` (height, width) in a canvas of `size` (height,
-        width). `"stretch"` fills the canvas, whatever becomes of the proportions."""
+        width). The `resize` `"stretch"` fills the canvas, whatever becomes of the proportions."""
         if check_choice(resize, "resize", RESIZES) == "stretch":
             return cls(*(tuple(int(o) for o in each) for each in (original, size, size)))
         scale = min(size[0] / original[0], size[1] / original[1])
@@ -40,11 +46,11 @@ class Letterbox:
         return np.array([x, y, x, y], "float32")
 
     def to_letterboxed(self, boxes):
-        """Boxes (..., 4) xyxy in the original's pixels -> in the canvas's pixels."""
+        """`boxes` (..., 4) xyxy in the original's pixels -> in the canvas's pixels."""
         return np.asarray(boxes, "float32") * self.scale
 
     def to_original(self, boxes):
-        """Boxes (..., 4) xyxy in the canvas's pixels -> in the original's pixels, clipped to the
+        """`boxes` (..., 4) xyxy in the canvas's pixels -> in the original's pixels, clipped to the
         original image."""
         height, width = self.original
         return np.clip(

@@ -12,6 +12,10 @@ class StochasticDepth(keras.layers.Layer):
     """Drops a residual branch, image by image, with probability `rate` in training; scales the kept
     ones by `1 / (1 - rate)`.
 
+    Args:
+        rate: from 0 to below 1.
+        seed: an int for the same draws in every run, or `None`.
+
     Input and output shape `(B, ...)`. The identity outside training.
 
     >>> float(StochasticDepth(0.5)(keras.ops.ones((1, 1)))[0, 0])

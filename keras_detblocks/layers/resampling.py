@@ -48,12 +48,13 @@ def upsample_to(x, like, method="nearest", factor=None):
 def resize_to(x, like, method="nearest"):
     """Resizes `x` to the height and width of `like`, whatever their ratio.
 
-    `"nearest"` takes source index floor(i * a / b), as PyTorch's size-based nearest interpolation;
-    `"bilinear"` has half-pixel centers and repeated edges. For exact powers of two `upsample_to` is
+    For exact powers of two `upsample_to` is
     the shorter graph.
 
     Args:
         x: `(B, h, w, C)`. like: `(B, H, W, C')`.
+        method: `"nearest"` takes source index floor(i * a / b), as PyTorch's size-based nearest
+            interpolation; `"bilinear"` has half-pixel centers and repeated edges.
 
     Returns:
         `(B, H, W, C)`.

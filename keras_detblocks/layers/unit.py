@@ -31,10 +31,16 @@ def conv_norm_act(
 ):
     """Adds convolution, normalization and activation to a functional graph, as three stock layers.
 
+    Args:
+        x: `(B, H, W, C)`.
+        filters, kernel_size, strides, groups, dilation_rate: of the convolution, as in `Conv2D`.
+        activation, normalization: names that `activation_layer` and `normalization_layer` know, or
+            `None`.
+        name: prefix of the layers' names.
+        **norm: further arguments of `normalization_layer`.
+
     The layers are named `<name>_conv`, `<name>_bn` and `<name>_act`, by Keras where `name` is
-    `None`; the convolution has a bias only without normalization. `activation` and `normalization`
-    are the names that `activation_layer` and `normalization_layer` know, or `None`; further keyword
-    arguments go to `normalization_layer`.
+    `None`; the convolution has a bias only without normalization.
     """
     x = Conv2D(
         filters,

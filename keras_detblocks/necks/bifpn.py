@@ -144,8 +144,12 @@ class BiFPN(Neck):
 
     @classmethod
     def from_variant(cls, variant, **kwargs):
-        """A BiFPN of EfficientDet D0 to D7x ("d0" ... "d7x") or lite0 to lite4; `kwargs` override
-        its arguments."""
+        """A BiFPN of EfficientDet.
+
+        Args:
+            variant: `"d0"` to `"d7x"`, or `"lite0"` to `"lite4"`.
+            **kwargs: arguments that override the variant's.
+        """
         look_up(VARIANTS, variant, "variant")
         return cls(**{**VARIANTS[variant], **kwargs})
 

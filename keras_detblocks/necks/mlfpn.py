@@ -140,8 +140,12 @@ class MLFPN(Neck):
 
     @classmethod
     def from_variant(cls, variant, **kwargs):
-        """An MLFPN of M2Det ("m2det_320", "m2det_512", "m2det_800") or its ablations; `kwargs`
-        override its arguments."""
+        """An MLFPN of M2Det or its ablations.
+
+        Args:
+            variant: `"m2det_320"`, `"m2det_512"`, `"m2det_800"`, or an ablation's name.
+            **kwargs: arguments that override the variant's.
+        """
         look_up(VARIANTS, variant, "variant")
         return cls(**{**VARIANTS[variant], **kwargs})
 

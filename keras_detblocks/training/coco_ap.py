@@ -38,10 +38,12 @@ class CocoAP:
 
     @property
     def ap(self):
+        """AP over IoU 0.50 to 0.95."""
         return self.numbers["AP"]
 
     @property
     def ap50(self):
+        """AP at IoU 0.5."""
         return self.numbers["AP50"]
 
     def __str__(self):

@@ -97,8 +97,18 @@ def _size(detector, image_size):
 
 
 def predict_dataset(detector, dataset, batch_size=16, image_size=None):
-    """Detections for each of the data set's `records`, in the picture's own pixels: dicts of
-    `boxes`, `scores`, `labels`."""
+    """Runs a detector on every picture of a data set.
+
+    Args:
+        detector: a `Detector`, or what `export.open_exported` returns.
+        dataset: a `data.Dataset`.
+        batch_size: pictures at once.
+        image_size: `(height, width)` of the input, for a detector of any size.
+
+    Returns:
+        A list with a dict of `boxes`, `scores` and `labels` for each of the data set's `records`;
+        boxes are in the picture's own pixels.
+    """
     from ..data import Letterbox
 
     size = _size(detector, image_size)

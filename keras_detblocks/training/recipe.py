@@ -19,8 +19,13 @@ def compile_detector(
     """Compiles a detector with an optimizer of `LEARNING_RATES`, clipped gradients and averaged
     weights.
 
-    `learning_rate` is a number, one of Keras' schedules, or `None` for the optimizer's own;
-    `**kwargs` are `Detector.compile`'s.
+    Args:
+        model: a `Detector`.
+        learning_rate: a number, one of Keras' schedules, or `None` for the optimizer's own.
+        weight_decay: decoupled from the gradients, as in AdamW.
+        ema: momentum of the averaged weights; 0 for none.
+        optimizer: `"muon"` or `"adamw"`.
+        **kwargs: arguments of `Detector.compile`.
     """
     checked(weight_decay=weight_decay, ema=ema, optimizer=optimizer)
     if not callable(learning_rate):

@@ -19,8 +19,8 @@ PACKAGES = ("keras", "tensorflow", "jax", "numpy", "pillow", "faster-coco-eval")
 
 
 def fingerprint(dataset):
-    """16 hex digits that change with a picture's name or size, a box, a label or a class of a data
-    set, and not with its folder; what the pictures show is not in it.
+    """16 hex digits that change with the name or size of a picture, a box, a label or a class of a
+    `dataset`, but not with its folder or with the pixels.
 
     >>> import keras_detblocks as kdb
     >>> len(fingerprint(kdb.data.Dataset([], ("cat",), (1,))))

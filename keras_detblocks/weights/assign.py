@@ -79,7 +79,13 @@ _KERAS = Layout("Keras", key=lambda path: path)
 
 
 def checkpoint_of(model, source, config=None):
-    """The weights of a Keras model as a `Checkpoint`, by the variables' paths."""
+    """The weights of a Keras model as a `Checkpoint`, by the variables' paths.
+
+    Args:
+        model: a `keras.Model`.
+        source: where they came from, for messages.
+        config: the checkpoint's settings, a dict.
+    """
     return Checkpoint({v.path: np.asarray(v) for v in _stored(model)}, source, config or {}, _KERAS)
 
 

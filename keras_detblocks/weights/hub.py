@@ -10,8 +10,8 @@ HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 
 
 def is_hub_id(source):
-    """Whether a string has the form of a hub id, `"owner/name"`, and is neither a file nor named
-    like one of weights."""
+    """Whether `source` is a string in the form of a hub id, `"owner/name"`, and neither an existing
+    file nor named like a file of weights."""
     if not isinstance(source, str) or source.endswith(FILE_ENDINGS) or source.startswith("."):
         return False
     return bool(HUB_ID.match(source)) and not pathlib.Path(source).exists()

@@ -63,9 +63,16 @@ class whole:
 
 
 def check_same_net(target, path):
-    """Raises `ValueError` unless a `.weights.h5` or `.keras` file holds arrays of the shapes of a
-    model's weights: Keras takes them by the order of layers, and does not miss what a larger net
-    has more."""
+    """Checks that a file holds arrays of the shapes of a model's weights: Keras takes them by the
+    order of layers, and does not notice what is left over from a larger net.
+
+    Args:
+        target: a model.
+        path: of a `.weights.h5` or `.keras` file.
+
+    Raises:
+        ValueError: if it does not.
+    """
     with whole(path):
         held = _shapes(path)
     wanted = collections.Counter(

@@ -16,10 +16,11 @@ _NESTED = ("model_state", "state_dict", "model")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Arrays by the reference's key names, where they came from, and what the publisher says beside
-    them.
+    """A set of weights, with where it came from and what its publisher says of it.
 
     Attributes:
+        tensors: dict of arrays by the reference's key names.
+        source: path, hub id or other words, for messages.
         config: for hub files (and a `config.json` beside a local file) the keys `architecture`,
             `mean`, `std` (for pixels of 0 to 1), `crop_pct`, `interpolation`, `input_size`, `tag`,
             `num_classes`, as far as given.
@@ -34,7 +35,7 @@ class Checkpoint:
 
 
 def is_keras_file(source):
-    """Whether it is the path of a file that Keras itself loads."""
+    """Whether `source` is the path of a file that Keras itself loads."""
     return isinstance(source, (str, os.PathLike)) and str(source).endswith(
         (".weights.h5", ".keras")
     )

@@ -317,10 +317,12 @@ def test_the_package_is_a_program(monkeypatch, capsys):
     assert not end.value.code and keras_detblocks.__version__ in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("option, shown", [("--help", "evaluate"), ("--version", "0.")])
-def test_help_comes_without_waiting_for_keras(option, shown):
+@pytest.mark.parametrize(
+    "options, shown", [(["--help"], "evaluate"), (["--debug", "--version"], "0.")]
+)
+def test_help_comes_without_waiting_for_keras(options, shown):
     code = (
-        f"import atexit, sys; sys.argv = ['bin/detblocks', {option!r}]\n"
+        f"import atexit, sys; sys.argv = ['bin/detblocks', *{options!r}]\n"
         "atexit.register(lambda: print('keras' in sys.modules))\n"
         "from keras_detblocks.cli import main; main()"
     )
@@ -328,6 +330,15 @@ def test_help_comes_without_waiting_for_keras(option, shown):
     command = [sys.executable, "-c", code]
     printed = subprocess.run(command, capture_output=True, text=True, cwd=root).stdout
     assert shown in printed and printed.endswith("False\n")
+
+
+def test_so_does_that_of_the_program_by_its_package():
+    root = pathlib.Path(__file__).parents[2]
+    command = [sys.executable, "-X", "importtime", "-m", "keras_detblocks", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    assert done.stdout == f"{keras_detblocks.__version__}\n"
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "keras_detblocks.cli" in imported and "keras" not in imported
 
 
 def test_models_prints_the_table(capsys):

@@ -88,7 +88,9 @@ def test_every_name_that_is_listed_or_printed_is_taken(capsys):
     printed = [
         line.split()[0] for line in capsys.readouterr().out.splitlines() if line[:4] == "    "
     ]
+    printed, recipes = printed[: -len(kdb.recipes.RECIPES)], printed[-len(kdb.recipes.RECIPES) :]
     assert printed == ["compact", *kdb.list_necks(), *kdb.list_contexts(), *kdb.list_heads()]
+    assert recipes == kdb.recipes.list()
     for name in [row["name"] for row in kdb.model_table()]:
         assert ModelOptions(backbone=name).backbone == name
     assert {ModelOptions(neck=name).neck for name in kdb.list_necks()} == set(NECKS)

@@ -10,6 +10,7 @@ from .outlines import OUTLINES, UPRIGHT
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CLASS_NAMES = (*OUTLINES, *LETTERS, *"0123456789")
+"""The names of the classes: outlines, capital letters and digits."""
 _GLYPH = 128  # pixels
 _LEAST = 3  # pixels a side
 _INK = 0.25  # least coverage of a pixel that the box holds

@@ -10,6 +10,7 @@ from .masks import CLASS_NAMES, draw_mask
 from .textures import COUNT, color, crop
 
 MAX_OBJECTS = 48
+"""The most objects in a scene."""
 LEAST_SIDE = 5  # pixels: smaller objects are painted and not labeled
 LEAST_VISIBLE = 0.4  # share of an object's pixels that must be seen for it to be labeled
 _MOST_COVERED = 0.35  # of the smaller of two boxes when objects are placed

@@ -32,7 +32,7 @@ FORMATS = {
 
 
 def exported_path(folder, format):
-    """Where `export_all` puts a format."""
+    """The path at which `export_all` puts a format in a `folder`."""
     if format not in FORMATS:
         raise ValueError(f"Formats are {', '.join(FORMATS)}. Received: {format!r}")
     return pathlib.Path(folder) / FORMATS[format]
@@ -109,12 +109,16 @@ def _export(detector, format, path, **options):
 
 
 def file_size(path):
-    """Bytes of a file or of all files in a folder."""
+    """The bytes of the file at `path`, or of all files in a folder."""
     return size_of(path)
 
 
 def open_exported(path, num_threads=1):
     """Opens an exported detector (SavedModel, ONNX, TFLite) as an `ExportedDetector`.
+
+    Args:
+        path: of the file or folder.
+        num_threads: how many threads it may use.
 
     Raises:
         ValueError: if it is not a detector that this package exported, or not what was written:
@@ -124,15 +128,15 @@ def open_exported(path, num_threads=1):
 
 
 class ExportedDetector:
-    """An exported file with what evaluation and drawing ask of a `Detector`.
+    """An exported file with what evaluation and drawing need of a `Detector`.
 
     It runs in a process of its own, on `num_threads` threads.
 
     Attributes:
+        path: of the file or folder.
         image_size: `(height, width)`, or `None` for pictures of any size. resize, class_names,
             num_classes, max_detections: as in `Detector`.
-        metadata: all that travels in the file. seconds: what the last image (batch, for a
-            SavedModel) took.
+        metadata: all that travels in the file.
     """
 
     def __init__(self, path, num_threads=1):
@@ -163,6 +167,7 @@ class ExportedDetector:
 
     @property
     def seconds(self):
+        """The time that the last image (batch, for a SavedModel) took."""
         return self.session.seconds
 
     def predict(self, x, batch_size=None, verbose=0):
@@ -209,10 +214,12 @@ class ExportedDetector:
         return {name: keras.ops.convert_to_numpy(value) for name, value in found.items()}
 
     def detect(self, images, score_threshold=None, tile=None, overlap=0.2):
-        """Finds objects in pictures of any size, as `Detector.detect`."""
+        """Finds objects in pictures of any size. `images`, `score_threshold`, `tile` and `overlap`
+        as in `Detector.detect`."""
         return detect(self, images, score_threshold, 16, tile, overlap)
 
     def close(self):
+        """Ends the process."""
         self.session.close()
 
     def __enter__(self):

@@ -233,6 +233,7 @@ class Session:
         return list(dict.fromkeys(match[1].strip() for match in found if match))
 
     def close(self):
+        """Ends the process, or leaves it for the next SavedModel."""
         if self._process is None:
             return
         if self.kind != "saved_model" or self._busy or self._place in _WAITING:
