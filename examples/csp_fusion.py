@@ -7,8 +7,8 @@ The paper's figures (https://arxiv.org/abs/1911.11929) stand beside ours. The wi
 transitions were not published, so these are our choices: the transition of fusion last keeps the
 width of the processed part; that of fusion first hands on `1 - gamma / 2` of the stage's width, so
 that its stages end narrower than the plain net's; the first of full fusion's two is half as wide as
-the processed part. At equal width full fusion costs more than the plain net: closeness to the paper's
-figures is no evidence of equal nets.
+the processed part. At equal width full fusion costs more than the plain net: closeness to the
+paper's figures is no evidence of equal nets.
 
 Expected: first saves most, then last, then full, as in the paper. Takes half a minute.
 """
