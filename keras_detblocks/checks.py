@@ -1,9 +1,9 @@
-"""The one vocabulary of arguments: ints, numbers, choices and level names are checked, and said to
-be wrong, here alone.
+"""The one vocabulary of arguments: ints, numbers, choices and level names are checked, and refused,
+only here.
 
 Every check returns the value in Python's own type, so that a config holds plain values whatever was
-passed (NumPy's numbers too), or raises a `ValueError` of one sentence: what was expected, what was
-received.
+passed (NumPy's numbers too), or raises a `ValueError` of one sentence: what was expected, and what
+was received.
 """
 
 import difflib

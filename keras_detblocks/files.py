@@ -1,5 +1,5 @@
-"""Files that are whole or not there: written beside their place, forced to the disk, then renamed
-into it."""
+"""Writes files so that they are either complete or absent: beside their place, forced to disk, then
+renamed."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ def written_beside(path, durable=True):
 
     Args:
         path: of the file or folder. Its own folder is made if it does not exist.
-        durable: whether to wait for the disk; needless for thousands of files that can be made
+        durable: whether to wait for the disk; not needed for thousands of files that can be made
             again.
 
     Yields:
@@ -68,7 +68,8 @@ def _force(path):
 
 
 def _force_folder(folder):
-    """The rename itself; not every file system and operating system can open a folder for it."""
+    """Forces the rename itself to disk; not every file system and operating system can open a
+    folder for that."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""Data sets: reading COCO and Pascal VOC folders and image files, letterboxing, augmentation, and
+"""Data sets: reading them from folders and files in thirteen layouts, cleaning, augmentation, and
 `tf.data` pipelines."""
 
 from ..images.files import ImageError

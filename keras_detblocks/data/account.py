@@ -4,7 +4,7 @@ from collections import Counter
 from itertools import islice
 
 SKIPPED, REPAIRED, ASSUMED = "skipped", "repaired", "assumed"
-_LONGEST = 160  # letters of an example
+_LONGEST = 160  # characters of an example
 
 
 class Skipped:

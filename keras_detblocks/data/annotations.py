@@ -11,14 +11,14 @@ from .account import ASSUMED, Skipped
 
 @dataclass(slots=True)
 class Annotated:
-    """One picture as it is annotated.
+    """One picture as annotated.
 
     Attributes:
-        name: of its file as it is written, with or without folders and suffix.
+        name: the name of its file as written, with or without folders and suffix.
         image_id: the data set's own name or number.
-        size: (width, height) that the annotation states, or None.
-        near: folder of the annotation file, where several pictures have the name; "" for none.
-        other_name: a second name to look for.
+        size: (width, height) as the annotation states it, or None.
+        near: folder of the annotation file, for when several pictures have the name; "" if unknown.
+        other_name: a second name to try.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Annotated:
 
 
 class Objects:
-    """Columns of objects; `frozen` makes arrays of them in the order of their pictures."""
+    """Objects as columns; `frozen` turns them into arrays in the order of their pictures."""
 
     def __init__(self):
         self.owners = array("q")
@@ -42,7 +42,7 @@ class Objects:
         return len(self.owners)
 
     def add(self, owner, box, label, crowd=False, area=None):
-        """One object: index of its picture, box xyxy, label, area of its outline."""
+        """Adds one object: index of its picture, box xyxy, label, area of its outline."""
         self.boxes.extend(box)
         self.owners.append(owner)
         self.labels.append(label)
@@ -50,7 +50,7 @@ class Objects:
         self.areas.append(math.nan if area is None else area)
 
     def frozen(self):
-        """Columns as arrays, by picture; boxes (n, 4), area NaN where none is stated."""
+        """The columns as arrays, by picture; boxes (n, 4), area NaN where it is not stated."""
         owners = np.array(self.owners, "int64")
         order = np.argsort(owners, kind="stable")
         return Columns(
@@ -81,7 +81,7 @@ class Columns:
 
 @dataclass
 class Annotations:
-    """A set as it is annotated.
+    """A data set as it is annotated.
 
     Attributes:
         images: list of `Annotated`.
@@ -106,8 +106,8 @@ class Annotations:
     shares: bool = False
 
     def name_classes(self, names, highest=None):
-        """Sets the classes, numbered from 0 on, and points out those that are alike; without names
-        the numbers up to `highest` are taken where it is given. Returns name -> label."""
+        """Sets the classes, numbered from 0, and reports names that look alike; without names, the
+        numbers up to `highest` are used if it is given. Returns name -> label."""
         names = list(names)
         if not names and highest is not None:
             names = [str(k) for k in range(highest + 1)] or ["0"]
@@ -119,7 +119,7 @@ class Annotations:
 
 
 def note_alike(names, skipped):
-    """Points out names that differ by case or blanks alone: they are kept apart."""
+    """Reports names that differ only in case or blanks: they are kept apart."""
     alike = {}
     for name in names:
         alike.setdefault("".join(name.casefold().split()), []).append(name)

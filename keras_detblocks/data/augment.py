@@ -1,5 +1,5 @@
-"""Random flips, turns, scales, crops, colors, mosaic and mixup of a batch, the boxes with them, in
-few TensorFlow operations.
+"""Random flips, turns, scales, crops, colors, mosaic and mixup of a batch, together with its boxes,
+in few TensorFlow operations.
 
 Everything geometric is one resampling: a window of each image, mirrored or turned, is drawn into
 the canvas (`tf.image.crop_and_resize` over the whole batch). Everything about color is one 3x3
@@ -27,15 +27,15 @@ class Augment:
 
     The defaults suit photographs taken upright. For a microscope or a satellite:
     `Augment(vertical_flip=0.5, rotate90=True)`, all eight symmetries. For digits or text, which
-    mirror images are not: `Augment(horizontal_flip=0.0)`.
+    must not be mirrored: `Augment(horizontal_flip=0.0)`.
 
     Attributes:
         horizontal_flip, vertical_flip: probability of mirroring.
         rotate90: turn half of the images by 90 degrees (transposed; with both flips all eight
             symmetries are equally likely). Canvases need not be square: objects keep their size,
-            and what does not fit is cut off.
-        scale: objects grow by a factor between these two, log-uniform; a larger image is cropped, a
-            smaller one surrounded by gray.
+            and whatever does not fit is cut off.
+        scale: (least, most): objects grow by a factor in between, drawn log-uniformly; a larger
+            image is cropped, a smaller one surrounded by gray.
         translate: further shift, as a share of the canvas.
         color: (brightness, contrast, saturation, hue): largest changes; brightness as a share of
             255, contrast and saturation as a share of their values, hue as a share of the color
@@ -43,12 +43,11 @@ class Augment:
         mosaic: probability that a batch is made of mosaics: the canvas shows where four images
             meet.
         mixup: probability that a batch's images are blended in pairs, with the boxes of both.
-        min_visible: boxes of which less than this share of the area is left in the canvas are
-            dropped.
+        min_visible: boxes with less than this share of their area left in the canvas are dropped.
 
     Called with `(images (B, H, W, 3) uint8 or float 0..255, boxes (B, M, 4), labels (B, M), seed
     (2,) integers)`; returns images float32 of the same shape, boxes and labels. M doubles where
-    mosaic or mixup may happen. The same seed does the same.
+    mosaic or mixup may happen. The same seed gives the same result.
     """
 
     horizontal_flip: float = 0.5
@@ -112,8 +111,8 @@ class Augment:
         return images, boxes, labels
 
     def _crop(self, images, boxes, labels, draw, size, count):
-        """Draws a window of each image, mirrored, turned, scaled, into a canvas of the size;
-        `count` boxes are kept at most."""
+        """Draws a window of each image, mirrored, turned, scaled, into a canvas of the size; at
+        most `count` boxes are kept."""
         import tensorflow as tf
 
         canvas = tf.constant(size, "float32")
@@ -137,7 +136,7 @@ def _sample(images, corner, window, extent, turned, flipped, size):
     """Resamples windows (corner and window (B, 2): y, x and height, width in pixels of the turned
     image) to the size.
 
-    `turned` (B,) says which images are transposed; None where none is.
+    `turned` (B,) says which images are transposed; None if none are.
     """
     import tensorflow as tf
 
@@ -174,7 +173,7 @@ def _move(boxes, corner, zoom, flipped, canvas):
 
 
 def _keep_visible(boxes, labels, canvas, min_visible, count):
-    """Clips boxes to the canvas, drops those too little visible, and packs the rest to `count`
+    """Clips boxes to the canvas, drops those with too little left, and packs the rest into `count`
     places."""
     import tensorflow as tf
 
@@ -198,7 +197,7 @@ def _pack(boxes, labels, count):
 
 
 def _count(objects):
-    """How many places for objects there are, a number where the graph knows it."""
+    """The number of places for objects, as a plain int if the graph knows it."""
     import tensorflow as tf
 
     return objects.shape[1] if objects.shape[1] is not None else tf.shape(objects)[1]
@@ -258,7 +257,7 @@ def recolor(images, draw, color):
     Args:
         images: float32.
         draw: `(B, 4)`, 0 to 1, for brightness, contrast, saturation and hue; 0.5 changes nothing.
-        color: how far each goes, as `Augment(color=)` takes it.
+        color: the range of each, as in `Augment(color=)`.
     """
     import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""How often pictures are shown, by how rare their classes are: repeat-factor sampling."""
+"""Shows pictures of rare classes more often: repeat-factor sampling."""
 
 import numpy as np
 
@@ -7,13 +7,13 @@ def repeat_factors(dataset, threshold):
     """How many times each picture is shown in a pass, on average: repeat-factor sampling
     (https://arxiv.org/abs/1908.03195, appendix B.2).
 
-    A class that is on a share f of the pictures has the factor `sqrt(threshold / f)`, at least 1; a
-    picture has the largest factor of its classes. Crowds do not count.
+    A class that occurs in a share f of the pictures has the factor `sqrt(threshold / f)`, at least
+    1; a picture has the largest factor of its classes. Crowds do not count.
 
     Args:
         dataset: a `Dataset`.
-        threshold: the share of pictures, above 0 to 1, below which a class is rare. The paper has
-            0.001 for 1,203 classes; 1 repeats every class that is not on every picture.
+        threshold: the share of pictures, above 0 to 1, below which a class is rare. The paper uses
+            0.001 for 1,203 classes; 1 repeats every class that is not in every picture.
 
     Returns:
         float64 `(N,)`, at least 1 each; 1 for a picture without objects.
@@ -36,7 +36,7 @@ def rare(dataset, threshold):
 
 
 def _factors(dataset, threshold):
-    """Of each class `(C,)`; 1 for one that is on no picture."""
+    """The factor of each class `(C,)`; 1 for one that occurs in no picture."""
     counts = np.zeros(len(dataset.class_names))
     for record in dataset.records:
         counts[list(_classes(record))] += 1

@@ -1,8 +1,8 @@
 """The one step that every layout goes through: from pictures and objects as annotated to `Record`s.
 
-Brings boxes into the pixels of the upright picture, clips them, and says in the account what it
-did. Works on the columns of the whole set at once, which lets the set decide what a single picture
-cannot tell.
+Brings boxes into the pixels of the upright picture, clips them, and records in the account what it
+did. It works on the columns of the whole set at once, so that the set decides what a single picture
+leaves open.
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ def cleaned(found, exif="evidence", max_pixels=MAX_PIXELS):
         max_pixels: larger pictures that cannot be decoded reduced are skipped.
 
     Raises:
-        DatasetError: no picture is usable; `PicturesNotFound` where none is there.
+        DatasetError: no picture is usable; `PicturesNotFound` if no file exists.
     """
     check_convention(exif)
     pictures = locate(found, max_pixels)
@@ -62,7 +62,7 @@ def _into_upright_pixels(objects, pictures, shares, exif, skipped):
 
 
 def _join_classes(found, objects):
-    """Classes of one name are one."""
+    """Joins classes of the same name."""
     names = list(dict.fromkeys(found.class_names))
     if len(names) == len(found.class_names):
         return
@@ -75,9 +75,9 @@ def _join_classes(found, objects):
 
 
 def _in_shares(objects, count):
-    """Mask of the pictures all of whose boxes lie between 0 and 1, some with sides below 1: shares
-    of the picture, since nobody draws objects smaller than a pixel in its corner. Where most
-    pictures are so and no box is far off, all are."""
+    """Returns a mask of the pictures whose boxes all lie between 0 and 1, some with sides below 1:
+    shares of the picture, since nobody draws objects smaller than a pixel in its corner. If most
+    pictures are like this and no box is far off, all are taken so."""
     boxes, finite = objects.boxes, np.isfinite(objects.boxes).all(1)
     sides = boxes[:, 2:] - boxes[:, :2]
     with np.errstate(invalid="ignore"):
@@ -112,9 +112,9 @@ def _into_pixels(objects, shares, frame):
 
 
 def _rescale(objects, shares, frame, pictures, skipped):
-    """The same picture in another size takes its boxes along; another shape is only told."""
+    """Scales boxes with a picture that was resized; a changed shape is only reported."""
     stated = pictures.stated
-    # A size that is stated with its sides exchanged belongs to the other frame of a turned picture.
+    # A stated size with swapped sides belongs to the other frame of a turned picture.
     swap = (pictures.orientation >= 5) & (stated[:, ::-1] == frame).all(1)
     stated = np.where(swap[:, None], stated[:, ::-1], stated)
     differs = np.isfinite(stated).all(1) & (stated != frame).any(1) & ~shares
@@ -143,7 +143,7 @@ def _rescale(objects, shares, frame, pictures, skipped):
 
 
 def _turn(objects, on_stored, pictures):
-    """Boxes on stored pixels turn with them."""
+    """Turns boxes that were drawn on stored pixels."""
     of_objects = np.where(on_stored, pictures.orientation, 1)[objects.owners]
     for each in range(2, 9):
         mask = of_objects == each
@@ -153,7 +153,7 @@ def _turn(objects, on_stored, pictures):
 
 
 def _clip(objects, pictures, skipped):
-    """Drops boxes without an extent in their picture and cuts the others to it."""
+    """Drops boxes without an extent in their picture and clips the others to it."""
     boxes, limits = objects.boxes, np.tile(pictures.upright[objects.owners], 2)
     inside = np.clip(boxes, 0, limits)
     with np.errstate(invalid="ignore"):
@@ -165,7 +165,7 @@ def _clip(objects, pictures, skipped):
         (broken, "box that is not four numbers", None),
         (empty, "box of zero or negative size", None),
         (outside, "box outside its image", None),
-        # up to a pixel is the usual rounding, clipped without a word
+        # up to a pixel is the usual rounding, clipped silently
         (reaching, "box reaching out of its image (clipped)", REPAIRED),
     ):
         examples = (_box_example(objects, i, pictures) for i in np.flatnonzero(mask))
@@ -177,8 +177,8 @@ def _clip(objects, pictures, skipped):
 
 
 def _note_corners(boxes, limits, reaching, skipped):
-    """Says where boxes look as if they were written as corners and read as a corner and sides: many
-    reach out of their picture, and as corners none would."""
+    """Reports boxes that look like corners but were read as a corner and sides: many reach out of
+    their picture, and as corners none would."""
     if reaching.sum() < max(3, 0.05 * len(boxes)):
         return
     corners = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
@@ -218,7 +218,7 @@ def _note_halved(pictures, skipped):
 
 
 def _levels(pictures, skipped):
-    """The `(black, white)` of a set's deep pictures, by some of them; None where there is none."""
+    """The `(black, white)` of a set's deep pictures, from a sample of them; None if it has none."""
     deep = [p for p, header in zip(pictures.paths, pictures.headers) if header.deep]
     levels = levels_of_files(deep)
     if levels is None:

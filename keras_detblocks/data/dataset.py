@@ -19,10 +19,10 @@ class Record:
         width, height: of the upright image, in pixels.
         boxes: float32 (n, 4) xyxy in pixels, inside the image.
         labels: int32 (n,), 0 to C - 1.
-        crowd: bool (n,); crowds (and VOC's difficult objects) are left out of training and ignored
-            in evaluation.
-        areas: float32 (n,) of the objects (of their outlines where the data set brings them), for
-            COCO AP by size.
+        crowd: bool (n,); crowds (and VOC's difficult objects) are not trained on, and evaluation
+            ignores them.
+        areas: float32 (n,): the objects' areas (those of their outlines where the data set has
+            them), for COCO AP by size.
         image_id: the data set's own name or number of the image.
     """
 
@@ -38,7 +38,7 @@ class Record:
 
 @dataclass
 class Dataset:
-    """Records in a fixed order, and what their labels mean.
+    """Records in a fixed order, with the names of their classes.
 
     Attributes:
         records: list of `Record`.
@@ -47,9 +47,9 @@ class Dataset:
         skipped: `Skipped`, the account of what reading left out, repaired and assumed.
         source: where it was read from, for messages.
         levels: `(black, white)` of its deep pictures, which become 0 and 255; None without any.
-        decoded: the pipeline's letterboxed images of one size, where they fit in memory; `take` and
-            the like start without.
-        unread: path -> reason, of the pictures that the pipeline could not decode.
+        decoded: the pipeline's letterboxed images of one size, if they fit in memory; `take` and
+            the like start without them.
+        unread: path -> reason for pictures that the pipeline could not decode.
     """
 
     records: list
@@ -74,11 +74,11 @@ class Dataset:
         return replace(self, records=self.records[:count])
 
     def with_classes(self, class_names):
-        """The same records with the labels of another order of classes, such as a detector's; names
-        decide. Returns the data set itself if the order is already this one.
+        """The same records with labels that follow another order of classes, such as a detector's;
+        classes match by name. Returns the data set itself if the order is the same.
 
         Raises:
-            DatasetError: an object here is of a class that is not among `class_names`.
+            DatasetError: an object's class is not among `class_names`.
         """
         class_names = tuple(class_names)
         if class_names == tuple(self.class_names):
@@ -105,7 +105,7 @@ class Dataset:
         return describe(self)
 
     def summary(self):
-        """What `describe` says as a dict for JSON."""
+        """The content of `describe` as a dict for JSON."""
         return summary(self)
 
 

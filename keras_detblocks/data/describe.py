@@ -1,4 +1,4 @@
-"""What is in a data set, as a text to read and as a dict for JSON."""
+"""Describes a data set, as a text to read and as a dict for JSON."""
 
 from collections import Counter
 
@@ -10,7 +10,8 @@ COCO_MAX_DETECTIONS = 100
 
 
 def summary(dataset):
-    """A dict of plain numbers and texts: images, objects, classes, sizes, and the account."""
+    """Returns a dict of plain numbers and texts: images, objects, classes, sizes, and the
+    account."""
     records = dataset.records
     boxes, labels = _columns(records)
     counts = [len(r.boxes) - int(r.crowd.sum()) for r in records]
@@ -68,7 +69,7 @@ def describe(dataset):
 
 
 def crowded(dataset):
-    """A line where pictures hold more objects than COCO's AP counts detections."""
+    """A line for sets whose pictures hold more objects than COCO's AP counts detections."""
     counts = [len(r.boxes) - int(r.crowd.sum()) for r in dataset.records]
     over = sum(n > COCO_MAX_DETECTIONS for n in counts)
     if not over:

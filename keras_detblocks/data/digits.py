@@ -1,5 +1,5 @@
-"""The demo's data set: real handwritten digits, drawn on textured noisy canvases, as PNG files with
-COCO JSON.
+"""Makes the demo's data set: real handwritten digits, drawn on textured noisy canvases, as PNG
+files with COCO JSON.
 
 The digits are the 1,797 scans (8x8 pixels) that ship inside scikit-learn
 (https://archive.ics.uci.edu/dataset/80), so nothing is downloaded. The scans used for training and
@@ -27,13 +27,12 @@ _GAP = 2  # pixels between boxes
 _HUFFMAN_ONLY = (
     2  # zlib's strategy: noise hardly compresses, and this is the fastest to write and to read
 )
-_INK = 0.3  # a pixel belongs to the box where the ink's alpha is over this
-LEAST_SIZE = 96  # of a canvas that holds the largest digit
+_INK = 0.3  # a pixel belongs to the box if the ink's alpha exceeds this
+LEAST_SIZE = 96  # side of a canvas that holds the largest digit
 
 
 def write_digits(out, train_images=4000, val_images=500, image_size=192, seed=0):
-    """Writes the digits data set, or leaves it alone where it is there already with the same
-    settings.
+    """Writes the digits data set, or leaves it alone if it exists already with the same settings.
 
     The folder appears whole or not at all: it is written beside its place and renamed when done.
 
@@ -42,7 +41,7 @@ def write_digits(out, train_images=4000, val_images=500, image_size=192, seed=0)
             `annotations/instances_val.json`.
         train_images, val_images: numbers of images.
         image_size: side of the square images in pixels, at least 96.
-        seed: makes other drawings and another share of the scans.
+        seed: decides the drawings and the shares of the scans.
 
     Returns:
         The folder, a `pathlib.Path`, ready for `data.load(folder, "train")`.
@@ -79,7 +78,7 @@ def write_digits(out, train_images=4000, val_images=500, image_size=192, seed=0)
 
 
 def _made_with(out):
-    """The settings of a complete folder, None where there is none."""
+    """The settings of a complete folder; None if there is none."""
     try:
         return json.loads((out / "digits.json").read_text())
     except (OSError, ValueError):
@@ -177,7 +176,7 @@ def _background(rng, size):
 
 
 def enlarged(scan, side):
-    """The ink's alpha at the given side, cut to where it is over the threshold."""
+    """The ink's alpha at the given side, cropped to the pixels above the threshold."""
     alpha = np.asarray(Image.fromarray(scan).resize((side, side), Image.Resampling.BICUBIC))
     rows, columns = np.nonzero((alpha > _INK).any(1))[0], np.nonzero((alpha > _INK).any(0))[0]
     return np.clip(alpha[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 0, 1)

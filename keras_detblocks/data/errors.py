@@ -1,4 +1,4 @@
-"""What can be wrong with a data set as a whole."""
+"""Errors about a data set as a whole."""
 
 
 class DatasetError(ValueError):
@@ -6,4 +6,4 @@ class DatasetError(ValueError):
 
 
 class PicturesNotFound(DatasetError):
-    """Annotations whose picture files are not where they were looked for."""
+    """The annotations are there, but none of their picture files was found."""

@@ -1,8 +1,9 @@
-"""Which picture boxes were drawn on: the upright one, or the pixels as they are stored.
+"""Decides which picture boxes were drawn on: the upright one, or the pixels as stored.
 
-A camera stores its pixels lying and says so in EXIF (orientation 1 to 8). Some labeling tools show
-the upright picture, others the stored pixels, and few write down which. For orientations 5 to 8,
-which swap width and height, a box that leaves one of the two frames tells; the whole set decides.
+A camera held upright stores its pixels sideways and says so in EXIF (orientation 1 to 8). Some
+labeling tools show the upright picture, others the stored pixels, and few write down which. For
+orientations 5 to 8, which swap width and height, boxes that leave one of the two frames are the
+evidence; the whole set decides.
 """
 
 import numpy as np
@@ -23,12 +24,12 @@ def check_convention(exif):
 
 
 def drawn_on_stored(frames, exif, skipped):
-    """Mask (N,) of the pictures whose boxes are in the frame of the stored pixels; said in the
-    account where any picture is turned.
+    """Returns a mask (N,) of the pictures whose boxes are in the frame of the stored pixels; the
+    account mentions it if any picture is turned.
 
     Args:
         frames: a `Frames`.
-        exif: "evidence", or the convention of all, "upright" or "stored".
+        exif: `"evidence"`, or the convention of the whole set, `"upright"` or `"stored"`.
         skipped: the account.
     """
     turned, swapped = frames.orientation > 1, frames.orientation >= 5
@@ -60,11 +61,11 @@ def _note(skipped, reason, mask, paths, why):
 
 
 class Frames:
-    """The pictures of a set and the reach of their boxes.
+    """The pictures of a set, and how far their boxes reach.
 
     Args:
         pictures: the `Located` ones.
-        owners, boxes: of the objects, in pixels.
+        owners, boxes: the objects' pictures and boxes, in pixels.
     """
 
     def __init__(self, pictures, owners, boxes):
@@ -77,7 +78,8 @@ class Frames:
             np.maximum.at(self.reach[:, axis], owners[finite], boxes[finite, 2 + axis])
 
     def leaves(self, size):
-        """Mask of the pictures with a box that reaches over their `size` by more than rounding."""
+        """Returns a mask of the pictures with a box that exceeds their `size` by more than
+        rounding."""
         scale = np.where(np.isfinite(self.stated), self.stated, size)
         scale = scale.max(1) / size.max(1)  # annotated at another size
         return (self.reach > (size + np.maximum(2, 0.01 * size)) * scale[:, None]).any(1)
@@ -90,7 +92,8 @@ class Frames:
 
 
 def turn(boxes, orientation, stored):
-    """Boxes (n, 4) on stored pixels -> on the upright picture, all of one EXIF orientation.
+    """Turns boxes (n, 4) on stored pixels into boxes on the upright picture, all of one EXIF
+    orientation.
 
     `stored` (n, 2) is the width and height of the stored pixels.
     """

@@ -1,4 +1,4 @@
-"""Parts a data set into training and validation where it has no split of its own."""
+"""Splits a data set that has no splits of its own into training and validation."""
 
 import zlib
 from dataclasses import replace
@@ -10,7 +10,7 @@ def hold_out(dataset, fraction, seed=0):
     """`(training, validation)`: a share of the pictures held out, with each class's share.
 
     The classes with the fewest pictures choose first. A class keeps at least one picture for
-    training. The same pictures and seed give the same parts, whatever the order they were read in.
+    training. The same pictures and seed give the same parts, whatever order they were read in.
 
     Args:
         dataset: a `Dataset`.
@@ -38,7 +38,7 @@ def hold_out(dataset, fraction, seed=0):
 
 
 def _chosen(records, num_classes, fraction, wanted, seed):
-    """Places of the pictures that are held out."""
+    """Indices of the pictures that are held out."""
     order = sorted(range(len(records)), key=lambda i: _draw(records[i], seed))
     classes = [sorted(set(record.labels.tolist())) for record in records]
     pictures = [[] for _ in range(num_classes)]
@@ -68,6 +68,7 @@ def _chosen(records, num_classes, fraction, wanted, seed):
 
 
 def _draw(record, seed):
-    """A random place by the picture's name and the seed: not by where it stands in the list."""
+    """A random number from the picture's name and the seed, independent of its position in the
+    list."""
     name = f"{seed} {record.image_id} {record.path.rpartition('/')[2]}"
     return zlib.crc32(name.encode()), name

@@ -1,4 +1,4 @@
-"""Finds out what a path holds, by evidence, and reads it."""
+"""Finds out, by evidence, what a path holds, and reads it."""
 
 import os
 
@@ -25,12 +25,12 @@ from .layouts import (
 from .parse import without_collector
 from .tree import Tree
 
-# In this order: the first with evidence reads.
+# In this order: the first one with evidence reads.
 LAYOUTS = (
     *(coco, voc, yolo, cvat, label_studio, createml, labelme, supervisely, fiftyone, via),
     *(keras_txt, csv, kitti),
 )
-# What is asked for instead of a folder that can be read.
+# What messages recommend for files that cannot be read.
 _HINTS = {
     ".zip": "Unpack the archive.",
     ".tar": "Unpack the archive.",
@@ -59,19 +59,19 @@ def load(path, split=None, images=None, exif="evidence", layout=None, **limits):
             table, a CVAT XML file.
         split: name of the split, one of `splits(path)`, or several joined by "+", such as
             "train+val". It may be left out where there is only one.
-        images: folder of the pictures, where they do not lie beside the annotations.
-        exif: what boxes of pictures with an EXIF orientation were drawn on: "upright", "stored", or
-            "evidence": by the boxes that leave the frame of the one or the other.
-        layout: name of the layout, such as "yolo" or "COCO JSON", where a folder holds several.
-        **limits: `max_pixels` of a picture.
+        images: folder of the pictures, if they do not lie beside the annotations.
+        exif: what the boxes of pictures with an EXIF orientation were drawn on: "upright",
+            "stored", or "evidence", which decides by the boxes that leave one of the two frames.
+        layout: name of the layout, such as "yolo" or "COCO JSON", for folders that hold several.
+        **limits: `max_pixels`, the largest size of a picture.
 
     Returns:
-        A `Dataset`; its `skipped` says what was skipped, repaired and assumed, `describe()` tells
-        all about it.
+        A `Dataset`; its `skipped` says what was skipped, repaired and assumed, `describe()` reports
+        on all of it.
 
     Raises:
-        DatasetError: (a ValueError) nothing there that can be read, or no such split;
-            `PicturesNotFound` where the annotations are there and no picture of them is.
+        DatasetError: (a ValueError) nothing there can be read, or there is no such split;
+            `PicturesNotFound` if annotations were found, but none of their pictures.
     """
     check_convention(exif)
     tree = Tree(path, _folder(images))
@@ -105,7 +105,7 @@ def _folder(images):
 
 
 def _readers(tree, layout=None):
-    """`({split: function that reads it}, names of other layouts there)`."""
+    """Returns `({split: function that reads it}, names of other layouts found)`."""
     if not tree.path.exists():
         raise DatasetError(
             f"{tree.path}: it does not exist; expected a data set in one of the layouts "
@@ -115,7 +115,7 @@ def _readers(tree, layout=None):
     if not layouts:
         raise DatasetError(f"expected layout to be one of {_all_names()}; received {layout!r}.")
     if tree.is_file:
-        # A JSON file that is nothing else is taken for COCO's, whose errors say what is missing.
+        # A JSON file of no other layout is taken for COCO's, whose errors say what is missing.
         layouts = sorted(layouts, key=lambda each: each is coco)
     elif not tree.path.is_dir():
         raise DatasetError(f"{tree.path}: it is neither a file nor a folder.")
@@ -133,7 +133,7 @@ def _readers(tree, layout=None):
 
 
 def _names(layout):
-    """Its name in words, and in one."""
+    """The layout's name in words, and in one word."""
     return layout.NAME.lower(), layout.__name__.rpartition(".")[2].replace("_", "-")
 
 
@@ -142,7 +142,7 @@ def _all_names():
 
 
 def _nothing_found(tree, layouts):
-    """What is there, what could be read, and what to do."""
+    """The message: what is there, what could be read, and what to do."""
     counts = {suffix: len(paths) for suffix, paths in tree.by_suffix.items()}
     there = ", ".join(
         f"{count} {suffix or 'without a suffix'}"
@@ -164,10 +164,10 @@ _REMEDY = (
 
 
 def read_coco(annotations, images=None):
-    """One COCO JSON file: `load(annotations, images=images, layout="COCO JSON")`."""
+    """Reads one COCO JSON file: `load(annotations, images=images, layout="COCO JSON")`."""
     return load(annotations, images=images, layout=coco.NAME)
 
 
 def read_voc(folder, split=None):
-    """One split of a VOC folder: `load(folder, split, layout="Pascal VOC")`."""
+    """Reads one split of a VOC folder: `load(folder, split, layout="Pascal VOC")`."""
     return load(folder, split, layout=voc.NAME)

@@ -1,5 +1,5 @@
-"""From names to files: every annotated picture is found, its head is read, and what is entered
-twice becomes one."""
+"""Goes from names to files: finds every annotated picture, reads its header, and joins double
+entries."""
 
 import os
 from dataclasses import dataclass
@@ -21,8 +21,10 @@ class Located:
     """The N usable pictures of a set.
 
     Attributes:
-        images: `Annotated` of each. paths: of the files. headers: `Header` of each.
-        place_of: index of every annotated image among these, -1 for one that is left out.
+        images: `Annotated` of each.
+        paths: of the files.
+        headers: `Header` of each.
+        place_of: index of every annotated image among these, -1 for those left out.
     """
 
     images: list
@@ -32,7 +34,7 @@ class Located:
 
     @cached_property
     def orientation(self):
-        """(N,) of EXIF."""
+        """The EXIF orientations (N,)."""
         return np.array([header.orientation for header in self.headers])
 
     @cached_property
@@ -47,7 +49,7 @@ class Located:
 
     @cached_property
     def stated(self):
-        """(N, 2) width and height by the annotations, NaN where there is none."""
+        """(N, 2) width and height according to the annotations, NaN if not stated."""
         return np.array([image.size or (np.nan, np.nan) for image in self.images], "float64")
 
 
@@ -55,7 +57,7 @@ def locate(found, max_pixels):
     """The `Located` pictures of an `Annotations`.
 
     Raises:
-        DatasetError: none is usable; `PicturesNotFound` where no file is there.
+        DatasetError: none is usable; `PicturesNotFound` if no file exists.
     """
     pictures = Located([], [], [], np.full(len(found.images), -1, "int64"))
     paths = _paths(found)
@@ -81,8 +83,8 @@ def locate(found, max_pixels):
 
 
 def _paths(found):
-    """Of each annotated picture's file; None where there is none, or where it is a guess that leads
-    two different names to one file."""
+    """The path of each annotated picture's file; None without one, or if a guess leads two
+    different names to the same file."""
     ways = [found.pictures.find(each.name, each.near, each.other_name) for each in found.images]
     if ways and all(path is None for path, _ in ways):
         _raise_not_found(found)
@@ -96,7 +98,7 @@ def _paths(found):
 
 
 def _told(found, image, path, how, doubtful):
-    """The path, with a line in the account where it is not the one that is written."""
+    """The path, with a line in the account if it is not the one that is written."""
     if path is None:
         found.skipped.add(UNREADABLE, f"{image.name}: no such file")
     elif how in (ELSEWHERE, BY_NAME) and path in doubtful:
@@ -133,8 +135,8 @@ def _raise_not_found(found):
 
 
 def assign(objects, pictures, skipped):
-    """Owners of `Columns` become places among the usable pictures; objects that two entries of one
-    file have alike are kept once."""
+    """Turns the owners of `Columns` into indices of usable pictures; an object that two entries of
+    one file share is kept once."""
     place_of, images = pictures.place_of, pictures.images
     entries = objects.owners.copy()
     objects.owners = place_of[entries]

@@ -1,5 +1,5 @@
-"""Text, JSON, XML, CSV cells and numbers as tools write them: any encoding, numbers as text, one
-bad item without harm to the others."""
+"""Reads text, JSON, XML, CSV cells and numbers as tools write them: in any encoding, with numbers
+as text, and without losing good items to a bad one."""
 
 import codecs
 import contextlib
@@ -12,17 +12,17 @@ import stat
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-_MARKS = (  # the longer one first: UTF-32's begins as UTF-16's
+_MARKS = (  # the longer one first: UTF-32's begins with UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_DEEPEST = 60  # brackets within brackets of a JSON file that are kept
+_DEEPEST = 60  # how deeply nested brackets of a JSON file are kept
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _JSON_KEY = re.compile(r'"(\w+)"\s*:\s*(\[)?')
-# Keys that tell a layout; where none is in the first bytes of a file, more of it is looked at.
+# Keys that identify a layout; if the first bytes of a file hold none, more of it is read.
 _TELLING = {
     *("images", "annotations", "categories", "shapes", "imagePath", "coordinates", "regions"),
     *("rectanglelabels", "polygonlabels", "ellipselabels", "brushlabels", "objects"),
@@ -34,8 +34,8 @@ _XML_ENCODING = re.compile(rb"""<\?xml[^>]*?encoding=["']([A-Za-z0-9._-]+)["']""
 
 
 def decode(content):
-    """Text of bytes: by the mark at their head, UTF-16 without one by its zeros, else UTF-8, and
-    what is not that as Latin-1."""
+    """Decodes bytes by the mark at their head, else as UTF-16 if they have its zeros, else as
+    UTF-8, and failing that as Latin-1."""
     for mark, encoding in _MARKS:
         if content.startswith(mark):
             return content.decode(encoding, errors="replace")
@@ -51,7 +51,7 @@ def decode(content):
 
 @contextlib.contextmanager
 def _opened(path):
-    """An ordinary file; opening a pipe that nobody writes to would never return."""
+    """Opens an ordinary file only; opening a pipe that nobody writes to would never return."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         handle = os.open(path, flags)
@@ -78,7 +78,7 @@ def read_text(path):
 
 
 def read_head(path, size=1 << 14):
-    """The text of the first bytes of a file; nothing where it cannot be read."""
+    """The text of the first bytes of a file; empty if it cannot be read."""
     try:
         return decode(_read(path, size))
     except (OSError, ValueError):
@@ -86,7 +86,7 @@ def read_head(path, size=1 << 14):
 
 
 def _read_tail(path, size=1 << 14):
-    """The text of the last bytes of a file; nothing where it cannot be read."""
+    """The text of the last bytes of a file; empty if it cannot be read."""
     try:
         with _opened(path) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - size))
@@ -96,7 +96,7 @@ def _read_tail(path, size=1 << 14):
 
 
 class JsonHead(NamedTuple):
-    """What the beginning of a JSON file tells: whether it is a list, its keys, those of lists, and
+    """Facts from the beginning of a JSON file: whether it is a list, its keys, those of lists, and
     whether more follows."""
 
     is_list: bool
@@ -110,7 +110,7 @@ def json_head(path):
     head = read_head(path)
     found = _JSON_KEY.findall(head)
     cut = len(head) > 5000
-    if cut and not _TELLING & {name for name, _ in found}:  # a license or a picture stands first
+    if cut and not _TELLING & {name for name, _ in found}:  # a license or a picture comes first
         found = _JSON_KEY.findall(read_head(path, _FURTHER) + _read_tail(path))
     lists = frozenset(name for name, bracket in found if bracket)
     names = frozenset(name for name, _ in found)
@@ -128,8 +128,8 @@ def read_json(path, hook=None):
 
 @contextlib.contextmanager
 def without_collector():
-    """No search for circles meanwhile: a million new dicts and arrays make Python's collector walk
-    all of them again and again, and none is in a circle."""
+    """Pauses Python's garbage collector, which would walk a million new dicts and arrays again and
+    again, although none is in a cycle."""
     paused = gc.isenabled()
     gc.disable()
     try:
@@ -155,7 +155,7 @@ def _long_int(digits):
 
 
 def _shallow(text):
-    """The JSON text with `null` for what is nested more deeply than a parser can follow."""
+    """The JSON text with `null` in place of values nested more deeply than a parser can follow."""
     parts, kept, depth = [], 0, 0
     for token in _TOKEN.finditer(text):
         mark = token.group()
@@ -173,7 +173,7 @@ def _shallow(text):
 
 
 def read_xml(path):
-    """The root of an XML file, in encodings that the parser does not know too.
+    """The root of an XML file, also in encodings that the parser does not know.
 
     Raises:
         ValueError, OSError: it does not parse, or cannot be read.
@@ -192,7 +192,7 @@ def read_xml(path):
 
 
 def number(value):
-    """A finite float of a number or of text that is one; None of anything else."""
+    """A finite float from a number or a text that is one; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
@@ -211,7 +211,7 @@ def numbers(values, count):
 
 
 def size_of(width, height):
-    """`(width, height)` as integers; None where that is not stated (zeros are common)."""
+    """`(width, height)` as integers; None if they are not stated (zeros are common)."""
     width, height = number(width), number(height)
     if width is None or height is None or width < 1 or height < 1:
         return None
@@ -219,7 +219,7 @@ def size_of(width, height):
 
 
 def flag(value):
-    """Whether a value of any kind means yes; None where it says neither."""
+    """Whether a value of any kind means yes; None if it means neither yes nor no."""
     text = str(value).strip().lower()
     if text in ("", "0", "0.0", "false", "no", "none", "null", "unspecified", "-1"):
         return False
@@ -227,8 +227,8 @@ def flag(value):
 
 
 def key(value):
-    """An id in the form that equals its like: 7, 7.0, "7" and "7.0" are one. None of what is
-    none."""
+    """An id in one form, so that equal ones compare equal: 7, 7.0, "7" and "7.0" are the same. None
+    for anything that is not an id."""
     if isinstance(value, str):
         text = value.strip()
         match = _ID.fullmatch(text)

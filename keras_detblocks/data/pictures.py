@@ -1,4 +1,4 @@
-"""Finds picture files by the names that annotations give them, as far as those can be trusted."""
+"""Finds picture files by the names in the annotations, which cannot always be trusted."""
 
 import os
 import re
@@ -26,8 +26,8 @@ class Pictures:
     """Picture files below some folders.
 
     Args:
-        folders: looked in first, each name as it is written.
-        below: folders that are searched through for a name alone.
+        folders: searched first, for each name as written.
+        below: folders whose trees are searched for the bare file name.
     """
 
     def __init__(self, folders=(), below=()):
@@ -37,8 +37,8 @@ class Pictures:
         self._by_name = None
 
     def find(self, name, near="", other_name=""):
-        """`(path, how)`: the file of that name, None where there is none, and how it was found,
-        None for as it is written."""
+        """Returns `(path, how)`: the file of that name, or None; and how it was found, None if
+        exactly as written."""
         places = [*self._near(near), *self.folders] if near else self.folders
         if path := self._joined(places, name):
             return path, None
@@ -56,14 +56,14 @@ class Pictures:
         return None, None
 
     def _near(self, folder):
-        """The folder of an annotation file, and those of pictures that belong to it."""
+        """The folder of an annotation file, and the folders of pictures that belong to it."""
         if folder not in self._around:
             found = dict.fromkeys([folder, *beside(folder)])
             self._around[folder] = [f for f in found if self._listing(f).exists]
         return self._around[folder]
 
     def _joined(self, places, name):
-        """The name in the first folder that has it."""
+        """The path of the name in the first folder that has it."""
         folder, _, last = name.rpartition("/")
         if not last or "\0" in name:
             return None
@@ -73,7 +73,7 @@ class Pictures:
         return None
 
     def _inside(self, places, folder):
-        """`(path, listing)` of a folder in each place that has it; most names share one."""
+        """Yields `(path, listing)` of a folder in each place that has it; most names share one."""
         if (places, folder) not in self._places:
             paths = [_join(place, folder) for place in places]
             there = [(p, self._listing(p)) for p in dict.fromkeys(paths) if self._listing(p).exists]
@@ -81,7 +81,7 @@ class Pictures:
         return self._places[places, folder]
 
     def _with_suffix(self, places, name):
-        """`(path, how)` of a name that is written without a suffix."""
+        """Returns `(path, how)` for a name written without a suffix."""
         folder, _, last = name.rpartition("/")
         for place in places:
             inside = _join(place, folder)
@@ -91,7 +91,8 @@ class Pictures:
         return None
 
     def _respelled(self, places, name):
-        """Other separators, percent signs, cases, suffixes, and fewer of the folders written."""
+        """Tries other separators, percent signs, cases, suffixes, and fewer of the folders
+        written."""
         for written in spellings(name):
             parts = written.split("/")
             for k in range(len(parts)):
@@ -110,7 +111,7 @@ class Pictures:
         return None
 
     def _folder_like(self, place, folder):
-        """The folder below `place`, in any case; None where there is none."""
+        """The folder below `place`, whatever its upper and lower case; None without one."""
         inside = _join(place, folder)
         if self._listing(inside).exists:
             return inside
@@ -122,7 +123,8 @@ class Pictures:
         return place
 
     def _anywhere(self, name, near):
-        """The only file of the name in the trees searched, or the one nearest to the annotation."""
+        """The only file of that name in the trees searched, or the one nearest to the
+        annotation."""
         if self._by_name is None:
             self._by_name = {}
             for path in walk_pictures(self.below):
@@ -147,7 +149,7 @@ class Pictures:
 
 
 class _Listing:
-    """The names in a folder: as they are, and by folded name and stem where they are asked for."""
+    """The names in a folder: as they are, and on demand by folded name and by stem."""
 
     def __init__(self, folder):
         self.names, self._folders = set(), []
@@ -173,7 +175,7 @@ class _Listing:
 
     @property
     def stems(self):
-        """Folded stem -> the pictures of that stem."""
+        """Returns folded stem -> the pictures with that stem."""
         if self._stems is None:
             self._stems = {}
             for name in sorted(self.names):
@@ -184,8 +186,8 @@ class _Listing:
 
 
 def beside(folder):
-    """Folders of pictures that belong to one of annotations: `a/labels/b` -> `a/images/b`, and the
-    usual ones beside it."""
+    """Folders of pictures that belong to a folder of annotations: `a/labels/b` -> `a/images/b`, and
+    the usual ones beside it."""
     parts = folder.split("/")
     for k in range(len(parts) - 1, -1, -1):
         if parts[k].lower() in _ANNOTATION_FOLDERS:
@@ -196,7 +198,8 @@ def beside(folder):
 
 
 def spellings(name):
-    """A name as it may have been meant: one after the other, without leading folders that go up."""
+    """Yields the spellings that a name may have been meant to have, without leading folders that go
+    up."""
     forms = [name.replace("\\", "/")]
     for change in (_after_query, unquote, lambda n: _UPLOAD.sub("", n.rpartition("/")[2])):
         changed = change(forms[-1]).replace("\\", "/")
@@ -217,12 +220,12 @@ def _after_query(name):
 
 
 def stem_of(path):
-    """The file's name without folders and without its last suffix, whatever that is."""
+    """The file's name without folders and without its last suffix, whatever it is."""
     return os.path.splitext(os.path.basename(path))[0]
 
 
 def split_suffix(name):
-    """`(stem, suffix)`, the suffix empty where it is none of a picture's."""
+    """`(stem, suffix)`, where the suffix is empty if it is not a picture's."""
     stem, suffix = os.path.splitext(name)
     return (stem, suffix) if suffix.lower() in SUFFIXES else (name, "")
 

@@ -1,8 +1,8 @@
-"""From a `Dataset` to a `tf.data` pipeline of letterboxed, augmented, padded batches.
+"""Turns a `Dataset` into a `tf.data` pipeline of letterboxed, augmented, padded batches.
 
-Each image is decoded and letterboxed once and kept as uint8 where all of them fit the memory
-budget; otherwise files are read each time. What remains per batch is cheap: a gather, the
-augmentation, a cast.
+Each image is decoded and letterboxed once and kept as uint8 if all of them fit the memory budget;
+otherwise files are read each time. The work left per batch is cheap: a gather, the augmentation, a
+cast.
 """
 
 import os
@@ -19,7 +19,7 @@ from .balance import repeat_factors
 
 MOST_BATCH = 2**16  # images in a batch
 MEMORY_BUDGET = 2 * 1024**3  # bytes of letterboxed images kept in memory
-AHEAD = 1024**3  # bytes of batches that are made at a time
+AHEAD = 1024**3  # bytes of batches that are made at once
 
 
 def pipeline(
@@ -41,31 +41,32 @@ def pipeline(
         dataset: a `Dataset`.
         image_size: (height, width) in pixels, or one number for a square.
         batch_size: images in a batch.
-        training: shuffled anew in each pass and repeated without end, last partial batch dropped (a
-            set smaller than a batch is repeated to fill it). Otherwise one pass in the order of
-            `records`, last batch partial.
+        training: whether to shuffle anew in each pass and repeat without end, dropping the last
+            partial batch (a set smaller than a batch is repeated to fill it). Otherwise there is
+            one pass in the order of `records`, whose last batch may be partial.
         augment: a function of one batch in TensorFlow operations, such as `Augment(...)`: `(images
             uint8 or float (B, H, W, 3), boxes (B, M, 4), labels (B, M), seed (2,))` -> images,
             boxes, labels.
-        seed: of the order and of the augmentation.
+        seed: decides the order and the augmentation.
         skip: batches to leave out at the start, so that a resumed run sees what it would have seen.
-        memory_budget: keep the letterboxed images in memory, with the data set, where they fit in
-            this many bytes (twice as much is taken for a moment while they are read).
+        memory_budget: keep the letterboxed images in memory, with the data set, if they fit in this
+            many bytes (reading them takes twice as much for a moment).
         shard: `(index, count)` of processes that train together: each batch is this process' equal
             part of the batch of `batch_size` images that one process would make.
         resize: `"letterbox"` keeps the proportions of pictures, `"stretch"` fills the canvas; a
-            detector's is `detector.resize`.
-        repeat_threshold: in training, pictures with classes that are on a smaller share of them are
-            shown more often, as `repeat_factors` says; `None` shows all alike.
+            detector has its own in `detector.resize`.
+        repeat_threshold: in training, pictures with classes that occur in a smaller share of them
+            are shown more often, by `repeat_factors`; `None` shows all equally often.
 
     Returns:
         A `tf.data.Dataset` of `(images float32 (B, H, W, 3) 0..255, {"boxes": float32 (B, M, 4)
         xyxy in pixels of the letterboxed image, "labels": int32 (B, M), -1 where padded})`; crowds
         are left out. M suits the batch: the data set's largest number of objects up to 32, else the
-        next power of two. An image file that cannot be decoded is dropped in training, and is a
-        gray image without boxes otherwise; one warning before the first batch tells. Where files
-        are read each time it is found out then: gray and without boxes in training too, with a
-        warning per reading. `dataset.unread` holds the path and the reason of each.
+        next power of two. An image file that cannot be decoded is dropped in training, and
+        otherwise becomes a gray image without boxes; one warning before the first batch says so. If
+        files are read each time, it is only discovered then: the image is gray and without boxes in
+        training too, with a warning per reading. `dataset.unread` holds the path and reason of
+        each.
     """
     import tensorflow as tf
 
@@ -96,7 +97,7 @@ def pipeline(
         mine = _part(indices, *shard)
         images, readable = images_of(mine)
         boxes, labels = objects_of(mine, readable, among=indices)
-        if training and augment is not None:  # each part with seeds of its own
+        if training and augment is not None:  # each part has its own seeds
             images, boxes, labels = augment(images, boxes, labels, seeds + shard[0])
         return tf.cast(images, "float32"), {"boxes": boxes, "labels": labels}
 
@@ -108,7 +109,7 @@ def pipeline(
 
 
 def without_autotuning(batches):
-    """A `tf.data.Dataset` that leaves the numbers of threads and of what is made ahead as they are.
+    """A `tf.data.Dataset` whose numbers of threads and of prefetched batches are not tuned.
 
     Whoever drops an iterator may wait for its autotuning thread, which sleeps for up to a minute:
     it looks whether it is canceled before that is set (TensorFlow 2.21).
@@ -121,7 +122,7 @@ def without_autotuning(batches):
 
 
 def _at_a_time(count, size):
-    """How many batches are made at a time: one per core, where the memory allows."""
+    """How many batches are made at once: one per core, if memory allows."""
     bytes_of_one = 4 * 3 * count * size[0] * size[1]
     return min(os.cpu_count() or 1, max(2, AHEAD // bytes_of_one))
 
@@ -135,7 +136,8 @@ def _part(indices, index, count):
 
 
 def _indices(dataset, chosen, training, seed, repeat_threshold):
-    """A `tf.data.Dataset` of `chosen`: in training without end, each as often as it is shown."""
+    """A `tf.data.Dataset` of the indices `chosen`: in training without end, each as often as it is
+    to be shown."""
     import tensorflow as tf
 
     if training and repeat_threshold is not None:
@@ -159,8 +161,8 @@ def _with_seeds(batches, seed):
 
 
 def _repeated(chosen, times, seed):
-    """Endless passes over indices, each as many `times`; of what a fraction is left of, each pass
-    draws anew whether it comes."""
+    """Endless passes over indices, each repeated as many `times`; for a fraction, each pass draws
+    anew whether the index comes once more."""
     import tensorflow as tf
 
     copies = np.ceil(times).astype(int)
@@ -180,12 +182,12 @@ def _repeated(chosen, times, seed):
 
 
 def _objects(records, size, resize):
-    """A function `(indices (B,), readable (B,), among) -> boxes (B, M, 4), labels (B, M)` in
-    TensorFlow; `among` are the indices whose largest number of objects decides on M: processes that
+    """Returns a function `(indices (B,), readable (B,), among) -> boxes (B, M, 4), labels (B, M)`
+    in TensorFlow. The largest number of objects of the indices `among` decides on M: processes that
     train together need the same.
 
-    The set's objects stand one after the other: padded to the largest number, one picture of
-    thousands would make all the others as large.
+    The set's objects are stored one after the other: padded, one picture with thousands of them
+    would make all the others as large.
     """
     import tensorflow as tf
 
@@ -222,7 +224,7 @@ def _objects(records, size, resize):
 
 
 def _widths(most):
-    """Numbers of places that a batch may have: few, so that few shapes are compiled."""
+    """The numbers of places that a batch may have: few, so that few shapes are compiled."""
     widths = [32]
     while widths[-1] < most:
         widths.append(2 * widths[-1])
@@ -230,7 +232,7 @@ def _widths(most):
 
 
 def _decode(record, size, dataset, resize):
-    """The letterboxed image (H, W, 3) uint8, or None where it cannot be read."""
+    """The letterboxed image (H, W, 3) uint8, or None if it cannot be read."""
     try:
         return read_letterboxed(record.path, size, dataset.levels, resize=resize)[0]
     except ImageError as error:
@@ -239,7 +241,7 @@ def _decode(record, size, dataset, resize):
 
 
 def _decode_all(dataset, size, resize):
-    """All images (N, H, W, 3) uint8, gray where unreadable, and readable (N,) bool."""
+    """All images (N, H, W, 3) uint8, gray if unreadable, and readable (N,) bool."""
     records = dataset.records
     canvases = np.full((len(records), *size, 3), FILL, "uint8")
     readable = np.ones(len(records), bool)
@@ -280,7 +282,7 @@ def _decoded(dataset, size, resize):
 
 
 def _from_memory(canvases, readable):
-    """A function from indices to images and whether they could be read."""
+    """Returns a function from indices to images and whether they could be read."""
     import tensorflow as tf
 
     with tf.device("CPU:0"):
@@ -289,7 +291,8 @@ def _from_memory(canvases, readable):
 
 
 def _read_from(dataset, size, resize):
-    """As `_from_memory`, reading the files of a batch anew; the threads of `map` share the work."""
+    """The same as `_from_memory`, but reads the files of each batch anew; the threads of `map`
+    share the work."""
     import tensorflow as tf
 
     gray = np.full((*size, 3), FILL, "uint8")

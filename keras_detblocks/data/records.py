@@ -1,4 +1,4 @@
-"""A data set of one's own format: from dicts in memory, through the same cleaning as files."""
+"""Data sets in formats of your own: from dicts in memory, through the same cleaning as files."""
 
 import numpy as np
 
@@ -13,11 +13,11 @@ def from_records(records, class_names=None, images=None, source="records", exif=
     """Makes a `Dataset` of dicts; bad pictures and boxes are skipped and counted, as in files.
 
     Args:
-        records: an iterable of dicts, one a picture: `"image"`, the path of its file; `"boxes"`,
+        records: an iterable of dicts, one per picture: `"image"`, the path of its file; `"boxes"`,
             (n, 4) as x_min, y_min, x_max, y_max in pixels (or all of them as shares, 0 to 1);
-            `"labels"`, n class names or numbers; and where there is more to say `"width"` and
+            `"labels"`, n class names or numbers; and optionally `"width"` and
             `"height"` that the boxes belong to, `"crowd"` (n,), `"areas"` (n,), `"image_id"`.
-        class_names: in the order of the numbers; the sorted names that occur where it is None.
+        class_names: in the order of the numbers; by default the names that occur, sorted.
         images: folder that the paths are relative to.
         source: what messages call the data set.
         exif: as in `data.load`.
@@ -64,7 +64,7 @@ def _check(record, i):
 
 
 def _names(records, class_names):
-    """The classes; numbers alone become names where none are given."""
+    """The class names; plain numbers become names if none are given."""
     if class_names is not None:
         return [str(name) for name in class_names]
     used = {label for record in records for label in _plain(record["labels"])}

@@ -1,10 +1,10 @@
-"""Boxes around what tools draw beside boxes: points and rotated rectangles."""
+"""Boxes around other shapes that tools draw: points and rotated rectangles."""
 
 import math
 
 
 def box_around(points):
-    """xyxy around points (x, y), None of fewer than two or where one is not two numbers."""
+    """The box xyxy around points (x, y); None for fewer than two, or if one is not two numbers."""
     if len(points) < 2 or any(point is None or None in point for point in points):
         return None
     x, y = zip(*points)
@@ -12,8 +12,8 @@ def box_around(points):
 
 
 def box_of_rotated(box, degrees, pivot=None):
-    """xyxy around a box xyxy that is turned clockwise on the screen about a point, by default its
-    center.
+    """The box xyxy around a box xyxy that is turned clockwise on the screen about a point, by
+    default its center.
 
     >>> [round(v, 6) for v in box_of_rotated((10, 10, 20, 14), 90)]
     [13.0, 7.0, 17.0, 17.0]

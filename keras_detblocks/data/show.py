@@ -1,4 +1,4 @@
-"""Contact sheets of a data set as the network sees it, and plots of its sizes and counts."""
+"""Draws contact sheets of a data set as the network sees it, and plots its sizes and counts."""
 
 import pathlib
 from collections import Counter
@@ -9,7 +9,7 @@ from ..images.draw import detection_grid, draw_boxes
 from .pipeline import pipeline
 
 PER_SHEET = 24
-_AT_ONCE = 4  # pictures that are augmented together: mosaics are made of a batch, or not
+_AT_ONCE = 4  # pictures augmented together: a whole batch is made of mosaics, or none is
 
 
 def write_sheets(dataset, folder, image_size, augment=None, count=48, seed=0):
@@ -79,13 +79,14 @@ def _plot_classes(axes, dataset):
 def _plot_counts(axes, dataset):
     counts = np.array([len(r.boxes) for r in dataset.records])
     most = counts.max(initial=0)
-    bins = np.arange(most + 2) - 0.5 if most < 60 else 40  # a bar a number, where they are few
+    bins = np.arange(most + 2) - 0.5 if most < 60 else 40  # one bar per number if there are few
     axes.hist(counts, bins=bins, color="#009e73")
     axes.set(title="objects per picture", xlabel="objects", ylabel="pictures")
 
 
 def _plot_sizes(axes, dataset, image_size):
-    """Sides at the input, beside the strides of the levels: smaller than 8 px is hard to see."""
+    """Plots sides at the network's input, with the strides of the levels: below 8 px objects are
+    hard to see."""
     sides = [
         np.sqrt((r.boxes[:, 2:] - r.boxes[:, :2]).prod(1))
         * min(image_size[0] / r.height, image_size[1] / r.width)
@@ -107,7 +108,7 @@ def _plot_sizes(axes, dataset, image_size):
 
 
 def _plot_shapes(axes, dataset):
-    """A dot a size, larger where there are more; the most frequent ones are written."""
+    """Plots a dot per size, larger for more pictures; the most frequent sizes are labeled."""
     sizes = Counter((r.width, r.height) for r in dataset.records).most_common()
     widths, heights = zip(*(size for size, _ in sizes))
     areas = [15 + 285 * count / len(dataset) for _, count in sizes]

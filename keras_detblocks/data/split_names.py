@@ -1,4 +1,4 @@
-"""What splits are called, in names of folders and files."""
+"""Recognizes splits by the names of folders and files."""
 
 import os
 import re
@@ -10,7 +10,7 @@ TRAINING = ("train", "train2017", "train2014", "training", "trainval")
 VALIDATION = ("val", "valid", "val2017", "val2014", "validation", "dev")
 TEST = ("test", "test2017", "test2014", "testing")
 NAMES = frozenset((*TRAINING, *VALIDATION, *TEST, "minival", "test-dev", "eval", "unlabeled"))
-# What the rest of a file's name says, beside the split.
+# Words that a file's name may contain beside the split.
 _WORDS = re.compile(
     r"person_keypoints|instances|annotations?|labels?|result|coco|_?createml|export|bboxes|boxes|objects|dataset"
     r"|data|images?"
@@ -18,7 +18,8 @@ _WORDS = re.compile(
 
 
 def of_folder(path, root):
-    """The split that a file belongs to by a folder between `root` and it; None for none."""
+    """The split that a file belongs to by a folder between `root` and it; None if no folder names
+    one."""
     inside = os.path.relpath(os.path.dirname(path) or ".", root or ".")
     for part in inside.split(os.sep):
         if part.lower() in NAMES:
@@ -28,7 +29,7 @@ def of_folder(path, root):
 
 def of_file(path, root):
     """The split by a file's name (`instances_val.json`, `train_annotations.csv`), else by its
-    folders; None for none."""
+    folders; None if neither names one."""
     stem = os.path.basename(path).partition(".")[0] if path.endswith(".coco.json") else None
     stem = stem_of(path) if stem is None else stem
     rest = [part for part in re.split(r"[_.\s]+", _WORDS.sub("_", stem)) if part]
@@ -40,14 +41,15 @@ def of_file(path, root):
 
 
 def first(wanted, names):
-    """The first of the wanted names that is there, in any case; None where none is."""
+    """The first of the wanted names among `names`, ignoring case; None if none is."""
     there = {str(name).lower(): name for name in names if name is not None}
     return next((there[name] for name in wanted if name in there), None)
 
 
 def by_file(tree, files):
-    """Split name -> file, where each file of a `Tree` is a split; files whose splits have one name
-    are told apart by their own. A tree that is a file has no splits: its name is None."""
+    """Returns split name -> file, taking each file of a `Tree` as a split; files with the same
+    split name are told apart by their own names. A tree that is a single file is not split: its
+    name is None."""
     if tree.is_file:
         return {None: files[0]} if files else {}
     named = [(of_file(path, tree.root), path) for path in files]
@@ -56,8 +58,8 @@ def by_file(tree, files):
 
 
 def by_folder(tree, files):
-    """Split name -> files of a `Tree`, by the folders that they lie in. A tree that is a file has
-    no splits: its name is None."""
+    """Returns split name -> files of a `Tree`, by their folders. A tree that is a single file is
+    not split: its name is None."""
     parts = {}
     for path in files:
         split = None if tree.is_file else of_folder(path, tree.root)

@@ -24,13 +24,12 @@ _MAX_PIXELS = 10**9
 def write_tiles(parts, out, size=640, overlap=0.2, min_visible=MIN_VISIBLE, suffix=".png"):
     """Writes a COCO folder whose pictures are tiles.
 
-    Boxes are cut by the sides of their tile. One of which less than `min_visible` of the area is
-    left becomes a crowd: neither trained on nor counted in evaluation there, since the next tile
-    shows more of it.
+    Boxes are cut at the sides of their tile. A box with less than `min_visible` of its area left
+    becomes a crowd, neither trained on nor counted in evaluation: the next tile shows more of it.
 
     Args:
         parts: a `Dataset`, or a dict of them by the names of their splits; load them with
-            `max_pixels=10**9` where pictures are large.
+            `max_pixels=10**9` if pictures are large.
         out: folder to make.
         size: of a tile in pixels, or (height, width).
         overlap: least share of a tile that the next one covers too.
@@ -57,7 +56,7 @@ def write_tiles(parts, out, size=640, overlap=0.2, min_visible=MIN_VISIBLE, suff
 
 
 def _moved(part, folder):
-    """The tiles where they lie in the end."""
+    """The data set with the tiles' paths in their final folder."""
     records = [replace(r, path=str(folder / os.path.basename(r.path))) for r in part.records]
     return replace(part, records=records)
 

@@ -9,12 +9,12 @@ from .pictures import PICTURE_FOLDERS, Pictures, is_picture, walk
 
 
 class Tree:
-    """A path that may hold a data set: one file, or a folder and all below it.
+    """A path that may hold a data set: one file, or a folder with everything below it.
 
     Attributes:
-        path: as it was given.
-        root: the folder; that of the file where the path is a file.
-        images: a further folder of pictures, or None.
+        path: as given.
+        root: the folder, or the file's folder if the path is a file.
+        images: another folder of pictures, or None.
     """
 
     def __init__(self, path, images=None):
@@ -30,12 +30,12 @@ class Tree:
 
     @cached_property
     def files(self):
-        """Paths of all files but macOS' resource forks."""
+        """Paths of all files except macOS' resource forks."""
         return [path for path in self._all if not _foreign(path)]
 
     @cached_property
     def foreign(self):
-        """macOS' resource forks, `._name`, which are not what their suffix says."""
+        """Paths of macOS' resource forks, `._name`, whose content does not match their suffix."""
         return [] if self.is_file else [path for path in self._all if _foreign(path)]
 
     @cached_property
@@ -46,11 +46,11 @@ class Tree:
         return table
 
     def of(self, *suffixes):
-        """Paths of the files of some suffixes, in lower case with the dot."""
+        """Paths of the files with some suffixes, given in lower case with the dot."""
         return [path for suffix in suffixes for path in self.by_suffix.get(suffix, ())]
 
     def json_head(self, path):
-        """What the beginning of a JSON file tells, read once for all layouts."""
+        """The `JsonHead` of a file, read once for all layouts."""
         if path not in self._heads:
             self._heads[path] = json_head(path)
         return self._heads[path]
@@ -61,7 +61,7 @@ class Tree:
 
     def pictures(self, *folders):
         """The finder of picture files: in `images` first, then in the folders named, then below the
-        data set's own folder. Beside a single file only the usual folders are searched through."""
+        data set's own folder. For a single file only the usual folders beside it are searched."""
         given = [self.images] if self.images else []
         usual = [f"{self.root}/{part}" for part in (*PICTURE_FOLDERS, "media")]
         below = [f for f in usual if os.path.isdir(f)] if self.is_file else [self.root]

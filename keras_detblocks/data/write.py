@@ -13,17 +13,18 @@ _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
 def write(parts, out, layout, link=False):
-    """Writes a data set to a new folder, its pictures with it.
+    """Writes a data set, with its pictures, to a new folder.
 
     Args:
         parts: a `Dataset`, or a dict of them by the names of their splits (None: not split), all of
             the same classes.
         out: folder to make.
         layout: "coco", "voc" or "yolo".
-        link: hard links to the pictures instead of copies, where the file system has them.
+        link: whether to make hard links to the pictures instead of copies, if the file system has
+            them.
 
     Returns:
-        Lines that say what the layout could not hold.
+        A list of lines that say what the layout could not hold.
 
     Raises:
         DatasetError: an unknown layout, parts of different classes, or a folder that is not empty.
@@ -59,8 +60,8 @@ def _account(parts):
 
 
 def _names(parts):
-    """Path of a picture -> its file name, each once in the whole set: pictures of several folders
-    may have the same, and splits may share pictures."""
+    """Returns path of a picture -> file name, unique in the whole set: pictures in different
+    folders may have the same name, and splits may share pictures."""
     names, taken = {}, set()
     for record in (record for part in parts.values() for record in part.records):
         if record.path in names:
@@ -75,9 +76,9 @@ def _names(parts):
 
 
 def _put(record, target, link):
-    """The picture's file, under another name."""
+    """Copies or links the picture's file under another name."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():  # of another split
+    if target.exists():  # already there from another split
         return
     if link:
         try:
@@ -121,7 +122,7 @@ def _coco(parts, names, folder, link):
 
 
 def _image_ids(part):
-    """The set's own ids where each is one of a kind that JSON holds, else numbers."""
+    """The set's own ids if all are unique and fit JSON, else numbers."""
     ids = [record.image_id for record in part.records]
     usable = all(isinstance(each, (int, str)) for each in ids) and len(set(map(str, ids))) == len(
         ids
@@ -198,7 +199,7 @@ WRITERS = {"coco": _coco, "voc": _voc, "yolo": _yolo}
 
 
 def _lost(parts, layout):
-    """What a layout has no place for."""
+    """Lines on what a layout has no place for."""
     records = [record for part in parts.values() for record in part.records]
     crowd = sum(int(record.crowd.sum()) for record in records)
     if crowd and layout == "yolo":

@@ -1,6 +1,7 @@
-"""Color of 16 bits a channel in PNG and TIFF files, of which Pillow decodes the upper 8 bits alone.
+"""Reads color of 16 bits per channel from PNG and TIFF files, of which Pillow decodes the upper 8
+bits only.
 
-Decoded a second time as if its bytes stood in the other order, Pillow gives the lower 8.
+Decoded a second time with the other byte order, Pillow gives the lower 8.
 """
 
 import io
@@ -9,18 +10,18 @@ import sys
 import numpy as np
 from PIL import ImageOps
 
-# Ends of Pillow's names for the order of bytes: big, little, the machine's own.
+# Endings of Pillow's names for byte orders: big, little, the machine's own.
 _OTHER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
 def is_color16(image):
-    """Whether an opened file that is not decoded yet is of such color."""
+    """Whether an opened file that is not decoded yet has such color."""
     tiles = image.tile if image.format in ("PNG", "TIFF") else ()
     return bool(tiles) and all(_swapped(tile) for tile in tiles)
 
 
 def color16(image):
-    """uint16 (H, W, 3 or 4), upright, of a file of which `is_color16` is true."""
+    """The pixels, uint16 (H, W, 3 or 4), upright, of a file for which `is_color16` is true."""
     image.fp.seek(0)
     content = image.fp.read()
     upper, lower = (type(image)(io.BytesIO(content)) for _ in range(2))
@@ -30,8 +31,8 @@ def color16(image):
 
 
 def _swapped(tile):
-    """Pillow's order to decode a part of a file, for the other order of bytes; None where it is of
-    another kind of color."""
+    """Pillow's instruction to decode a part of a file, with the other byte order; None for another
+    kind of color."""
     name, extents, offset, args = tile
     raw, *others = (args,) if isinstance(args, str) else args
     mode, mark, order = str(raw).partition(";16")

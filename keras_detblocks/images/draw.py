@@ -31,11 +31,11 @@ def draw_boxes(
         boxes: `(n, 4)` as x_min, y_min, x_max, y_max in pixels.
         labels, scores: `(n,)`, or `None`.
         class_names: names by label.
-        width: of the lines in pixels; by default with the picture's size.
+        width: of the lines in pixels; by default it grows with the picture's size.
         colors: one per box; by default those of the labels.
-        dashed: `(n,)` bool: which boxes have broken lines.
+        dashed: `(n,)` bool: which boxes have dashed lines.
         casing: width of a black edge on both sides of the lines, which makes them stand out from
-            any picture, in gray too.
+            any picture, even in gray.
 
     Returns:
         A new PIL image.
@@ -61,8 +61,8 @@ def draw_boxes(
 
 
 def _outline(draw, box, color, width, edge, dashed):
-    """The outline of a box inside its border, `edge` wider on both sides; broken ones in dashes of
-    three widths with gaps of two."""
+    """Draws the outline of a box inside its border, `edge` wider on both sides; dashed ones have
+    dashes of three widths and gaps of two."""
     x0, y0, x1, y1 = map(float, box)
     if not dashed:
         outer = [x0 - edge, y0 - edge, max(x1, x0) + edge, max(y1, y0) + edge]

@@ -7,8 +7,8 @@ import stat
 
 from PIL import Image
 
-# What Pillow decodes by itself. EPS and WMF start other programs, the stubs (HDF5, GRIB, ...)
-# decode nothing, MPEG is not a picture.
+# Formats that Pillow decodes by itself. EPS and WMF start other programs, the stubs (HDF5, GRIB,
+# ...) decode nothing, MPEG is not a picture.
 FORMATS = (
     *("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF", "MPO"),
     *("DIB", "ICO", "PCX", "PSD", "QOI", "SGI", "SUN", "TGA", "DDS", "IM", "MSP", "XBM", "XPM"),
@@ -31,7 +31,7 @@ class ImageError(ValueError):
 
 
 def check_ordinary(path):
-    """Refuses what would block or never end: pipes, devices, sockets, folders."""
+    """Refuses paths that would block or never end: pipes, devices, sockets, folders."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as error:
@@ -51,7 +51,7 @@ def opened(path):
     """The picture file opened by Pillow, not decoded yet, whatever its size.
 
     Raises:
-        ImageError: not an ordinary file, of no known format, or whatever goes wrong within.
+        ImageError: not an ordinary file, no known format, or any failure within the block.
     """
     check_ordinary(path)
     try:
@@ -68,7 +68,8 @@ def opened(path):
 
 
 def _identified(file, path):
-    """As `Image.open`, which would refuse or warn by size and try every format."""
+    """Opens a file as `Image.open` does, which would also refuse or warn by size and try every
+    format."""
     prefix = file.read(32)
     if prefix[4:8] == b"ftyp" and prefix[8:12] in _HEIF_BRANDS:
         _register_heif(path)
@@ -76,7 +77,7 @@ def _identified(file, path):
     for name in FORMATS:
         factory, accept = Image.OPEN.get(name, (None, None))
         accepted = factory and (accept is None or accept(prefix))
-        if not accepted or isinstance(accepted, str):  # a text says what is not installed
+        if not accepted or isinstance(accepted, str):  # the text says what is not installed
             continue
         try:
             file.seek(0)

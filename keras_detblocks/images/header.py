@@ -1,6 +1,6 @@
-"""Size, orientation and depth of a picture file from its head alone.
+"""Reads size, orientation and depth of a picture file from its header alone.
 
-JPEG and PNG heads are read here, 10 times faster than Pillow opens a file (a data set has 100,000
+JPEG and PNG headers are read here, 10 times faster than Pillow opens a file (a data set has 100,000
 of them); anything out of the ordinary, and every other format, goes to Pillow.
 """
 
@@ -20,9 +20,16 @@ _DECODED = (0, 2, 6)  # PNG's gray, color, and color with transparency; not gray
 
 
 class Header(NamedTuple):
-    """Width and height are of the stored pixels; an EXIF orientation of 5 to 8 swaps them in the
-    upright image. `deep`: of more than 8 bits. `reducible`: JPEG, which decodes in part. `halved`:
-    of 16 bits in a form of which Pillow decodes the upper 8 alone."""
+    """What a picture file says about itself.
+
+    Attributes:
+        width, height: of the stored pixels; an EXIF orientation of 5 to 8 swaps them in the upright
+            image.
+        orientation: EXIF's, 1 to 8.
+        deep: whether it has more than 8 bits.
+        reducible: whether it is a JPEG, which can be decoded at reduced size.
+        halved: whether it has 16 bits in a form of which Pillow decodes only the upper 8.
+    """
 
     width: int
     height: int
@@ -56,13 +63,13 @@ def image_header(path):
 
 
 def _plain(path):
-    """The header of a plain JPEG or PNG file, None where Pillow should look."""
+    """The header of a plain JPEG or PNG file; None if Pillow has to look."""
     with _opened(path) as (file, size):
         head = file.read(_HEAD)
         if head[:2] == b"\xff\xd8":
             header = _jpeg(head)
             if header is None and size > _HEAD:
-                file.seek(0)  # thumbnails and color profiles stand before the frame
+                file.seek(0)  # thumbnails and color profiles come before the frame
                 header = _jpeg(file.read(16 * _TAIL))
             return header if header and b"\xff\xd9" in _end(file, size, b"\xff\xd9") else None
         if head[:8] == b"\x89PNG\r\n\x1a\n":
@@ -83,7 +90,7 @@ def _opened(path):
 
 
 def _end(file, size, mark):
-    """The last bytes of a file; more of them where the mark is not in the very last: cameras and
+    """The last bytes of a file; more of them if the mark is not at the very end, since cameras and
     editors append to files."""
     file.seek(max(0, size - 16))
     tail = file.read(16)
@@ -94,7 +101,7 @@ def _end(file, size, mark):
 
 
 def _jpeg(head):
-    """The header, or None where it is not in these bytes or something is unusual."""
+    """The header; None if it is not in these bytes or something is unusual."""
     at, orientation, apps = 2, 1, 0
     while at + 9 < len(head):
         if head[at] != 0xFF:
@@ -105,7 +112,7 @@ def _jpeg(head):
             width = int.from_bytes(head[at + 7 : at + 9], "big")
             usual = width and height and apps <= 1 and head[at + 4] == 8
             return Header(width, height, orientation, reducible=True) if usual else None
-        if marker == 0xE1:  # EXIF; a second one may be XMP, with an orientation of its own
+        if marker == 0xE1:  # EXIF; a second one may be XMP, with its own orientation
             apps += 1
             orientation = _exif_orientation(head[at + 4 : at + 2 + size])
             if orientation is None:
@@ -117,7 +124,7 @@ def _jpeg(head):
 
 
 def _exif_orientation(data):
-    """1 to 8; None where Pillow should look."""
+    """The orientation, 1 to 8; None if Pillow has to look."""
     order = {b"II": "little", b"MM": "big"}.get(data[6:8])
     if data[:6] != b"Exif\0\0" or order is None:
         return None
@@ -133,7 +140,7 @@ def _exif_orientation(data):
 
 
 def _png(head):
-    """The header; None where it has EXIF data or its chunks are not in order."""
+    """The header; None if it has EXIF data or its chunks are not in order."""
     at = 8
     width, height = (int.from_bytes(head[i : i + 4], "big") for i in (16, 20))
     if head[12:16] != b"IHDR" or not width or not height:
@@ -163,7 +170,7 @@ def _by_pillow(path):
 
 
 def _sixteen(image):
-    """Whether a TIFF or PNG file has 16 bits a color."""
+    """Whether a TIFF or PNG file has 16 bits per color."""
     if image.format == "TIFF":
         bits = image.tag_v2.get(258, (8,))
         return max(bits if isinstance(bits, tuple) else (bits,), default=8) > 8
@@ -171,7 +178,8 @@ def _sixteen(image):
 
 
 def _check_end(path, image):
-    """Some writers leave the end mark out; a truncated file fails when it is decoded."""
+    """Checks the end mark; since some writers omit it, decoding decides whether the file is
+    truncated."""
     mark = b"IEND" if image.format == "PNG" else b"\xff\xd9"
     with _opened(path) as (file, size):
         if mark in _end(file, size, mark):
@@ -180,8 +188,8 @@ def _check_end(path, image):
 
 
 def orientation_of(image):
-    """The EXIF orientation, 1 to 8; looked for only where the head of the file has one (a PNG's may
-    stand behind its pixels)."""
+    """The EXIF orientation, 1 to 8; looked for only if the header has one (a PNG's may come after
+    its pixels)."""
     if image.info.get("exif") or image.format not in ("PNG", "JPEG"):
         found = image.getexif().get(_ORIENTATION, 1)
         return found if isinstance(found, int) and 1 <= found <= 8 else 1
@@ -189,7 +197,7 @@ def orientation_of(image):
 
 
 def check_size(header, max_pixels, path):
-    """Refuses what is too large to decode, or to decode reduced."""
+    """Refuses pictures that are too large to decode, or to decode at reduced size."""
     pixels = header.width * header.height // (64 if header.reducible else 1)
     if pixels > max_pixels:
         raise ImageError(

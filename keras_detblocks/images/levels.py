@@ -1,8 +1,9 @@
-"""How deep pictures (10 to 16 bits, 32-bit integers, floats) become 0 to 255: one rule.
+"""Maps deep pictures (10 to 16 bits, 32-bit integers, floats) to 0 to 255 by one rule.
 
-The rule needs the darkest and the brightest value alone, of one picture or of a whole set:
-floats up to 1 count from 0 to 1; what is not negative counts from 0 to the largest value of the
-smallest of 8, 10, 12, 14 and 16 bits that holds it; anything else from the lowest to the highest.
+The rule needs only the darkest and the brightest value, of one picture or of a whole set: floats up
+to 1 range from 0 to 1; other values that are not negative range from 0 to the maximum of 8, 10, 12,
+14 or 16 bits, whichever is the smallest that holds them; everything else ranges from the lowest to
+the highest value.
 """
 
 import numpy as np
@@ -30,12 +31,12 @@ def levels_of(pixels):
 
 
 def joined(levels):
-    """The levels of a set of pictures, out of those of each."""
+    """Combines the levels of several pictures into those of the set."""
     return min(low for low, _ in levels), max(high for _, high in levels)
 
 
 def to_bytes(pixels, levels=None):
-    """uint8 of numbers of another type; what is not a number is black."""
+    """Converts numbers of another type to uint8; NaN becomes black."""
     black, white = levels or levels_of(pixels)
     if (black, white) != (0.0, 255.0):
         pixels = (pixels.astype("float64") - black) * (255.0 / max(white - black, 1e-12))

@@ -24,9 +24,9 @@ def read_image(image, levels=None, max_pixels=MAX_PIXELS):
     Args:
         image: a path, a PIL image, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of
             integers or floats.
-        levels: `(black, white)`, the values of a deep picture that become 0 and 255; by its own
-            values where it is None (see `images.levels`). 8-bit files are taken as they are.
-        max_pixels: a larger file is refused.
+        levels: `(black, white)`, the values of a deep picture that become 0 and 255; by default
+            they follow from the picture (see `images.levels`). 8-bit files stay as they are.
+        max_pixels: larger files are refused.
 
     Raises:
         ImageError: (a ValueError) the file is missing, truncated, too large or not an image; the
@@ -42,8 +42,8 @@ def read_image(image, levels=None, max_pixels=MAX_PIXELS):
 
 
 def read_letterboxed(path, size, levels=None, max_pixels=MAX_PIXELS, resize="letterbox"):
-    """A picture file fitted into a canvas; a large JPEG is decoded reduced, at a fraction of the
-    time and memory.
+    """Reads a picture file and fits it into a canvas; a large JPEG is decoded at reduced size, in a
+    fraction of the time and memory.
 
     Args:
         path: of the file.
@@ -69,8 +69,8 @@ def read_letterboxed(path, size, levels=None, max_pixels=MAX_PIXELS, resize="let
 
 
 def levels_of_files(paths):
-    """`(black, white)` of deep picture files of one set, out of up to 64 of them evenly apart, so
-    that its dark pictures are scaled as its bright ones; None where none can be read."""
+    """The `(black, white)` of the deep picture files of one set, from up to 64 evenly spaced ones,
+    so that dark pictures are scaled like bright ones; None if none can be read."""
     found = []
     for path in paths[:: max(1, -(-len(paths) // LOOKED_AT))]:
         try:
@@ -79,7 +79,7 @@ def levels_of_files(paths):
                 pixels = color16(picture) if is_color16(picture) else np.asarray(picture)
                 found.append(levels_of(pixels[..., :3] if pixels.ndim == 3 else pixels))
         except ImageError:
-            continue  # whoever reads the picture itself tells
+            continue  # reading the picture itself reports it
     return joined(found) if found else None
 
 
@@ -107,7 +107,7 @@ def _to_rgb(image, levels=None):
 
 
 def _over_white(pixels, levels):
-    """uint8 of deep color, what is transparent over white."""
+    """Converts deep color to uint8, with transparent parts over white."""
     color = to_bytes(pixels[..., :3], levels)
     if pixels.shape[2] == 3:
         return color

@@ -1,4 +1,4 @@
-"""Windows that cover a large picture, overlapping, and what is found in them merged: each object
+"""Covers a large picture with overlapping windows, and merges what is found in them: each object
 once."""
 
 import numpy as np
@@ -9,7 +9,7 @@ def windows(width, height, size, overlap=0.2):
 
     Args:
         width, height: of the picture in pixels.
-        size: (height, width) of a window, or one number; a smaller picture is one window.
+        size: (height, width) of a window, or one number; a picture that is smaller is one window.
         overlap: least share of a window that the next one covers too, from 0 to 0.9.
 
     Returns:
@@ -40,7 +40,7 @@ def check_tile(size, overlap):
 
 
 def _starts(length, size, overlap):
-    """Where windows begin along one side: evenly, from its one end to the other."""
+    """The starts of windows along one side, evenly spaced from one end to the other."""
     if length <= size:
         return [0]
     count = int(np.ceil((length - size) / max(size * (1 - overlap), 1))) + 1
@@ -48,8 +48,8 @@ def _starts(length, size, overlap):
 
 
 def cut_by_window(boxes, window, picture_size, margin=2):
-    """Mask of the boxes (n, 4), in pixels of the picture, that end at a side of their window where
-    the picture goes on, and how far each reaches along that side (n,)."""
+    """Returns a mask of the boxes (n, 4), in pixels of the picture, that end at a side of their
+    window where the picture goes on, and how far each reaches along that side (n,)."""
     width, height = picture_size
     inner = np.array([window[0] > 0, window[1] > 0, window[2] < width, window[3] < height])
     at = np.abs(boxes - np.asarray(window)) <= margin
@@ -60,15 +60,15 @@ def cut_by_window(boxes, window, picture_size, margin=2):
 
 
 def merged(boxes, scores, labels, tiles, iou_threshold=0.6, inside_threshold=0.7):
-    """Indices of what to keep of the detections of several windows, the best first.
+    """The indices of the detections of several windows to keep, the best first.
 
-    Non-maximum suppression by class; of two detections of different windows, the weaker one is also
-    dropped where most of it (or of the other) lies in both: an object cut by a window's side.
+    Non-maximum suppression by class; of two detections from different windows, the weaker one is
+    also dropped if most of it (or of the other) lies in both: an object cut by a window's side.
 
     Args:
         boxes: (n, 4) in pixels of the picture. scores, labels, tiles: (n,).
-        iou_threshold: of boxes in any windows.
-        inside_threshold: overlap over the smaller box, of boxes in different windows.
+        iou_threshold: for boxes in any windows.
+        inside_threshold: for boxes in different windows: overlap over the area of the smaller box.
     """
     order = np.argsort(-np.asarray(scores), kind="stable")
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)

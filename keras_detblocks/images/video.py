@@ -1,4 +1,4 @@
-"""Frames of videos, cameras and streams, and videos of frames, through OpenCV (the extra
+"""Reads frames from videos, cameras and streams, and writes videos, through OpenCV (the extra
 `video`)."""
 
 import contextlib
@@ -11,8 +11,8 @@ from ..startup import hidden_stderr
 from .files import ImageError
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
-_RATE = 25.0  # where a camera does not say its own
-_MOST_FRAMES = 2**31  # what claims more does not know
+_RATE = 25.0  # for cameras that do not state their own
+_MOST_FRAMES = 2**31  # a source that claims more does not know its rate
 
 
 def is_video(source):
@@ -41,7 +41,7 @@ class Video:
 
     Attributes:
         rate: frames per second. is_live: whether it is a camera or a URL, which may never end.
-        length: number of frames that the file speaks of; `None` where nothing does.
+        length: number of frames according to the file; `None` if it is not stated.
 
     Raises:
         ImageError: (a `ValueError`) there is no such camera, file or stream, or it is not a video;
@@ -53,7 +53,7 @@ class Video:
         cv2 = _opencv()
         self.source = str(source)
         self.is_live = is_camera(self.source) or is_url(self.source)
-        with hidden_stderr():  # FFmpeg's and the drivers' own words; ours are one sentence
+        with hidden_stderr():  # hides the words of FFmpeg and the drivers; ours are one sentence
             self._capture = _capture(cv2, self.source)
             opened = self._capture is not None and self._capture.isOpened()
         if not opened:
@@ -83,7 +83,7 @@ class Video:
 
 
 def _capture(cv2, text):
-    """OpenCV's capture; `None` where it takes no such number."""
+    """OpenCV's capture; `None` if it does not take such a number."""
     try:
         return cv2.VideoCapture(int(text) if is_camera(text) else text)
     except (cv2.error, OverflowError, TypeError, SystemError):
@@ -123,8 +123,8 @@ def _silent(text):
 
 @contextlib.contextmanager
 def video_writer(path, rate):
-    """A function that appends frames, PIL images or uint8 RGB arrays of one size, to an .mp4 file;
-    the file is complete when the block ends, however it ends."""
+    """Yields a function that appends frames, PIL images or uint8 RGB arrays of one size, to an .mp4
+    file; the file is complete when the block ends, however it ends."""
     cv2, writer, size = _opencv(), None, None
 
     def write(frame):
@@ -136,7 +136,7 @@ def video_writer(path, rate):
                 writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), rate, size)
             if not writer.isOpened():
                 raise ImageError(f"Cannot write the video {path}: choose another folder.")
-        if frame.shape[1::-1] != size:  # OpenCV would leave it out without a word
+        if frame.shape[1::-1] != size:  # OpenCV would silently leave it out
             raise ImageError(
                 f"Expected frames of {size[0]}x{size[1]} pixels for {path}; one has "
                 f"{frame.shape[1]}x{frame.shape[0]}. The frames before it are written."

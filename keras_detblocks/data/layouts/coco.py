@@ -30,13 +30,13 @@ def find(tree):
         suffix = os.path.splitext(tree.path)[1].lower()
         return {None: partial(read, tree, str(tree.path))} if suffix == ".json" else {}
     files = [path for path in tree.of(".json") if _looks_like_coco(tree, path)]
-    if not files:  # boxes of people with keypoints, where these are all there is
+    if not files:  # boxes of people with keypoints, if there are no others
         files = [p for p in tree.of(".json") if os.path.basename(p).startswith(_KEYPOINTS)]
     return {s: partial(read, tree, path) for s, path in split_names.by_file(tree, files).items()}
 
 
 def _looks_like_coco(tree, path):
-    """A file of settings, of LabelMe, of tasks, or of categories alone is not a COCO file."""
+    """Tells a COCO file from a file of settings, of LabelMe, of tasks, or of categories alone."""
     name = os.path.basename(path)
     if name.startswith(_OTHERS):
         return False
@@ -83,7 +83,8 @@ def _parse(path):
 
 
 def _without_outlines(entry):
-    """Outlines take ten times the memory of boxes; they are kept where there is no good box."""
+    """Drops an entry's outline, which takes ten times the memory of its box, unless the box is
+    bad."""
     box = entry.get("bbox")
     if "segmentation" in entry and type(box) is list and len(box) == 4 and _has_extent(box):
         del entry["segmentation"]
@@ -97,7 +98,7 @@ def _has_extent(box):
 
 
 def _folders(path):
-    """Where the pictures of a file may lie, most likely first."""
+    """Folders that may hold the pictures of a file, most likely first."""
     folder, name = os.path.split(path)
     stem = os.path.splitext(name)[0].removeprefix("instances_").removeprefix(_KEYPOINTS)
     split = split_names.of_file(path, folder) or stem
@@ -113,7 +114,7 @@ def _above(folder):
 
 
 def _labels(found, content, path):
-    """Category key -> label, -1 for one that two classes share."""
+    """Returns category key -> label, -1 for a key that two classes share."""
     names, ids, labels = read_classes(content["categories"], content["annotations"], found.skipped)
     if not names:
         raise DatasetError(
@@ -125,7 +126,7 @@ def _labels(found, content, path):
 
 
 def _read_images(found, entries):
-    """Picture key -> its index, -1 for an id that two pictures share."""
+    """Returns picture key -> index, -1 for an id that two pictures share."""
     owners, names, shared = {}, {}, {}
     for entry in entries:
         name = entry.get("file_name") if isinstance(entry, dict) else None
@@ -149,7 +150,7 @@ def _read_images(found, entries):
 
 
 def _leave_out_shared(found, owners, shared):
-    """Whose boxes are those of an id that several pictures have? Nobody can tell."""
+    """Leaves out pictures that share an id: nobody can tell whose boxes are whose."""
     reason = "image id that several pictures have (they are left out: whose are the boxes?)"
     for image_id, names in shared.items():
         found.skipped.add_many(reason, len(names), (f"id {image_id}: {n}" for n in names))
@@ -162,7 +163,7 @@ def _leave_out_shared(found, owners, shared):
 
 
 def _read_objects(found, entries, owners, labels):
-    """The columns of objects. Plain entries, nearly all, take the short way."""
+    """Reads the columns of objects. Plain entries, nearly all of them, take a short path."""
     objects, seen = found.objects, {}
     boxes, areas = objects.boxes, objects.areas
     for entry in entries:
@@ -180,7 +181,7 @@ def _read_objects(found, entries, owners, labels):
             if odd or number_of in seen:
                 raise ValueError
             seen[number_of] = len(objects)
-        except Exception:  # anything may stand in there; the long way says what
+        except Exception:  # the entry may hold anything; the long path reports what
             del boxes[start:], areas[len(objects.owners) :]
             _read_odd(found, entry, owners, labels, seen)
         else:
@@ -190,14 +191,14 @@ def _read_objects(found, entries, owners, labels):
 
 
 def _read_odd(found, entry, owners, labels, seen):
-    """One entry that is not plain: read as far as it can be, with a line in the account."""
+    """Reads an entry that is not plain as far as possible, with a line in the account."""
     problem = _problem(entry, owners, labels)
     if problem:
         found.skipped.add(problem, _short(entry))
         return
     owner, label = owners[key(entry["image_id"])], labels[key(entry["category_id"])]
     if owner < 0:
-        return  # told with the picture
+        return  # reported with the picture
     if label < 0:
         found.skipped.add("annotation of a category id that two classes have", _short(entry))
         return
@@ -218,7 +219,7 @@ def _read_odd(found, entry, owners, labels, seen):
 
 
 def _alike(objects, i, owner, label, box, crowd):
-    """Whether object i is this one: two entries of one number may also be two objects."""
+    """Whether object i is this one: two entries of the same number may still be two objects."""
     return i < len(objects) and (
         (objects.owners[i], objects.labels[i], objects.crowd[i]) == (owner, label, bool(crowd))
         and list(objects.boxes[4 * i : 4 * i + 4]) == list(box)
@@ -226,7 +227,7 @@ def _alike(objects, i, owner, label, box, crowd):
 
 
 def _problem(entry, owners, labels):
-    """What makes an annotation unusable, or None."""
+    """The reason that makes an annotation unusable, or None."""
     if not isinstance(entry, dict):
         return "annotation that is not a JSON object"
     if key(entry.get("image_id")) not in owners:
@@ -239,7 +240,8 @@ def _problem(entry, owners, labels):
 
 
 def _four(box):
-    """x, y, width, height of a list, of a text such as "[1, 2, 3, 4]", or of a dict; else None."""
+    """Returns x, y, width, height from a list, a text such as "[1, 2, 3, 4]", or a dict; else
+    None."""
     if isinstance(box, str):
         box = box.strip(" []()").replace(",", " ").split()
     elif isinstance(box, dict):
@@ -248,7 +250,7 @@ def _four(box):
 
 
 def _box(found, entry):
-    """xyxy, of the outline where there is no box."""
+    """The box xyxy, taken around the outline if there is no box."""
     box = _four(entry.get("bbox"))
     around = None
     if box is None or min(box[2:]) <= 0:
@@ -265,7 +267,7 @@ def _box(found, entry):
 
 
 def _short(entry):
-    """The beginning of an entry; cheap, whatever is in it."""
+    """The beginning of an entry, cheaply, whatever it contains."""
     if isinstance(entry, dict):
         entry = {k: v for k, v in entry.items() if k != "segmentation"}
     try:

@@ -1,16 +1,16 @@
-"""COCO's categories: phantom roots, two ids of one name, one id of two classes."""
+"""Reads COCO's categories: phantom roots, two ids with one name, one id for two classes."""
 
 from ..account import REPAIRED
 from ..annotations import note_alike
 from ..parse import key
 
-# What exporters write as the parent of a class without one.
+# What exporters write as the parent of a class that has no parent.
 _NO_PARENT = (None, "", "none")
 
 
 def read_classes(categories, annotations, skipped):
     """`(names, ids, labels)`: class names in the order of the ids, the id of each, and the table
-    category key -> label, with -1 for an id that two classes have."""
+    category key -> label, with -1 for an id that two classes share."""
     entries = _entries(categories, skipped)
     entries = _without_root(entries, annotations, skipped)
     shared = _shared_ids(entries, skipped)
@@ -35,7 +35,7 @@ def read_classes(categories, annotations, skipped):
 
 
 def _entries(categories, skipped):
-    """`(key, name, parent)` of each, sorted by key; repeated ones once."""
+    """`(key, name, parent)` of each category, sorted by key, without repetitions."""
     found = []
     for entry in categories:
         number = key(entry.get("id")) if isinstance(entry, dict) else None
@@ -50,7 +50,8 @@ def _entries(categories, skipped):
 
 
 def _without_root(entries, annotations, skipped):
-    """Roboflow writes the project itself as the first class, the parent of all others."""
+    """Drops the project itself, which Roboflow writes as the first class, the parent of all
+    others."""
     for number, name, parent in entries:
         others = [each for each in entries if each[0] != number]
         is_root = (
@@ -67,7 +68,7 @@ def _without_root(entries, annotations, skipped):
 
 
 def _shared_ids(entries, skipped):
-    """Ids that classes of different names have; a class entered twice, alike, is told and kept."""
+    """Ids that classes of different names share; a class entered twice is reported and kept."""
     names, shared = {}, set()
     for number, name in entries:
         if number in names and names[number] != name:

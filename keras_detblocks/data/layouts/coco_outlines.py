@@ -1,10 +1,11 @@
-"""Boxes and areas of outlines: polygons, and COCO's run lengths, plain and packed as text."""
+"""Computes boxes and areas of outlines: polygons, and COCO's run lengths, plain or packed as
+text."""
 
 import numpy as np
 
 
 def outline_box(outline):
-    """xyxy of an outline, None where it is none."""
+    """The box xyxy of an outline; None if it is not a valid outline."""
     points = _points(outline)
     if points is not None:
         return (*points.min(0).tolist(), *points.max(0).tolist())
@@ -13,7 +14,7 @@ def outline_box(outline):
 
 
 def outline_area(outline):
-    """Pixels within an outline, None where it is none."""
+    """The number of pixels within an outline; None if it is not a valid outline."""
     if _points(outline) is not None:
         return sum(_polygon_area(part) for part in _parts(outline))
     mask = _mask_runs(outline)
@@ -21,7 +22,8 @@ def outline_area(outline):
 
 
 def _parts(outline):
-    """The polygons of an outline as (n, 2) arrays; a single one may stand without its list."""
+    """The polygons of an outline as (n, 2) arrays; a single one may come without a list around
+    it."""
     if not isinstance(outline, list) or not outline:
         return []
     parts = outline if isinstance(outline[0], list) else [outline]
@@ -61,8 +63,8 @@ def _mask_runs(outline):
 
 
 def _unpacked(text):
-    """COCO's packing: five bits a character from 48 on, the sixth says that more follow; from the
-    third run on, the difference to the one before last."""
+    """Unpacks COCO's text: five bits per character, counted from 48, a sixth that says that more
+    follow; from the third run on, differences to the last but one."""
     runs, value, shift = [], 0, 0
     for letter in text:
         bits = ord(letter) - 48
@@ -83,7 +85,7 @@ def _runs_box(runs, height):
     starts, last = starts[inside], stops[inside] - 1
     if not len(starts):
         return None
-    whole = starts // height != last // height  # over the end of a column: from top to bottom
+    whole = starts // height != last // height  # past the end of a column: from top to bottom
     top = 0 if whole.any() else (starts % height).min()
     bottom = height if whole.any() else (last % height).max() + 1
     return (

@@ -24,7 +24,7 @@ _IMAGE, _LIST = ("image", "imagefilename"), ("annotations", "annotation")
 
 
 def _value(entry, names):
-    """What stands under one of some names, None for what is not a dict or has none of them."""
+    """The value under the first of these names that a dict has; None without one."""
     return next((entry[n] for n in names if n in entry), None) if isinstance(entry, dict) else None
 
 
@@ -58,7 +58,7 @@ def read(tree, path, files):
 
 
 def _entries(path, needed):
-    """The list in a file; an empty one where another split's cannot be read."""
+    """The list in a file; empty if it is another split's and cannot be read."""
     try:
         content = read_json(path)
     except (ValueError, OSError, MemoryError) as error:

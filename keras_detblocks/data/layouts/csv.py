@@ -1,5 +1,5 @@
-"""CSV tables, one object a line: with a header in any order of columns (TensorFlow's, Roboflow's,
-OpenImages'), or without one (`path,x1,y1,x2,y2,class`, makesense's, SKU-110K's)."""
+"""CSV tables with one object per line: with a header and columns in any order (TensorFlow's,
+Roboflow's, OpenImages'), or without one (`path,x1,y1,x2,y2,class`, makesense's, SKU-110K's)."""
 
 import contextlib
 import csv
@@ -19,7 +19,7 @@ LOOKED_FOR = (
     "CSV: .csv files with a line an object, header such as filename,width,height,class,xmin,ymin,"
     "xmax,ymax, or none and path,x1,y1,x2,y2,class"
 )
-# What columns are called, in small letters without blanks, dashes and underscores.
+# Names of columns, in lower case without blanks, dashes and underscores.
 _FILE = (
     *("filename", "file", "path", "image", "imagepath", "img", "imagename", "imageid"),
     *("filepath", "imgpath", "imagefile", "picture", "frame", "framename", "name", "id"),
@@ -80,12 +80,13 @@ def _form_of_file(path):
 
 
 def _rows(text):
-    """Cells of the lines that hold something, by the delimiter that the first line has most of."""
+    """Cells of the lines that are not empty, split at the most frequent delimiter of the first
+    line."""
     lines = [line for line in text.replace("\0", "").splitlines() if line.strip()]
     if not lines:
         return []
     delimiter = max(",;\t", key=lines[0].count)
-    if delimiter == ";":  # written where numbers have a comma
+    if delimiter == ";":  # used where numbers have a decimal comma
         lines = [_DECIMAL.sub(r"\1.\2", line) for line in lines]
     csv.field_size_limit(1 << 24)
     try:
@@ -95,7 +96,7 @@ def _rows(text):
 
 
 def _form(rows):
-    """How to read a row, a dict of the places of its cells; None where that cannot be told."""
+    """How to read a row: a dict of the positions of its cells; None if that is unclear."""
     names = ["".join(c for c in cell.lower() if c.isalnum()) for cell in rows[0]]
     return _with_header(names) or _without_header(rows)
 
@@ -119,7 +120,7 @@ def _with_header(names):
 
 
 def _columns(names):
-    """Names of the columns of the box, and what they hold."""
+    """Names of the columns of the box, and their kind."""
     for kind, forms in (("corners", _CORNERS), ("center", _CENTERS), ("sides", _SIDES)):
         found = next((form for form in forms if set(form) <= set(names)), None)
         if found:
@@ -128,7 +129,8 @@ def _columns(names):
 
 
 def _without_header(rows):
-    """By which columns are numbers: four behind the name of a file, and a class."""
+    """The form of a table without a header, by the columns that hold numbers: a file name, four
+    numbers, and a class."""
     width = len(rows[0])
     rows = [row for row in rows if len(row) == width]
     a_file = [all(split_suffix(row[k])[1] for row in rows) for k in range(width)]
@@ -146,7 +148,7 @@ def _without_header(rows):
     return None
 
 
-# Places of file, box, class and size, and what the box is.
+# Positions of file, box, class and size, and the kind of box.
 _HEADERLESS = (
     (0, [1, 2, 3, 4], 5, None, "corners"),  # RetinaNet's
     (0, [4, 5, 6, 7], 3, [1, 2], "corners"),  # TensorFlow's
@@ -189,7 +191,7 @@ def read(tree, path, files):
 
 
 def _described(tree):
-    """OpenImages' label -> its name in words, by its file of descriptions where that is there."""
+    """OpenImages' label -> its name in words, from its file of descriptions if that exists."""
     rows = []
     for path in tree.of(".csv"):
         if os.path.basename(path).startswith(_DESCRIPTIONS):
@@ -199,7 +201,7 @@ def _described(tree):
 
 
 def _class(row, form):
-    """The class of a row, "" where it has none."""
+    """The class of a row; "" if it has none."""
     if form["class"] is None:
         return "object"
     return row[form["class"]] if form["class"] < len(row) else ""
@@ -231,7 +233,7 @@ def _read_rows(found, rows, form, folder, labels):
 
 
 def _crowd(found, row, form, where):
-    """Whether a row is of a group of objects."""
+    """Whether a row stands for a group of objects."""
     place = form["crowd"]
     value = flag(row[place]) if place is not None and place < len(row) else False
     if value is None:
@@ -240,7 +242,7 @@ def _crowd(found, row, form, where):
     return bool(value)
 
 
-# What the four numbers of a kind are -> x_min, y_min, x_max, y_max.
+# The four numbers of each kind of box -> x_min, y_min, x_max, y_max.
 _CORNERS_OF = {
     "corners": lambda x0, y0, x1, y1: (x0, y0, x1, y1),
     "sides": lambda x, y, w, h: (x, y, x + w, y + h),
@@ -254,7 +256,8 @@ def _has(row, places):
 
 
 def _box_cells(row, form):
-    """Four texts; of one cell such as `[1, 2, 3, 4]` too; None where the row is too short."""
+    """The four texts of a box, also from one cell such as `[1, 2, 3, 4]`; None if the row is too
+    short."""
     places = form["box"]
     if not _has(row, places):
         return None

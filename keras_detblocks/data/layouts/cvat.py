@@ -24,7 +24,7 @@ def find(tree):
 
 
 def _subsets(path):
-    """CVAT's names of parts of a task, in the order of its pictures."""
+    """CVAT's names for the parts of a task, in the order of its pictures."""
     try:
         root = read_xml(path)
     except (ValueError, OSError, MemoryError):
@@ -69,7 +69,7 @@ def read(tree, path, subset=None):
 
 
 def _names(root):
-    """In the order of the job's labels, then those that only objects have."""
+    """Class names in the order of the job's labels, then those that only occur on objects."""
     stated = [(e.findtext("name") or "").strip() for e in root.iter("label")]
     used = sorted(
         {(s.get("label") or "").strip() for image in root.iter("image") for s in image if _box(s)}
@@ -78,7 +78,7 @@ def _names(root):
 
 
 def _box(shape):
-    """xyxy around a shape, None for points, lines and what is none."""
+    """The box xyxy around a shape; None for points, lines and anything else without an area."""
     if shape.tag == "polygon":
         points = [p.split(",") for p in (shape.get("points") or "").split(";")]
         points = [[number(v) for v in p] for p in points if len(p) == 2]

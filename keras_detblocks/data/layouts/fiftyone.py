@@ -1,6 +1,5 @@
-"""FiftyOne's own JSON (https://docs.voxel51.com): `labels.json` with boxes by the names of
-pictures, or `samples.json` of a whole data set. Boxes are x, y, width, height in shares of the
-picture."""
+"""FiftyOne's own JSON (https://docs.voxel51.com): `labels.json` with boxes by picture name, or
+`samples.json` for a whole data set. Boxes are x, y, width, height as shares of the picture."""
 
 import os
 from functools import partial
@@ -81,7 +80,7 @@ def _dicts(values):
 
 
 def _label(entry, names):
-    """The class of an object, "" where it has none; by its number among `names` too."""
+    """The class of an object, by its name or by its number in `names`; "" if it has none."""
     label = entry.get("label")
     place = None if isinstance(label, str) else number(label)
     if place is not None and place == int(place) and 0 <= place < len(names):

@@ -28,7 +28,7 @@ def find(tree):
 
 
 def _is_table(path):
-    """A picture at the head of most lines, and boxes behind one of them."""
+    """Whether most lines begin with a picture, and boxes follow in at least one."""
     text = read_head(path)
     lines = [line for line in text.splitlines()[:50] if line.strip()]
     found = [match for line in lines if (match := _LINE.match(line))]

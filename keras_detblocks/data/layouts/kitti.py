@@ -1,4 +1,4 @@
-"""Text files, one a picture, with names of classes and pixels: KITTI's (`class truncated occluded
+"""Text files, one per picture, with class names and pixels: KITTI's (`class truncated occluded
 alpha x1 y1 x2 y2 ...`), DOTA's (`x1 y1 ... x4 y4 class difficult`) and those of the OpenImages
 downloader (`class x1 y1 x2 y2`)."""
 
@@ -17,7 +17,7 @@ LOOKED_FOR = (
     "KITTI, DOTA: .txt files, one a picture, of `class truncated occluded alpha x1 y1 x2 y2 ...` "
     "or `x1 y1 x2 y2 x3 y3 x4 y4 class difficult`"
 )
-_REGION = "dontcare"  # KITTI's: objects in there are neither to be found nor wrong
+_REGION = "dontcare"  # KITTI's: objects in such a region count neither as missed nor as false
 _LOOKED_AT = 50
 
 
@@ -61,7 +61,7 @@ def _add(found, labels, path, line, made):
     if made is None:
         found.skipped.add("line that is not a class and a box", f"{path}: {line[:80]}")
     elif made[0].lower() == _REGION:
-        # A region without a class: a crowd of each.
+        # A region without a class is a crowd of every class.
         found.skipped.add("DontCare region (ignored for every class)", f"{path}: {line}", ASSUMED)
         for label in labels.values():
             found.objects.add(len(found.images) - 1, made[1], label, crowd=True)
@@ -70,12 +70,12 @@ def _add(found, labels, path, line, made):
 
 
 def _is_head(line):
-    """DOTA's first lines: `imagesource:GoogleEarth`, `gsd:0.146`."""
+    """Whether it is one of DOTA's first lines: `imagesource:GoogleEarth`, `gsd:0.146`."""
     return line.partition(":")[0].strip().lower() in ("imagesource", "gsd")
 
 
 def _object(line):
-    """`(class, xyxy, difficult)` of a line, None of what is none."""
+    """Returns `(class, xyxy, difficult)` of a line; None if it is not an object."""
     cells = line.split()
     values = [number(cell) for cell in cells]
     if len(cells) in (15, 16) and values[0] is None and None not in values[1:15]:

@@ -1,5 +1,5 @@
-"""Label Studio's own JSON: a list of tasks with results in percent of the picture; and its CSV and
-TSV, which hold the same results in their cells."""
+"""Label Studio's own JSON: a list of tasks with results in percent of the picture; also its CSV and
+TSV, whose cells hold the same results."""
 
 import csv
 import io
@@ -52,7 +52,7 @@ def _rows(path):
 
 
 def _cell(text):
-    """The list in a cell, or its text."""
+    """A cell as a list, or as text."""
     if not isinstance(text, str) or text[:1] != "[":
         return text
     try:
@@ -62,7 +62,7 @@ def _cell(text):
 
 
 def read(tree, path):
-    """The `Annotations` of one file, of the full form and of the short one (JSON-MIN, CSV)."""
+    """The `Annotations` of one file, in the full form or in the short one (JSON-MIN, CSV)."""
     try:
         tasks = read_json(path) if path.lower().endswith(".json") else _rows(path)
     except (ValueError, OSError, MemoryError, csv.Error) as error:
@@ -94,7 +94,8 @@ def _picture(task):
 
 
 def _results(found, task):
-    """The results of the last annotation that was not canceled; the short form lists them."""
+    """The results of the last annotation that was not canceled; the short form has them
+    directly."""
     annotations = task.get("annotations", task.get("completions"))
     if annotations is None:
         lists = [v for v in task.values() if isinstance(v, list)]
@@ -128,7 +129,7 @@ def _label(value):
 
 
 def _add_objects(found, rows):
-    """Fills objects and classes from `(index of the picture, result)`."""
+    """Adds objects and classes from pairs `(index of the picture, result)`."""
     objects = []
     for owner, result in rows:
         value = result.get("value", result)
@@ -144,7 +145,7 @@ def _add_objects(found, rows):
 
 
 def _box(value, size):
-    """xyxy in percent of a picture of a size; rectangles turn about their first corner, ellipses
+    """The box xyxy in percent of the picture; rectangles turn about their first corner, ellipses
     about their center."""
     points = value.get("points")
     if isinstance(points, list):
@@ -162,7 +163,7 @@ def _box(value, size):
 
 
 def _upright(value):
-    """xyxy of a rectangle or an ellipse before it is turned."""
+    """The box xyxy of a rectangle or an ellipse before it is turned."""
     x, y = number(value.get("x")), number(value.get("y"))
     if "radiusX" in value:
         rx, ry = number(value.get("radiusX")), number(value.get("radiusY"))

@@ -1,4 +1,5 @@
-"""LabelMe: a JSON file a picture, with shapes of points (https://github.com/wkentaro/labelme)."""
+"""LabelMe: a JSON file per picture, with shapes made of points
+(https://github.com/wkentaro/labelme)."""
 
 import math
 import os
@@ -32,7 +33,7 @@ def _is_labelme(tree, path):
 
 
 def _has_picture(path):
-    """A picture of that name stands beside it: it is a LabelMe file that is broken."""
+    """Whether a picture of the same name lies beside it: then it is a broken LabelMe file."""
     stem = os.path.splitext(path)[0]
     return any(os.path.isfile(stem + suffix) for suffix in (".jpg", ".jpeg", ".png", ".JPG"))
 
@@ -55,7 +56,8 @@ def read(tree, files, part):
 
 
 def _parsed(path, found):
-    """What of a file is needed, without the picture inside; None where it is none."""
+    """The parts of a file that are needed, without the picture in it; None if it is not
+    LabelMe's."""
     try:
         content = read_json(path)
     except (ValueError, OSError, MemoryError) as error:
@@ -96,7 +98,7 @@ def _read_one(found, path, content, labels):
 
 
 def _box(shape):
-    """xyxy around a shape, None for points, lines and what is none."""
+    """The box xyxy around a shape; None for points, lines and anything else without an area."""
     kind = shape.get("shape_type") or ""
     points = shape.get("points")
     points = [numbers(p, 2) for p in points] if isinstance(points, list) else []

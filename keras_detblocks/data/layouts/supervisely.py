@@ -1,4 +1,4 @@
-"""Supervisely (https://docs.supervisely.com): a JSON file a picture in ann/, pictures in img/."""
+"""Supervisely (https://docs.supervisely.com): a JSON file per picture in ann/, pictures in img/."""
 
 import os
 from functools import partial
@@ -46,7 +46,7 @@ def read(tree, files, part):
 
 
 def _of_meta(tree):
-    """Classes in the order of the project's meta.json."""
+    """The classes in the order of the project's meta.json."""
     for path in tree.of(".json"):
         if os.path.basename(path) == "meta.json":
             try:
@@ -79,7 +79,7 @@ def _read_one(found, path, content, labels):
 
 
 def _box(entry):
-    """xyxy of a rectangle or around a polygon, None for points, lines and bitmaps."""
+    """The box xyxy of a rectangle or around a polygon; None for points, lines and bitmaps."""
     kind = entry.get("geometryType") or "polygon"
     points = entry.get("points")
     outline = points.get("exterior") if isinstance(points, dict) else None

@@ -17,7 +17,7 @@ from ..shapes import box_around
 NAME = "VIA"
 LOOKED_FOR = "VIA: a .json or .csv file with regions, their shape_attributes and region_attributes"
 _SHAPES, _CLASSES = "region_shape_attributes", "region_attributes"
-# What the attribute of the class is called, the most likely first; else the only one.
+# Names of the attribute that holds the class, the most likely first; else the only attribute.
 _CLASS = ("class", "label", "name", "type", "category", "object", "species")
 
 
@@ -79,7 +79,7 @@ def _region(region):
 
 
 def _rows(path):
-    """As `_entries`, of a table with a line a region."""
+    """The same as `_entries`, from a table with one region per line."""
     csv.field_size_limit(1 << 24)
     entries = {}
     for row in csv.DictReader(io.StringIO(read_text(path))):
@@ -98,7 +98,7 @@ def _parsed(text):
 
 
 def _class_attribute(regions):
-    """The attribute that names the class: by its name, else the one that most regions have."""
+    """The attribute that holds the class: by its name, else the most frequent one."""
     counts = {}
     for _, attributes in regions:
         for name in attributes if isinstance(attributes, dict) else ():
@@ -108,7 +108,7 @@ def _class_attribute(regions):
 
 
 def _label(region, attribute):
-    """The class of a region, "" where it has none; of boxes to tick, the only one."""
+    """The class of a region, or the only box that is ticked; "" if it has none."""
     value = region[1].get(attribute) if isinstance(region[1], dict) else None
     if isinstance(value, dict):
         ticked = [name for name, on in value.items() if on in (True, "true", 1)]
@@ -117,7 +117,7 @@ def _label(region, attribute):
 
 
 def _box(shape):
-    """xyxy around a shape, None for points, lines and what is none."""
+    """The box xyxy around a shape; None for points, lines and anything else without an area."""
     if not isinstance(shape, dict):
         return None
     kind = shape.get("name")

@@ -1,8 +1,9 @@
-"""Pascal VOC XML (http://host.robots.ox.ac.uk/pascal/VOC/), one file a picture, as VOC's own
-folders hold it and as LabelImg, Roboflow, CVAT, Label Studio and FiftyOne write it.
+"""Pascal VOC XML (http://host.robots.ox.ac.uk/pascal/VOC/), one file per picture, as in VOC's own
+folders and as written by LabelImg, Roboflow, CVAT, Label Studio and FiftyOne.
 
 VOC counts pixels from 1 and includes the last one, so that a box is (xmin - 1, ymin - 1, xmax,
-ymax) in our coordinates. Some tools count from 0: a box that begins at 0 tells for the whole set.
+ymax) in our coordinates. Some tools count from 0: one box that begins at 0 is the sign, and holds
+for the whole set.
 """
 
 import math
@@ -48,7 +49,7 @@ def find(tree):
 
 
 def _empty_folder(tree):
-    """A folder Annotations without anything in it is VOC's all the same."""
+    """Whether there is a folder Annotations with nothing in it, which is VOC's all the same."""
     folder = os.path.join(tree.root, "Annotations")
     if tree.is_file or not os.path.isdir(folder) or tree.of(".xml"):
         return {}
@@ -80,7 +81,7 @@ def _home(tree, files):
 
 
 def _annotations_folder(path):
-    """The folder called Annotations that holds a file, None where none does."""
+    """The folder called Annotations that holds a file; None if none does."""
     folder = os.path.dirname(path)
     while folder not in ("", "/"):
         if os.path.basename(folder).lower() == "annotations":
@@ -96,7 +97,7 @@ def read(tree, home, files, part, image_list=None):
         tree: the `Tree`.
         home: folder of the data set.
         files: all annotation files: the classes are those of all splits.
-        part: those of this split; the ones named in `image_list` where that is given.
+        part: the files of this split; of these, the ones named in `image_list` if that is given.
     """
     source = f"{home} ({stem_of(image_list)})" if image_list else home
     found = Annotations([], Objects(), [], [], _pictures(tree, home), source, one_based=True)
@@ -116,7 +117,7 @@ def _pictures(tree, home):
 
 
 def _parse_all(found, files):
-    """Path -> root of the XML tree, of all annotations that can be read."""
+    """Returns path -> root of the XML tree for all annotations that can be read."""
     trees = {}
     for path in files:
         try:
@@ -132,13 +133,13 @@ def _parse_all(found, files):
 
 
 def _class_names(home, trees):
-    """In the order of CVAT's labelmap.txt where there is one, else sorted."""
+    """The class names in the order of CVAT's labelmap.txt if there is one, else sorted."""
     used = {name for root in trees.values() for obj in root.iter("object") if (name := _name(obj))}
     try:
         lines = read_text(f"{home}/labelmap.txt").splitlines()
     except OSError:
         lines = []
-    # A name may have colons itself; three more belong to the line.
+    # A name may contain colons; the last three belong to the line.
     listed = [line.rsplit(":", 3)[0].strip() for line in lines if not line.startswith("# label:")]
     listed = [n for n in dict.fromkeys(listed) if n and (n != "background" or n in used)]
     return listed + sorted(used - set(listed))
@@ -193,14 +194,14 @@ def _read_one(found, path, root, labels):
 
 
 def _begins_at_0(obj):
-    """Whether it is a box whose first pixel is 0, or one of roLabelImg's."""
+    """Whether a box begins at pixel 0, or is one of roLabelImg's."""
     x0, y0, x1, y1 = (number(obj.findtext(f"bndbox/{side}")) for side in _SIDES)
     real = None not in (x0, y0, x1, y1) and x1 > x0 and y1 > y0
     return (real and 0 in (x0, y0)) or obj.find("robndbox") is not None
 
 
 def _box(obj):
-    """xyxy of the box, or around the polygon where there is none."""
+    """The box xyxy, taken around the polygon if there is no box."""
     box = [number(obj.findtext(f"bndbox/{side}")) for side in _SIDES]
     if None not in box:
         return box

@@ -1,5 +1,6 @@
-"""VOC's lists of pictures, ImageSets/Main/SPLIT.txt: a name a line. VOC's own folders hold a list
-per class too, with a second column of -1, 0 or 1."""
+"""Reads VOC's lists of pictures, ImageSets/Main/SPLIT.txt, with one name per line.
+
+VOC's own folders also hold a list per class, with a second column of -1, 0 or 1."""
 
 import glob
 import os
@@ -14,7 +15,7 @@ _LOOKED_AT = 200
 
 
 def image_lists(home):
-    """Split name -> path of its list; empty where there are none."""
+    """Returns split name -> path of its list; empty without lists."""
     names = _stems(home)
     lists = {}
     for path in sorted(glob.glob(f"{glob.escape(home)}/ImageSets/Main/*.txt")):
@@ -33,8 +34,8 @@ def _stems(home):
 
 
 def _is_of_a_class(path, names):
-    """Whether lines end in a flag, and are names without it rather than with it: `photo 1` may be a
-    picture."""
+    """Whether lines end in a flag, and are known names without it rather than with it: `photo 1`
+    may be a picture."""
     lines = _lines(path)[:_LOOKED_AT]
     flagged = [match for line in lines if (match := _FLAGGED.match(line))]
     split = stem_of(path)
@@ -56,7 +57,8 @@ def _lines(path):
 
 
 def listed_names(path, known):
-    """Names of annotations, without folders and suffixes; `known` tells names with blanks."""
+    """Names of annotations, without folders and suffixes; `known` holds those that may contain
+    blanks."""
     names = []
     for line in _lines(path):
         forms = [line, line.split()[0]]

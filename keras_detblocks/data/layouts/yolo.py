@@ -1,4 +1,4 @@
-"""YOLO text files, one a picture: `class x y width height` or `class x1 y1 x2 y2 x3 y3 ...` as
+"""YOLO text files, one per picture: `class x y width height` or `class x1 y1 x2 y2 x3 y3 ...` as
 shares of the picture, in the arrangements of Ultralytics, Roboflow, CVAT and darknet."""
 
 import os
@@ -41,12 +41,12 @@ def find(tree):
 
 
 def _all_pictures(tree):
-    """Of the data set's folder, or of the one that is named for them."""
+    """All pictures of the data set's folder, or of the one given for pictures."""
     return list(walk_pictures([tree.images])) if tree.images else tree.picture_files
 
 
 def _has_labels(tree):
-    """A text file of label lines that has a picture, or stands in a folder called labels."""
+    """Whether a text file of label lines has a picture, or lies in a folder called labels."""
     texts = [p for p in tree.of(".txt") if os.path.basename(p).lower() not in _NOT_LABELS]
     stems = {split_suffix(os.path.basename(path))[0] for path in _all_pictures(tree)}
     for path in texts[:: max(1, len(texts) // _LOOKED_AT)]:
@@ -63,7 +63,7 @@ def read(tree, split, where, config):
     Args:
         tree: the `Tree`.
         split: its name.
-        where: paths of pictures, or of folders and lists of pictures.
+        where: paths of pictures, of folders, or of lists of pictures.
         config: the `Config` of data.yaml, or None.
     """
     root = config.root if config else tree.root
@@ -89,7 +89,7 @@ def read(tree, split, where, config):
 
 
 def _is_of(text_file, split, root):
-    """Whether a label file belongs to a split by its folder, or to none."""
+    """Whether a label file belongs to a split by its folder, or to no split."""
     if text_file is None:
         return False
     folder = split_names.of_folder(text_file, root)
@@ -107,7 +107,7 @@ def _names(tree):
 
 
 def _listed(found, where, root):
-    """Paths of pictures of folders, of lists, and of pictures named themselves."""
+    """Paths of pictures from folders, from lists, and named directly."""
     pictures = []
     for path in where:
         if os.path.isdir(path):
@@ -134,7 +134,7 @@ def _of_list(found, path, root):
 
 
 def _note_unlisted(found, tree, config, labels):
-    """Says which pictures with labels stand in no list of any split."""
+    """Reports pictures with labels that appear in no split's list."""
     lines = [line for paths in config.splits.values() for p in paths for line in _lines_of(p)]
     listed = {_stem(line.replace("\\", "/")) for line in lines}
     left = [p for p in tree.picture_files if _stem(p) not in listed and labels.of(p)]
@@ -150,7 +150,8 @@ def _stem(path):
 
 
 def _of_line(found, line, near, root):
-    """The file of a line of a list; CVAT and darknet write `data/` before what is in the folder."""
+    """The file that a line of a list names; CVAT and darknet write `data/` before names in the
+    folder."""
     forms = ((line, near), (line.removeprefix("./").removeprefix("data/"), root))
     ways = [found.pictures.find(*form) for form in forms]
     full, how = min(ways, key=lambda way: (way[0] is None, way[1] is not None))
@@ -160,7 +161,7 @@ def _of_line(found, line, near, root):
 
 
 def _read_all(found, pictures, labels, names, keypoints):
-    """Fills images and objects; returns the largest class number."""
+    """Adds images and objects; returns the largest class number."""
     highest = -1
     for path in pictures:
         owner = len(found.images)
@@ -177,7 +178,8 @@ def _read_all(found, pictures, labels, names, keypoints):
 
 
 class _Labels:
-    """Finds the label file of a picture: its own folder, or the folder labels beside images."""
+    """Finds the label file of a picture, in its own folder or in the folder labels beside
+    images."""
 
     def __init__(self, tree):
         texts = [] if tree.is_file else tree.of(".txt")
@@ -199,7 +201,7 @@ class _Labels:
 
 
 def _label_folders(folder):
-    """`a/images/b` -> `a/labels/b`; the folder itself; labels/ in it and beside it."""
+    """Candidates for `a/images/b`: `a/labels/b`, the folder itself, labels/ in it and beside it."""
     parts = folder.split("/")
     places = [i for i, part in enumerate(parts) if part.lower() in ("images", "jpegimages", "imgs")]
     for k in places[-1:]:
@@ -210,7 +212,7 @@ def _label_folders(folder):
 
 
 def _boxes(found, path, num_classes, keypoints):
-    """`(xyxy shares, label)` of each line of a label file."""
+    """Yields `(xyxy shares, label)` for each line of a label file."""
     try:
         lines = read_text(path).splitlines()
     except OSError as error:
@@ -239,10 +241,11 @@ def _boxes(found, path, num_classes, keypoints):
 
 
 def _box(values, keypoints):
-    """xyxy of center and sides (with a score, or with points behind), or around a polygon."""
+    """The box xyxy from center and sides (perhaps followed by a score or points), or around a
+    polygon."""
     count = len(values)
     if count == 5 and not 0 <= values[4] <= 1:
-        return None  # an angle, which no label of Ultralytics has
+        return None  # an angle, which Ultralytics' labels never have
     if count in (4, 5) or (keypoints and count == 4 + keypoints):
         x, y, width, height = values[:4]
         return x - width / 2, y - height / 2, x + width / 2, y + height / 2

@@ -1,4 +1,4 @@
-"""data.yaml of YOLO data sets: names as list or dict, and where the splits are."""
+"""Reads the data.yaml of YOLO data sets: class names as a list or dict, and the splits' folders."""
 
 import os
 from dataclasses import dataclass
@@ -8,15 +8,21 @@ from .. import split_names
 from ..errors import DatasetError
 from ..parse import number, read_head, read_text
 
-# What a file says beside the paths of its splits.
+# Keys of a file that are not paths of splits.
 _OTHERS = ("path", "names", "nc", "download", "kpt_shape", "flip_idx", "roboflow", "channels")
 
 
 @dataclass
 class Config:
-    """`names` by class number, `splits`: name -> paths, `keypoints`: numbers behind a box,
-    `missing`: splits whose paths are not there while others are; `lists`: no YAML, but lists of
-    pictures."""
+    """The content of a data.yaml.
+
+    Attributes:
+        names: class names by number.
+        splits: name -> paths.
+        keypoints: how many numbers follow a box.
+        missing: splits whose paths do not exist while others do.
+        lists: whether it came from lists of pictures instead of YAML.
+    """
 
     path: str
     root: str
@@ -31,7 +37,7 @@ def read_config(tree):
     """The `Config` of the only file with names and splits, or of the one given; else None.
 
     Raises:
-        DatasetError: several are there, or the one given is none.
+        DatasetError: there are several, or the one given has no names and splits.
     """
     given = tree.is_file and str(tree.path).lower().endswith((".yaml", ".yml"))
     if tree.is_file and not given:
@@ -70,7 +76,7 @@ def _config(path):
 
 
 def _is_split(name, value):
-    """A path or a list of paths under a name that means nothing else."""
+    """Whether it is a path or a list of paths, under a name that has no other meaning."""
     values = value if isinstance(value, list) else [value]
     return name not in _OTHERS and all(isinstance(v, str) and v.strip() for v in values) and values
 
@@ -82,20 +88,21 @@ def _parsed(path):
         raise ImportError(f"{path} needs PyYAML: pip install pyyaml") from error
     try:
         text = read_text(path).replace("\t", "    ")
-        # PyYAML takes seconds for what is nested by the thousand.
+        # PyYAML takes seconds on brackets nested by the thousand.
         return None if _depth(text) > 50 else yaml.safe_load(text)
     except (yaml.YAMLError, OSError, ValueError, RecursionError):
         return None
 
 
 def _depth(text):
-    """How deeply brackets are nested, or more."""
+    """An upper bound on how deeply brackets are nested."""
     steps = (1 if mark in "[{" else -1 for mark in text if mark in "[]{}")
     return max(accumulate(steps), default=0)
 
 
 def _names(names, count, roots):
-    """A list of texts: of a list, of a dict by number, of a file, or of a number of classes."""
+    """Class names as a list of texts, from a list, a dict by number, a file, or a number of
+    classes."""
     if isinstance(names, str) and names.lower().endswith((".txt", ".names")):
         return names_of_file(path_of(names, roots, ""))
     if isinstance(names, str):
@@ -113,12 +120,12 @@ def _names(names, count, roots):
 
 
 def _roots(folder, stated):
-    """Folders that paths may be relative to, the one that is there first."""
+    """Folders that paths may be relative to, existing ones first."""
     roots = [folder]
     if isinstance(stated, str) and stated.strip():
         stated = os.path.expanduser(stated.replace("\\", "/").rstrip("/"))
         written = os.path.normpath(os.path.join(folder, stated))
-        # A path of another machine: what of it is below the folder here?
+        # A path from another machine: which part of it exists below this folder?
         parts = [part for part in stated.split("/") if part not in ("", ".", "..")]
         below = [os.path.join(folder, *parts[k:]) for k in range(len(parts))]
         roots = [r for r in (written, *below) if os.path.isdir(r)] + roots
@@ -126,14 +133,14 @@ def _roots(folder, stated):
 
 
 def _paths(value, roots, split):
-    """Paths of the folders and lists of a split; as written where nothing is there."""
+    """Paths of the folders and lists of a split; as written if nothing exists there."""
     values = value if isinstance(value, list) else [value]
     return [path_of(str(v), roots, "" if len(values) > 1 else split) for v in values]
 
 
 def path_of(written, roots, split):
-    """Roboflow writes `../train/images` for what lies beside data.yaml in `train/images`; where
-    nothing of a path is there, the folders that are usual for its split are tried."""
+    """Finds a path as written. Roboflow writes `../train/images` for the folder `train/images`
+    beside data.yaml; if a path leads nowhere, the usual folders of its split are tried."""
     written = written.replace("\\", "/").strip()
     parts = [part for part in written.split("/") if part not in ("", ".", "..")]
     shorter = ["/".join(parts[k:]) for k in range(len(parts))]
@@ -147,7 +154,7 @@ def path_of(written, roots, split):
 
 
 def names_of_file(path):
-    """Names of classes, one a line; none where the file cannot be read."""
+    """Class names, one per line; an empty list if the file cannot be read."""
     try:
         lines = [line.strip() for line in read_text(path).splitlines()]
     except OSError:
@@ -156,7 +163,7 @@ def names_of_file(path):
 
 
 def _keypoints(shape):
-    """How many numbers follow a box in a data set of poses."""
+    """How many numbers follow a box in a pose data set."""
     try:
         return int(shape[0]) * int(shape[1])
     except (TypeError, ValueError, IndexError, KeyError):

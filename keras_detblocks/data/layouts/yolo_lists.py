@@ -1,5 +1,5 @@
-"""Lists of pictures, a path a line: darknet's .data file, which names them, and train.txt, val.txt
-on their own."""
+"""Reads lists of pictures with one path per line: those named in darknet's .data file, or train.txt
+and val.txt on their own."""
 
 import os
 import re
@@ -44,6 +44,6 @@ def _outermost(paths):
 
 
 def _is_list(path):
-    """Whether the first line is the name of a picture, and not a list of VOC's."""
+    """Whether the first line names a picture; it is one of VOC's lists otherwise."""
     lines = [line.strip() for line in read_head(path, 4096).splitlines() if line.strip()]
     return bool(lines) and is_picture(lines[0].replace("\\", "/").rpartition("/")[2])

@@ -1,10 +1,10 @@
 """Detection pictures made by formulas: textured objects of 115 shapes in light, blur, clutter and
-crowds, seeded, without end.
+crowds, seeded, in any number.
 
-For pretraining a detector without photographs, whose licenses and privacy then do not matter:
-objects are classed by their shape, as in formula-driven pretraining
-(https://arxiv.org/abs/2101.08515), and laid out with the sizes and crowds of real data. NumPy and
-Pillow draw them; half of the digits are scans of handwriting where scikit-learn is installed.
+They serve to pretrain a detector without photographs and their licenses and privacy: objects are
+classified by shape, as in formula-driven pretraining (https://arxiv.org/abs/2101.08515), and laid
+out with the sizes and crowds of real data. NumPy and Pillow draw them; half of the digits are scans
+of handwriting where scikit-learn is installed.
 """
 
 from .masks import CLASS_NAMES

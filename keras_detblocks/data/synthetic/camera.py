@@ -1,4 +1,4 @@
-"""What a camera makes of a painted scene: light, blur, noise, contrast, compression."""
+"""Simulates what a camera does to a painted scene: light, blur, noise, contrast, compression."""
 
 import io
 
@@ -9,7 +9,7 @@ from .textures import noise_bank
 
 
 def camera(rng, canvas):
-    """Uneven light, blur, noise, contrast and compression; uint8 `(H, W, 3)`."""
+    """Applies uneven light, blur, noise, contrast and compression; returns uint8 `(H, W, 3)`."""
     _, height, width = canvas.shape
     if rng.random() < 0.5:
         canvas *= _uneven(rng, height, width)
@@ -50,7 +50,7 @@ def _noisy(rng, pixels):
         np.arange(x, x + width) % bank.shape[2],
     )
     noise = bank[:, rows[0] : rows[0] + height, columns[0] : columns[0] + width]
-    if noise.shape[1:] != (height, width):  # a picture larger than the bank
+    if noise.shape[1:] != (height, width):  # the picture is larger than the bank
         noise = bank[:, rows][:, :, columns]
     strength = np.float32(rng.exponential(6.0))
     noise = noise[:1] if rng.random() < 0.4 else noise

@@ -1,5 +1,4 @@
-"""From a class of the synthetic pictures to the mask of one object: turned, sheared, scaled, with
-soft edges."""
+"""Draws the mask of one object of a class: turned, sheared, scaled, with soft edges."""
 
 import functools
 
@@ -13,7 +12,7 @@ CLASS_NAMES = (*OUTLINES, *LETTERS, *"0123456789")
 """The names of the classes: outlines, capital letters and digits."""
 _GLYPH = 128  # pixels
 _LEAST = 3  # pixels a side
-_INK = 0.25  # least coverage of a pixel that the box holds
+_INK = 0.25  # least coverage of a pixel that counts for the box
 
 
 def draw_mask(rng, label, side):
@@ -26,7 +25,7 @@ def draw_mask(rng, label, side):
 
 
 def _cut(masks):
-    """Without the rows and columns around it that hold no ink: the box is tight."""
+    """Crops the rows and columns at the border that hold no ink, so that the box is tight."""
     ink = masks.max(0) > _INK
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
     if not len(rows):
@@ -35,8 +34,8 @@ def _cut(masks):
 
 
 def _affine(rng, upright):
-    """A 2x2 matrix: a stretch along a random axis and a turn; things that stand only lean, or are
-    mirrored."""
+    """A 2x2 matrix: a stretch along a random axis and a turn; things that stand upright are only
+    tilted or mirrored."""
     stretch = np.exp(rng.normal(0, 0.18))
     axis = rng.uniform(0, np.pi)
     turn = rng.normal(0, 0.15) if upright else rng.uniform(0, 2 * np.pi)
@@ -58,7 +57,7 @@ def _from_outline(rng, strokes, side, upright):
     high = np.max([points.max(0) + width / 2 for points, width in solid], 0)
     extent = np.maximum(high - low, 1e-3)
     zoom = side / np.sqrt(extent.prod())
-    zoom = min(zoom, 2.5 * side / extent.max())  # long bars do not leave the picture
+    zoom = min(zoom, 2.5 * side / extent.max())  # keep long bars within the picture
     fine = 2 if side < 160 else 1
     shape = np.maximum(np.ceil(extent * zoom).astype(int), _LEAST)
     parts = max(part for _, _, part, _ in moved) + 1
@@ -97,7 +96,7 @@ def _from_glyph(rng, glyph, side):
 
 
 def _glyph(rng, name):
-    """A letter of Pillow's own font, light or bold, or a digit: half of them scans where
+    """A letter of Pillow's own font, light or bold, or a digit, half of which are scans if
     scikit-learn is installed."""
     scans = _scans() if name.isdigit() else None
     if scans is not None and rng.random() < 0.5:
@@ -116,8 +115,8 @@ def _printed(name, weight):
 
 @functools.cache
 def _scans():
-    """Digit -> its scans of scikit-learn (https://archive.ics.uci.edu/dataset/80), enlarged; None
-    without scikit-learn."""
+    """Returns digit -> scikit-learn's scans of it (https://archive.ics.uci.edu/dataset/80),
+    enlarged; None without scikit-learn."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:

@@ -1,8 +1,9 @@
-"""Outlines of the synthetic pictures' objects: each family is a function of a random generator
-that returns strokes.
+"""Outlines of the synthetic pictures' objects: each family is a function of a random generator that
+returns strokes.
 
-Contours are what transfers from formulas to photographs (https://arxiv.org/abs/2206.09132), so
-every family varies freely and one third of them are harmonics around a circle, as in VisualAtom (https://arxiv.org/abs/2303.01112).
+Contours are the feature that transfers from formulas to photographs
+(https://arxiv.org/abs/2206.09132), so every family varies freely and one third of them are
+harmonics around a circle, as in VisualAtom (https://arxiv.org/abs/2303.01112).
 """
 
 import functools
@@ -11,7 +12,7 @@ import math
 import numpy as np
 
 # A stroke is (kind, points (n, 2) in about -1..1, part, width); the kinds are "fill", "hole" and
-# "line", and each part has a paint of its own.
+# "line", and each part has its own paint.
 
 
 def fill(points, part=0):
@@ -276,14 +277,14 @@ def bush(rng):
 
 
 def gasket(rng):
-    """Sierpinski's triangle, filled where it is three times divided."""
+    """Sierpinski's triangle, divided three times and filled."""
     triangles = [np.array([(-1.0, 0.8), (1.0, 0.8), (rng.uniform(-0.3, 0.3), -0.9)])]
     for _ in range(3):
         triangles = [(t + t[k]) / 2 for t in triangles for k in range(3)]
     return [fill(t * 1.02) for t in triangles]
 
 
-# Things with parts: their boxes must be learned from how parts hang together.
+# Things with parts: their boxes must be learned from the way parts belong together.
 
 
 def bottle(rng):

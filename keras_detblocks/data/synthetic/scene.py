@@ -11,10 +11,10 @@ from .textures import COUNT, color, crop
 
 MAX_OBJECTS = 48
 """The most objects in a scene."""
-LEAST_SIDE = 5  # pixels: smaller objects are painted and not labeled
+LEAST_SIDE = 5  # pixels: smaller objects are painted but not labeled
 LEAST_VISIBLE = 0.4  # share of an object's pixels that must be seen for it to be labeled
-_MOST_COVERED = 0.35  # of the smaller of two boxes when objects are placed
-_LEAST_CONTRAST = 24.0  # between mean colors; most objects have it
+_MOST_COVERED = 0.35  # largest covered share of the smaller of two boxes when objects are placed
+_LEAST_CONTRAST = 24.0  # between mean colors; most objects reach it
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,16 @@ def draw_scene(seed, size=256):
     """Draws one picture.
 
     Args:
-        seed: an integer or a sequence of integers; the same gives the same picture (with and
-            without scikit-learn, whose digit scans are used where it is installed, pictures
-            differ).
+        seed: an integer or a sequence of integers; the same seed gives the same picture (but
+            pictures differ between machines with and without scikit-learn, whose digit scans are
+            used if it is installed).
         size: `(height, width)` in pixels, or one number for a square; at least 64.
 
     Returns:
-        `(pixels, boxes, labels)`: uint8 `(H, W, 3)`; float32 `(n, 4)` x_min, y_min, x_max, y_max
-        in pixels, n up to `MAX_OBJECTS`; int32 `(n,)`, indices into `CLASS_NAMES`. A box covers
-        the whole object, also where another hides a part of it, and is cut at the picture's edge;
-        objects of which less than 40 % is seen have none.
+        `(pixels, boxes, labels)`: uint8 `(H, W, 3)`; float32 `(n, 4)` x_min, y_min, x_max, y_max in
+        pixels, n up to `MAX_OBJECTS`; int32 `(n,)`, indices into `CLASS_NAMES`. A box covers the
+        whole object, even parts that another one hides, and is cut at the picture's edge; objects
+        of which less than 40 % is visible have none.
 
     Raises:
         ValueError: for a size below 64.
@@ -81,7 +81,7 @@ def draw_scene(seed, size=256):
 
 
 def background(rng, height, width):
-    """A textured ground, or two or three of them side by side, float32 `(3, H, W)`."""
+    """A textured background, or two or three of them side by side, float32 `(3, H, W)`."""
     canvas = _ground(rng, height, width)
     for _ in range(rng.choice((0, 0, 1, 1, 2))):
         angle = rng.choice((np.pi / 2, rng.uniform(0, np.pi)))
@@ -112,7 +112,8 @@ def _mixed(first, second, share):
 
 
 def _clutter(rng, canvas):
-    """Thin lines across the picture, or a large faint patch: a background that has edges."""
+    """Adds thin lines across the picture, or a large faint patch, so that the background has
+    edges."""
     _, height, width = canvas.shape
     image = Image.new("L", (width, height))
     pen = ImageDraw.Draw(image)
@@ -133,7 +134,7 @@ def _clutter(rng, canvas):
 
 
 def _scattered(rng, height, width):
-    """A few different things of all sizes."""
+    """A few different objects of all sizes."""
     side, styles = min(height, width), [random_style(rng) for _ in range(3)]
     for _ in range(1 + int(rng.exponential(5))):
         style = styles[rng.integers(3)] if rng.random() < 0.5 else random_style(rng)
@@ -141,7 +142,8 @@ def _scattered(rng, height, width):
 
 
 def _crowd(rng, height, width):
-    """Many of one to three kinds, alike in size and paint: cells, fruit, cars seen from above."""
+    """Many objects of one to three kinds, similar in size and paint: cells, fruit, cars seen from
+    above."""
     side = min(height, width)
     kinds = [
         (
@@ -165,7 +167,7 @@ def _crowd(rng, height, width):
 
 
 def _large(rng, height, width):
-    """One thing that fills much of the picture, at times with a few small ones."""
+    """One object that fills much of the picture, sometimes with a few small ones."""
     side = min(height, width)
     yield rng.integers(len(CLASS_NAMES)), rng.uniform(0.35, 0.9) * side, random_style(rng), None
     for _ in range(rng.integers(0, 4)):
@@ -178,7 +180,7 @@ def _large(rng, height, width):
 
 
 def _rows(rng, height, width):
-    """Things in rows: shelves, print, parked cars."""
+    """Objects in rows: shelves, print, parked cars."""
     side = _log_uniform(rng, 0.06, 0.2) * min(height, width)
     kinds, style = rng.integers(0, len(CLASS_NAMES), rng.integers(1, 9)), random_style(rng)
     printed = rng.random() < 0.5
@@ -230,8 +232,8 @@ def varied(rng, style):
 
 
 def _place(rng, shape, where, boxes, height, width, tries=12):
-    """The corner (y, x, y_max, x_max) of a free place, at times reaching out of the picture; None
-    where there is none."""
+    """A free place as (y, x, y_max, x_max), sometimes reaching out of the picture; None if there is
+    none."""
     h, w = shape
     others = np.array(boxes, "float64").reshape(-1, 4)
     for _ in range(tries if where is None else 2):
@@ -259,8 +261,8 @@ def _place(rng, shape, where, boxes, height, width, tries=12):
 
 
 def _paint(rng, canvas, owner, number, mask, spot, style, light, shadow):
-    """Paints an object into the canvas; returns how many pixels it has, those outside of the
-    picture too."""
+    """Paints an object into the canvas; returns its number of pixels, including those outside the
+    picture."""
     _, height, width = canvas.shape
     y0, x0, y1, x1 = spot
     rows, columns = slice(max(y0, 0), min(y1, height)), slice(max(x0, 0), min(x1, width))
@@ -280,7 +282,7 @@ def _paint(rng, canvas, owner, number, mask, spot, style, light, shadow):
 
 
 def _painted(rng, mask, alpha, style, around):
-    """The object's colors without light, float32 `(3, h, w)`."""
+    """The object's colors before light is added, float32 `(3, h, w)`."""
     h, w = alpha.shape
     parts = _contrasting(rng, style.parts, around)
     paint = None
@@ -294,7 +296,7 @@ def _painted(rng, mask, alpha, style, around):
 
 
 def _contrasting(rng, parts, around):
-    """The parts in colors that differ from what is around, most of the time."""
+    """The parts, most of the time in colors that differ from their surroundings."""
     (texture, first, second), other = parts
     difference = (first + second) / 2 - around
     distance = float(np.abs(difference).mean())
@@ -339,7 +341,7 @@ def _cast(canvas, alpha, spot, strength):
 
 
 def _labeled(placed, owner, height, width):
-    """The boxes and labels of the objects that are seen well enough."""
+    """The boxes and labels of the objects that are visible enough."""
     seen = np.bincount(owner[owner >= 0].ravel(), minlength=len(placed))
     boxes, labels = [], []
     for ((y0, x0, y1, x1), label, whole), pixels in zip(placed, seen):

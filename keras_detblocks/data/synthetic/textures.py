@@ -1,5 +1,5 @@
-"""Gray textures made by formulas, and colors: what backgrounds and objects of the synthetic
-pictures are painted with.
+"""Gray textures made by formulas, and colors, for the backgrounds and objects of the synthetic
+pictures.
 
 Power spectra and dead leaves have the statistics of photographs, and networks trained on them
 transfer (https://arxiv.org/abs/2106.05963).
@@ -11,7 +11,7 @@ import functools
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-SIDE = 320  # of a texture in pixels
+SIDE = 320  # side of a texture in pixels
 COUNT = 140
 
 
@@ -31,14 +31,14 @@ def texture(number):
 
 @functools.cache
 def noise_bank():
-    """Normal noise, float32 `(3, 640, 640)`: windows of it are the cameras' noise."""
+    """Normal noise, float32 `(3, 640, 640)`, of which windows serve as camera noise."""
     return np.random.default_rng(20261).standard_normal((3, 640, 640), "float32")
 
 
 def crop(rng, height, width, number=None, zoom=1.0):
     """A window of a texture, mirrored and turned at random, float32 `(height, width)` from 0 to 1.
 
-    `zoom` is the size of its grain; `number` is the texture's in the bank.
+    `zoom` is the size of its grain; `number` selects a texture of the bank.
     """
     image = bank()[rng.integers(COUNT) if number is None else number]
     image = image.T if rng.random() < 0.5 else image
@@ -66,7 +66,7 @@ def _grid(side=SIDE):
 
 
 def spectrum(rng, slope=None):
-    """Noise whose spectrum falls with a power of the frequency, at times more in one direction
+    """Noise whose spectrum falls with a power of the frequency, sometimes more in one direction
     than in the other."""
     slope = rng.uniform(0.7, 2.2) if slope is None else slope
     fy, fx = np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None]
@@ -119,7 +119,8 @@ def stripes(rng):
 
 
 def cells(rng):
-    """Distances to random points: scales, stones, foam (https://dl.acm.org/doi/10.1145/237170.237267)."""
+    """Distances to random points: scales, stones, foam
+    (https://dl.acm.org/doi/10.1145/237170.237267)."""
     x, y = _grid(SIDE // 2)
     near, second = np.full_like(x, 9.0), np.full_like(x, 9.0)
     for px, py in rng.uniform(-1, 1, (rng.integers(30, 220), 2)).astype("float32"):

@@ -1,5 +1,5 @@
-"""Synthetic pictures as a folder of PNG files with COCO JSON, which `data.load` and the command
-line read."""
+"""Writes synthetic pictures as a folder of PNG files with COCO JSON, which `data.load` and the
+command line read."""
 
 import json
 import os
@@ -25,13 +25,13 @@ def write_scenes(out, train_images=2000, val_images=200, image_size=256, seed=0)
             `annotations/instances_val.json`.
         train_images, val_images: numbers of pictures.
         image_size: `(height, width)` in pixels, or one number for a square.
-        seed: makes other pictures.
+        seed: decides the pictures.
 
     Returns:
         The folder, a `pathlib.Path`, ready for `data.load(folder, "train")`.
 
     Raises:
-        ValueError: no picture asked for in a split, or `out` is there already.
+        ValueError: a split of no pictures, or `out` exists already.
     """
     out = pathlib.Path(out)
     if min(train_images, val_images) < 1:
@@ -53,7 +53,7 @@ def write_scenes(out, train_images=2000, val_images=200, image_size=256, seed=0)
 
 
 def _split(folder, seed, count, image_size):
-    """Draws and saves the pictures of one split; returns what `_coco` takes."""
+    """Draws and saves the pictures of one split; returns the argument of `_coco`."""
     folder.mkdir()
 
     def draw_and_save(i):
