@@ -1,4 +1,4 @@
-"""Training at scale (TensorFlow, JAX): runs of one machine or several that survive accidents."""
+"""Training at scale (TensorFlow, JAX): runs on one machine or several that survive accidents."""
 
 from .coco_ap import CocoAP, coco_ap
 from .devices import default_strategy, start_workers

@@ -15,9 +15,9 @@ SECONDS_BETWEEN_CHECKPOINTS = 600.0
 
 
 class Callbacks(keras.callbacks.CallbackList):
-    """A list of callbacks that hands over the losses of a step as they are on the device.
+    """A list of callbacks that passes on the losses of a step as device tensors.
 
-    Keras' own reads them after each step, for which an accelerator has to wait.
+    Keras' own list reads them after each step, which makes an accelerator wait.
     """
 
     def on_train_batch_begin(self, batch, logs=None):
@@ -33,19 +33,19 @@ class Budget(keras.callbacks.Callback):
     """Ends training after `minutes` or `steps`, and sets the learning rate by the share of the
     budget that is used.
 
-    Minutes count training alone: the clock starts when the first step is done, so that
-    compiling is not counted, and stands still within `paused()`, for validation.
+    Minutes count training only: the clock starts when the first step is done, so that compiling is
+    not counted, and stops within `paused()`, for validation.
 
     Args:
         learning_rate, warmup_steps: of the schedule. minutes, steps: the budget, one of the two.
-        step, seconds: done by the parts before of a resumed run.
+        step, seconds: done by earlier parts of a resumed run.
         devices: `Alone` or the like; processes that train together go by the chief's clock.
         interrupts: the `Interrupts` of this process.
 
     Attributes:
         step, seconds: done so far.
         between_steps: whether the weights are those after `step` whole steps.
-        signal: that asked this process, or one that it trains with, to stop; or 0.
+        signal: the one that asked this process, or one that it trains with, to stop; or 0.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Budget(keras.callbacks.Callback):
 
     @contextlib.contextmanager
     def paused(self):
-        """The clock stands; before the first step it does so anyway."""
+        """Stops the clock within the block; before the first step it has not started anyway."""
         runs = self._since is not None
         if runs:
             self._tick()
@@ -110,7 +110,7 @@ class Budget(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _agree(self):
-        """Processes that train together stop, save and measure at the same step."""
+        """Lets processes that train together stop, save and measure at the same step."""
         self.signal = (self.interrupts and self.interrupts.received) or 0
         if self.devices is not None and self.devices.count > 1:
             mine = [self.seconds if self.devices.chief else 0.0, self.signal]
@@ -120,11 +120,12 @@ class Budget(keras.callbacks.Callback):
 
 class StepLog(keras.callbacks.Callback):
     """Appends the mean losses since the last entry to `history["losses"]` every `every` steps and
-    at the end, and writes them to TensorBoard; stops where they are not finite.
+    at the end, and writes them to TensorBoard; stops the run if they are not finite.
 
     Args:
         budget: the run's `Budget`. history: the run's. writer: of `tensorboard_writer`.
-        sums: what `sums()` returned when the run was stopped, so that the entry under way goes on.
+        sums: what `sums()` returned when the run was stopped, so that the unfinished entry
+            continues.
         every: steps from entry to entry.
     """
 
@@ -137,14 +138,15 @@ class StepLog(keras.callbacks.Callback):
         self._kept = sums
 
     def sums(self):
-        """What Keras' metrics hold, for JSON."""
+        """The state of Keras' metrics, for JSON."""
         return [numpy_of(v).tolist() for v in self._variables()]
 
     def _variables(self):
         return [v for metric in self.model.metrics for v in metric.variables]
 
     def on_epoch_begin(self, epoch, logs=None):
-        """There is one epoch, which Keras begins by emptying its metrics."""
+        """Restores the sums: there is only one epoch, which Keras begins by emptying its
+        metrics."""
         for variable, value in zip(self._variables(), self._kept or ()):
             variable.assign(value)
         self._kept = None
@@ -169,16 +171,16 @@ class StepLog(keras.callbacks.Callback):
             {"step": self.budget.step, "seconds": round(self.budget.seconds, 2), **values}
         )
         self.writer(values, self.budget.step)
-        self.model.reset_metrics()  # Keras averages over its epoch
+        self.model.reset_metrics()  # Keras averages over its one epoch
 
 
 class Milestones(keras.callbacks.Callback):
-    """What is due between two steps: the action of a milestone, a checkpoint, the stop that a
-    signal asked for. The last of the callbacks, so that all others have seen the step.
+    """Does what is due between two steps: the action of a milestone, a checkpoint, the stop that a
+    signal asked for. It is the last of the callbacks, so that all others have seen the step.
 
     Args:
         run: a `Run`.
-        count: milestones in the budget; its end is none.
+        count: milestones in the budget, not counting its end.
         done: milestones that a resumed run had reached.
     """
 
@@ -208,7 +210,7 @@ class Milestones(keras.callbacks.Callback):
                 self._save()
 
     def on_epoch_end(self, epoch, logs=None):
-        self._save()  # from here on nothing has to be trained again
+        self._save()  # from here on no step has to be trained again
 
     def _act(self):
         reached = self._reached()
@@ -216,11 +218,11 @@ class Milestones(keras.callbacks.Callback):
             return
         with self.run.budget.paused():
             self.run.model = self.model  # on JAX, asking for it brings its variables up to date
-            if self.run.devices.count > 1:  # a signal to the chief alone finds it saved
+            if self.run.devices.count > 1:  # a signal to the chief only finds it saved
                 self._save()
             try:
-                self.run.milestone(measure=reached // 2 > self.done // 2)  # each second one
-            except Stopped:  # it is made up for when the run is resumed
+                self.run.milestone(measure=reached // 2 > self.done // 2)  # every second one
+            except Stopped:  # it is done when the run is resumed
                 if self.run.devices.count == 1:
                     self._save()
                 raise

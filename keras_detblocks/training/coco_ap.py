@@ -1,5 +1,5 @@
-"""COCO average precision (https://cocodataset.org/#detection-eval): the twelve numbers and those of
-every class.
+"""COCO average precision (https://cocodataset.org/#detection-eval): the twelve numbers, and those
+of every class.
 
 The matching and the curves are computed by faster-coco-eval where it is installed, otherwise by
 pycocotools, which gives the same numbers more slowly. Crowd objects are ignored as COCO does it: a
@@ -19,7 +19,7 @@ BACKENDS = {  # package -> (module, class) of its annotation table and of its ev
     "pycocotools": (("pycocotools.coco", "COCO"), ("pycocotools.cocoeval", "COCOeval")),
 }
 _AREAS = ("all", "small", "medium", "large")
-_MAX_DETECTIONS = (1, 10)  # per picture, for recall; the third is the cap of AP
+_MAX_DETECTIONS = (1, 10)  # per picture, for recall; the third limit is the cap of AP
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class CocoAP:
     Attributes:
         numbers: the twelve, by name: AP (over IoU 0.50 to 0.95), AP50, AP75, AP_small, AP_medium,
             AP_large (areas below 32^2, to 96^2, above), AR_1, AR_10, AR_100 (by detections per
-            image), AR_small, AR_medium, AR_large. -1 where the data set has no such object.
+            image), AR_small, AR_medium, AR_large. -1 if the data set has no such object.
         per_class: class name -> {"AP", "AP50", "AP75", "AR_100"}.
     """
 
@@ -63,11 +63,11 @@ def coco_ap(dataset, detections, backend=None, max_detections=100):
     Args:
         dataset: a `data.Dataset`.
         detections: for each of its records, in order, a dict of arrays: `boxes` (n, 4) xyxy in the
-            original image's pixels, `scores` (n,) and `labels` (n,); entries of label -1 are
+            original image's pixels, `scores` (n,) and `labels` (n,); entries with the label -1 are
             padding. At most `max_detections` per image count, the highest scores first.
-        backend: "faster_coco_eval" or "pycocotools"; the first installed where it is None.
-        max_detections: COCO's cap of 100, or a larger one where images hold more objects: under the
-            cap even a perfect detector misses the others. `AR_100` is then called after it.
+        backend: "faster_coco_eval" or "pycocotools"; by default the first one that is installed.
+        max_detections: COCO's cap of 100, or a larger one if images hold more objects: under the
+            cap even a perfect detector misses the rest. `AR_100` is then named after it.
 
     Returns:
         A `CocoAP`.
@@ -136,7 +136,7 @@ def _ap(precision):
 
 
 def _mean(values):
-    """Mean over what is defined; -1 where nothing is."""
+    """The mean of the defined values; -1 without any."""
     values = values[values > -1]
     return float(values.mean()) if values.size else -1.0
 
@@ -159,7 +159,7 @@ def _backend(name):
 
 
 def _indexed(coco_class, dataset, objects):
-    """The backend's table of one set of objects."""
+    """Returns the backend's table of one set of objects."""
     table = coco_class()
     table.dataset = {
         "images": [

@@ -1,10 +1,10 @@
-"""The learning curve of a run."""
+"""Draws the learning curve of a run."""
 
 import pathlib
 
 from ..analysis.figures import subplots
 
-# Key of a loss entry -> (label, color, line style): told apart in gray too.
+# Key of a loss entry -> (label, color, line style), distinguishable even in gray.
 _LOSSES = {
     "loss": ("loss", "#222222", "-"),
     "classification_loss": ("classification", "#0072b2", "--"),
@@ -23,8 +23,8 @@ def learning_figure(history):
     """Loss parts, validation AP, learning rate and time per step over the minutes of training.
 
     Args:
-        history: that of `training.train`: `{"losses": [{"step", "seconds", "loss", ...}], "ap":
-            [{"seconds", "AP", "AP50"}]}`.
+        history: as `training.train` returns it: `{"losses": [{"step", "seconds", "loss", ...}],
+            "ap": [{"seconds", "AP", "AP50"}]}`.
 
     Returns:
         A matplotlib figure.
@@ -65,6 +65,6 @@ def _paces(entries):
 def _line(axis, entries, key, style, **kwargs):
     points = [(entry["seconds"] / 60, entry[key]) for entry in entries if key in entry]
     if points:
-        if len(points) == 1:  # no line shows it
+        if len(points) == 1:  # a single point needs a marker to be visible
             kwargs.setdefault("marker", "o")
         axis.plot(*zip(*points), style, **kwargs)

@@ -1,5 +1,5 @@
-"""The devices that a run computes on: one, several of one machine, several machines; on TensorFlow
-and on JAX."""
+"""The devices of a run: one, several on one machine, or several machines; on TensorFlow and on
+JAX."""
 
 import contextlib
 import functools
@@ -11,14 +11,14 @@ import numpy as np
 
 from .distribute import numpy_of
 
-_STARTED = []  # what `start_workers` made, once in the life of a process
+_STARTED = []  # what `start_workers` made, once per process
 
 
 class Alone:
-    """One process.
+    """A run in one process.
 
     Attributes:
-        index, count: of this process, and how many train together.
+        index, count: the number of this process, and how many train together.
         replicas: devices, in all processes, that share a batch.
     """
 
@@ -30,36 +30,38 @@ class Alone:
         return self.index == 0
 
     def numbers(self):
-        """What a checkpoint says of them."""
+        """The numbers that a checkpoint records."""
         return {"processes": self.count, "replicas": self.replicas}
 
     def scope(self):
-        """What a model is built and loaded in."""
+        """A context to build and load models in."""
         return contextlib.nullcontext()
 
     def batches(self, make, batch_size):
-        """What `fit` takes; `make(shard)` returns the batches of a part `(index, count)`."""
+        """The data for `fit`; `make(shard)` returns the batches of a part `(index, count)`."""
         return make((self.index, self.count))
 
     def fitting(self, model):
-        """What `fit` runs in."""
+        """A context to run `fit` in."""
         return contextlib.nullcontext()
 
     def by_itself(self):
-        """What one process alone saves in."""
+        """A context in which one process saves without the others."""
         return contextlib.nullcontext()
 
     @contextlib.contextmanager
     def alone(self, model):
-        """Within it, a model with the same weights that this process predicts with by itself."""
+        """A context that yields a model with the same weights, with which this process can predict
+        by itself."""
         yield model
 
     def total(self, values):
-        """The sum over the processes of an array of numbers; all of them must ask for it."""
+        """The sum of an array of numbers over the processes, all of which must call this."""
         return np.asarray(values)
 
     def from_chief(self, function):
-        """What a function returns in the chief, for JSON; its `ValueError` and `OSError` too."""
+        """Calls a function in the chief and gives all processes its result, which JSON must hold,
+        or its `ValueError` or `OSError`."""
         if self.count == 1:
             return function()
         answer = {}
@@ -74,7 +76,7 @@ class Alone:
         return answer["value"]
 
     def broadcast(self, content):
-        """The chief's bytes in all processes."""
+        """Returns the chief's bytes in all processes."""
         if self.count == 1:
             return content
         size = int(self.total(np.array([len(content) if self.chief else 0], "int32"))[0])
@@ -101,9 +103,10 @@ class TensorFlowDevices(Alone):
         return self.strategy.scope()
 
     def batches(self, make, batch_size):
-        if self.count == 1:  # Keras deals them out
+        if self.count == 1:  # Keras distributes them
             return make((0, 1))
-        # Each process makes its own part of a batch; Keras' own sharding would make all of it.
+        # Each process makes its own part of a batch; with Keras' sharding each would make all of
+        # it.
         local = self.replicas // self.count
         part = batch_size // self.count
         whole = make((self.index, self.count))
@@ -113,9 +116,10 @@ class TensorFlowDevices(Alone):
 
     @contextlib.contextmanager
     def fitting(self, model):
-        """Under a strategy Keras builds a model from its first batch: several processes cannot look
-        at it together, and the pipeline would begin anew, in another order than on one device. A
-        detector is built already, and so is its optimizer when it fits."""
+        """Keeps Keras from building the model on its first batch, as it does under a strategy:
+        several processes cannot look at it together, and the pipeline would start over, in another
+        order than on one device. A detector is built already, and so is its optimizer when it
+        fits."""
         if self.replicas == 1:
             yield
             return
@@ -137,7 +141,8 @@ class TensorFlowDevices(Alone):
         values = np.asarray(values)
         key = (values.dtype.str, values.shape)
         if key not in self._sums:
-            # A `partial` has no code that TensorFlow would count as one function traced too often.
+            # TensorFlow counts traces by a function's code, of which a `partial` has none: no
+            # warning.
             summed = functools.partial(_summed, self.strategy, self.replicas // self.count)
             self._sums[key] = tf.function(summed, autograph=False)
         found = self._sums[key](tf.constant(values))
@@ -145,7 +150,7 @@ class TensorFlowDevices(Alone):
 
 
 def _summed(strategy, local, value):
-    """The sum over processes of `local` replicas each."""
+    """The sum over processes with `local` replicas each."""
     import tensorflow as tf
 
     def one(value):
@@ -176,7 +181,8 @@ class JaxDevices(Alone):
         return self.scope()
 
     def by_itself(self):
-        """Variables that Keras makes while it saves would be spread over all processes."""
+        """Keeps variables that Keras makes while saving from being distributed over all
+        processes."""
         return _distributed(None)
 
     @contextlib.contextmanager
@@ -192,7 +198,7 @@ class JaxDevices(Alone):
 
         if self.count == 1:
             return np.asarray(values)
-        # As bytes: 64-bit numbers would lose half of themselves on the way.
+        # As bytes, since 64-bit numbers would be cut to 32 bits on the way.
         values = np.ascontiguousarray(values)
         all_bytes = multihost_utils.process_allgather(values.view("uint8").reshape(-1))
         return np.asarray(all_bytes).view(values.dtype).reshape(-1, *values.shape).sum(axis=0)
@@ -209,8 +215,8 @@ def _distributed(distribution):
 
 
 class _Copies:
-    """A detector of its own with the weights of another, on the default device; one for all calls,
-    so that it is compiled once."""
+    """A separate detector with the weights of another, on the default device; one for all calls, so
+    that it is compiled once."""
 
     def __init__(self):
         self._twin = None
@@ -230,7 +236,7 @@ def _across_processes(strategy):
 
 
 def start_workers(workers):
-    """Joins the other processes of a run; the first thing that a program does with Keras.
+    """Joins the other processes of a run. Call it before anything else that uses Keras.
 
     It waits until all of them are there.
 
@@ -261,7 +267,8 @@ def _multi_worker_strategy():
     import tensorflow as tf
 
     class Strategy(tf.distribute.MultiWorkerMirroredStrategy):
-        """Keras asks for the mean of scalars along their first axis, which they have not."""
+        """A strategy that returns scalars as they are: Keras asks for their mean along a first
+        axis, which they do not have."""
 
         def reduce(self, reduce_op, value, axis=None):
             if axis == 0 and getattr(value, "shape", None) is not None and value.shape.rank == 0:
@@ -277,7 +284,7 @@ def strategy_across_processes():
 
 
 def default_strategy():
-    """The strategy of `start_workers`; without one `MirroredStrategy` over the visible GPUs if
+    """The strategy of `start_workers`; without it `MirroredStrategy` over the visible GPUs if
     there are several, else TensorFlow's default strategy."""
     import tensorflow as tf
 
@@ -291,7 +298,7 @@ def default_strategy():
 def default_devices():
     """The `Alone`, `TensorFlowDevices` or `JaxDevices` that a run is trained on.
 
-    On TensorFlow the strategy whose scope this is called in, if there is one.
+    On TensorFlow it takes the strategy whose scope it is called in, if there is one.
     """
     if keras.backend.backend() == "jax":
         return JaxDevices()

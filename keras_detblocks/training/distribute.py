@@ -1,11 +1,12 @@
-"""Batch normalization over all replicas, accelerators, the values of variables."""
+"""Tools for several devices: batch normalization over all replicas, accelerators, values of
+variables."""
 
 import contextlib
 
 import keras
 import numpy as np
 
-# Fewer images than this on a replica make poor statistics.
+# Fewer images than this on a replica give poor statistics.
 LEAST_IMAGES = 8
 
 
@@ -13,8 +14,8 @@ def synchronize_batch_norm(model):
     """Makes every `BatchNormalization` of a model, nested ones too, take its statistics over all
     replicas; returns the model.
 
-    TensorFlow only (on JAX they are always taken so). Call it before `compile`; worth it where the
-    batch of one replica is small (below about 8 images).
+    TensorFlow only (JAX always does it). Call it before `compile`; it pays off if the batch of one
+    replica is small (below about 8 images).
     """
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
@@ -36,7 +37,7 @@ def _batch_norms(model):
 
 @contextlib.contextmanager
 def for_any_backend(model):
-    """Within it, what is saved loads on every backend: JAX refuses synchronized statistics."""
+    """A context in which saved files load on every backend: JAX refuses synchronized statistics."""
     layers = [layer for layer in _batch_norms(model) if layer.synchronized]
     for layer in layers:
         layer.synchronized = False
@@ -57,8 +58,8 @@ def accelerators():
 
 
 def set_number(variable, number):
-    """Gives a scalar Keras variable a value, in a third of the time that Keras' own way takes: for
-    what is set in every step."""
+    """Sets a scalar Keras variable in a third of the time of Keras' own way, for variables that are
+    set in every step."""
     if keras.backend.backend() == "tensorflow":
         variable.value.assign(np.float32(number), read_value=False)
     else:

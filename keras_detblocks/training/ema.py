@@ -1,5 +1,5 @@
-"""The exponential moving averages of weights and statistics, which the optimizer keeps in the
-training step, and which of the two, averaged or raw, is judged."""
+"""Exponential moving averages of weights and statistics, which the optimizer updates in the
+training step, and the choice between averaged and raw weights."""
 
 import contextlib
 
@@ -10,24 +10,26 @@ from .distribute import numpy_of
 
 @contextlib.contextmanager
 def averaged(model, other=None):
-    """Within it the model has its averaged weights; afterward those of training again.
+    """A context in which the model has its averaged weights; afterward it has those of training
+    again.
 
-    For callbacks: when `fit` ends, Keras leaves the averaged weights in the model by itself.
+    It is meant for callbacks: when `fit` ends, Keras itself leaves the averaged weights in the
+    model.
 
     Args:
-        model: compiled. other: a model of the same variables that gets the weights in its place.
+        model: compiled. other: a model with the same variables that gets the weights instead.
     """
     with _exchanged(_on(other, model, _averages(model))):
         yield
 
 
 def _averages(model):
-    """`(variable, values)`; none before the first step and without averages."""
+    """Pairs `(variable, values)`; an empty list before the first step and without averages."""
     return [(variable, numpy_of(average)) for variable, average in _pairs(model)]
 
 
 def _on(other, model, pairs):
-    """The pairs for the variables of another model, where there is one."""
+    """The pairs for the variables of another model, if one is given."""
     if other is None or other is model:
         return pairs
     places = {id(variable): i for i, variable in enumerate(model.variables)}
@@ -36,7 +38,7 @@ def _on(other, model, pairs):
 
 @contextlib.contextmanager
 def _exchanged(pairs):
-    """Within it the variables have the values that they are paired with."""
+    """A context in which the variables have the values that they are paired with."""
     kept = [(variable, numpy_of(variable)) for variable, _ in pairs]
     _assign(pairs)
     try:
@@ -51,12 +53,12 @@ def _assign(pairs):
 
 
 def _optimizer(model):
-    """The optimizer itself, which the loss scaling of mixed precision wraps."""
+    """The optimizer itself, without the loss scaling that mixed precision wraps around it."""
     return getattr(model.optimizer, "inner_optimizer", model.optimizer)
 
 
 def _pairs(model):
-    """`(variable, average)`; none before the first step and without averages."""
+    """Pairs `(variable, average)`; an empty list before the first step and without averages."""
     optimizer = _optimizer(model)
     if hasattr(optimizer, "averages"):
         return optimizer.averages()
@@ -66,8 +68,8 @@ def _pairs(model):
 
 
 class RawWeights(keras.callbacks.Callback):
-    """Keeps the weights of training at the end of `fit`, where Keras puts the averages in their
-    place, if those are so young that the raw weights may be better: `pairs`, else none."""
+    """Keeps the weights of training in `pairs` at the end of `fit`, when Keras replaces them by the
+    averages, if these are so young that the raw weights may be better; else `pairs` stays empty."""
 
     pairs = ()
 
@@ -89,9 +91,9 @@ def _is_young(model):
 
 
 def judged(model, evaluate, other=None):
-    """`(result, averaged)` in a run: of the averaged weights, or of the raw ones where those are
-    better and the average is young. `evaluate(model)` returns what has an `ap`; it is called with
-    `other`, a model with the same weights, where that is given."""
+    """Returns `(result, averaged)` during a run: the result of the averaged weights, or of the raw
+    ones if these are better and the average is young. `evaluate(model)` returns an object with an
+    `ap`; it is called with `other`, a model with the same weights, if that is given."""
     judge, pairs = other or model, _averages(model)
     with _exchanged(_on(other, model, pairs)):
         result = evaluate(judge)
@@ -100,8 +102,8 @@ def judged(model, evaluate, other=None):
 
 
 def keep_better(model, evaluate, raw, other=None):
-    """As `judged`, after a run: the model has its averages, `raw.pairs` the others; it keeps the
-    better ones, or `other` does."""
+    """Does the same as `judged` after a run, when the model has its averages and `raw.pairs` the
+    others: the model, or `other`, keeps the better ones."""
     judge = other or model
     result = evaluate(judge)
     if raw.pairs:

@@ -1,4 +1,4 @@
-"""COCO AP of a detector on a data set, by itself and during a plain `fit`."""
+"""Measures COCO AP of a detector on a data set, separately or during a plain `fit`."""
 
 import contextlib
 
@@ -21,13 +21,13 @@ def evaluate_ap(detector, dataset, batch_size=16, image_size=None, max_detection
             data set, `PyDataset` or list of `(image, {"boxes", "labels"})`, single or in batches:
             boxes xyxy in pixels of the image, labels in the detector's order, -1 where padded.
         batch_size: pictures per step.
-        image_size: (height, width) for detectors of dynamic size: what pictures are scaled to fit
-            into.
-        max_detections: detections of a picture that count, the detector's own where it is None; a
-            `Detector` gives as many for this evaluation.
+        image_size: (height, width) that pictures are scaled to fit into, for detectors of dynamic
+            size.
+        max_detections: how many detections of a picture count; by default the detector's own
+            number. A `Detector` returns that many for this evaluation.
 
     Raises:
-        ValueError: a source of another form, or one that does not end.
+        ValueError: a source in another form, or one that does not end.
     """
     limit = detector.max_detections if max_detections is None else max_detections
     limit = check_int(limit, "max_detections")
@@ -38,8 +38,9 @@ def evaluate_ap(detector, dataset, batch_size=16, image_size=None, max_detection
 
 
 def predict_any(detector, dataset, batch_size=16, image_size=None, max_detections=None):
-    """`(Dataset, detections)` of what `evaluate_ap` takes: the data set itself, or one made of the
-    examples, and for each of its `records` a dict of `boxes`, `scores`, `labels`."""
+    """Returns `(Dataset, detections)` for any source that `evaluate_ap` takes: the data set itself,
+    or one made of the examples, and for each of its `records` a dict of `boxes`, `scores`,
+    `labels`."""
     with _giving(detector, max_detections):
         if isinstance(dataset, Dataset):
             return dataset, predict_dataset(detector, dataset, batch_size, image_size)
@@ -49,7 +50,7 @@ def predict_any(detector, dataset, batch_size=16, image_size=None, max_detection
 
 @contextlib.contextmanager
 def _giving(detector, max_detections):
-    """The detector with another number of detections for a while."""
+    """A context in which the detector returns another number of detections."""
     before = detector.max_detections
     if max_detections is not None and hasattr(detector, "get_config"):
         detector.max_detections = max_detections
@@ -64,7 +65,7 @@ class ValidationAP(keras.callbacks.Callback):
     """Measures COCO AP after each epoch of a plain `fit`, as `val_AP`, `val_AP50`, `val_AP75` in
     its logs.
 
-    Callbacks behind it in the list can watch them: `ModelCheckpoint("best.keras", monitor="val_AP",
+    Callbacks after it in the list can watch them: `ModelCheckpoint("best.keras", monitor="val_AP",
     mode="max")`.
 
     Args:

@@ -1,5 +1,6 @@
-"""Pictures and their objects out of anything that a Keras user evaluates on: `tf.data`,
-`PyDataset`, lists of batches. For data sets that never were folders, such as TFRecords and tfds."""
+"""Takes pictures and their objects from anything that a Keras user evaluates on: `tf.data`,
+`PyDataset`, lists of batches. It serves data sets that never were folders, such as TFRecords and
+tfds."""
 
 import numpy as np
 
@@ -9,14 +10,15 @@ from ..images.read import read_image
 
 
 def predict_examples(detector, source, batch_size, image_size):
-    """`(dataset, detections)`: a `Dataset` of what is true in `source`, its records without files,
-    and what the detector finds, both in the pixels of each picture.
+    """Returns `(dataset, detections)`: the truth in `source` as a `Dataset` whose records have no
+    files, and what the detector finds, both in the pixels of each picture.
 
     Args:
         detector: a `Detector` or an opened export.
-        source: of `(image, {"boxes", "labels"})` or batches of such: images (H, W, C) or
-            (B, H, W, C) of any size, 0 to 255; boxes (M, 4) or (B, M, 4) xyxy in pixels of the
-            image, labels (M,) or (B, M), -1 where padded; optionally "crowd" and "areas" alike.
+        source: an iterable of `(image, {"boxes", "labels"})` or of batches of these: images (H, W,
+            C) or (B, H, W, C) of any size, 0 to 255; boxes (M, 4) or (B, M, 4) xyxy in pixels of
+            the image, labels (M,) or (B, M), -1 where padded; optionally "crowd" and "areas" in the
+            same form.
         batch_size: pictures per step.
         image_size: (height, width) of the canvas that pictures are fitted into.
     """
@@ -54,7 +56,7 @@ def _predict(detector, canvases, boxes):
 
 
 def _one_by_one(source):
-    """`(image, truth)` of single pictures, batched or not."""
+    """Yields `(image, truth)` of single pictures, from batches or not."""
     for item in _items(source):
         if not isinstance(item, (tuple, list)) or len(item) < 2 or not _is_truth(item[1]):
             what = type(item).__name__
@@ -90,7 +92,7 @@ def _items(source):
 
 
 def _record(shape, truth, number, num_classes):
-    """What is true in a picture, without padding."""
+    """The record of a picture's truth, without padding."""
     labels = np.asarray(truth["labels"]).reshape(-1).astype("int32")
     kept = labels >= 0
     if labels.max(initial=-1) >= num_classes:

@@ -62,13 +62,13 @@ def train(
     console=None,
 ):
     """Trains a detector, on the TensorFlow and JAX backends, and leaves `detector.keras`,
-    `best.keras` (with a validation set: the weights of the best AP), `history.json`, `run.json`,
+    `best.keras` (with a validation set: the weights with the best AP), `history.json`, `run.json`,
     `learning_curve.png` and TensorBoard logs in `out`.
 
-    Ctrl-C, SIGTERM and SIGHUP save and stop after the step that is under way. A process that is
-    killed loses the steps since the last checkpoint: there are `2 * evaluations` in the budget, and
-    one every ten minutes at least. With `epochs` a resumed run ends with the weights and the
-    history of an uninterrupted one.
+    Ctrl-C, SIGTERM and SIGHUP save and stop after the current step. A process that is killed loses
+    the steps since the last checkpoint: there are `2 * evaluations` of them in the budget, and at
+    least one every ten minutes. With `epochs` a resumed run ends with the weights and the history
+    of an uninterrupted one.
 
     Args:
         build: a function without arguments that returns a `Detector` of static image size; it is
@@ -77,32 +77,32 @@ def train(
             one device; on JAX `keras.distribution.DataParallel`).
         train_set, validation_set: `data.Dataset`; `validation_set` may be `None`.
         out: folder, made if it does not exist.
-        minutes, epochs: the budget, one of the two. Minutes are training alone; validation comes on
-            top.
+        minutes, epochs: the budget, one of the two. Minutes count training only; validation comes
+            on top.
         batch_size: images per step over all replicas.
         optimizer: `"muon"` (`ConvMuon`: fewest steps from scratch) or `"adamw"` (cheaper steps
             where layers are wide).
-        learning_rate: at its peak; `None` for the optimizer's own in `LEARNING_RATES`.
-        weight_decay: normalization and biases are not decayed.
+        learning_rate: the peak; `None` for the optimizer's own in `LEARNING_RATES`.
+        weight_decay: of all weights except normalization and biases.
         ema: momentum of the averaged weights, which it reaches over `5 / (1 - ema)` steps; 0 for
-            none. They are evaluated and saved; in a run of fewer steps the weights of training
-            are, where their validation AP is higher.
+            none. They are evaluated and saved; in a run of fewer steps the weights of training are,
+            if their validation AP is higher.
         warmup_steps: of the learning rate.
-        augment, repeat_threshold: passed to `data.pipeline`. An epoch is as many steps with
-            repeated pictures as without.
+        augment, repeat_threshold: passed to `data.pipeline`. An epoch has the same number of steps
+            with repeated pictures as without.
         evaluations: number of equal parts of the budget after each of which COCO AP is measured.
         patience: training ends after so many evaluations without a better AP; `None` for never.
-        synchronize: whether batch normalization takes its statistics over all replicas; `None`
-            where one has fewer than 8 images. On JAX it always does.
+        synchronize: whether batch normalization takes its statistics over all replicas; `None`: if
+            a replica has fewer than 8 images. On JAX it always does.
         seed: of initial weights, order and augmentation.
-        resume: continue the stopped run in `out`. The budget, the learning rate, `evaluations`,
-            `patience` and paths may be others than before, which `run.json` tells; all else must be
-            the same.
+        resume: whether to continue the stopped run in `out`. The budget, the learning rate,
+            `evaluations`, `patience` and paths may differ from before, which `run.json` records;
+            everything else must be the same.
         precision: `"auto"` (mixed float16 on GPU), `"float32"`, `"mixed_float16"` or
             `"mixed_bfloat16"`.
-        settings: a dict of what `build` and `augment` are made of, for JSON; a resumed run must
-            have the same.
-        about: a dict that `run.json` holds as it is, such as the command.
+        settings: a dict, for JSON, that describes `build` and `augment`; a resumed run must have
+            the same.
+        about: a dict that goes into `run.json` as it is, such as the command.
         console: a `rich.console.Console`.
 
     Returns:
@@ -112,7 +112,7 @@ def train(
     Raises:
         ValueError, OSError: before training, on impossible arguments, a training set without
             objects, other classes than the detector's, an unwritable folder, or one that holds a
-            finished run, or a stopped one and no `resume`.
+            finished run, or a stopped one without `resume`.
         FloatingPointError: if the loss or a weight is no longer finite; the checkpoints before
             stay.
         KeyboardInterrupt: a `Stopped` with the number of the signal, once the run is saved.
@@ -169,7 +169,7 @@ def train(
 
 
 def _settings(given, data, more):
-    """What a checkpoint says of a run, and one that goes on from it is compared by."""
+    """The settings in a checkpoint, with which a run that resumes from it is compared."""
     rate = given["learning_rate"]
     return {
         **given,
@@ -180,11 +180,11 @@ def _settings(given, data, more):
 
 
 def _silent(*_, **__):
-    """What another process than the chief says and writes."""
+    """Keeps every process but the chief from printing and writing."""
 
 
 def _begun(build, devices, checkpoint, settings, out, say):
-    """`(progress, model)` of a new run, or of the one that a checkpoint is of."""
+    """Returns `(progress, model)` of a new run, or of the run that the checkpoint belongs to."""
     with devices.scope(), built_with(settings["precision"]):
         keras.utils.set_random_seed(settings["seed"])
         if checkpoint is not None:
@@ -223,13 +223,13 @@ def _budget(settings, progress, train_set, devices, interrupts):
 
 
 def _log(out, budget, progress, devices):
-    """What every step is written down by."""
+    """The callback that records every step."""
     writer = tensorboard_writer(out / "logs") if devices.chief else _silent
     return StepLog(budget, progress["history"], writer, progress["sums"])
 
 
 def _batches(run, augment):
-    """What this process trains on, from the step on that the run goes on from."""
+    """The batches of this process, starting at the step from which the run continues."""
     settings = run.progress["settings"]
 
     def part(shard):
@@ -252,7 +252,7 @@ def _batches(run, augment):
 
 
 def _fit(run, augment, console):
-    """Keras' fit in one endless epoch, so that the metrics' windows are the run's own."""
+    """Runs Keras' `fit` in one endless epoch, so that the run decides when metrics are reset."""
     if run.over or run.budget.progress >= 1.0:  # stopped after its last step
         finalize(run.model, run.raw)
         return
@@ -271,7 +271,7 @@ def _fit(run, augment, console):
     callbacks = [run.budget, run.log, told, progress_bar, milestones, run.raw]
     batches = _batches(run, augment)
     try:
-        # The bar is left by errors too, or the terminal stays without a cursor.
+        # Errors leave the bar too, or the terminal would stay without a cursor.
         with progress_bar.bar, run.devices.fitting(run.model):
             run.model.fit(
                 batches,
@@ -282,7 +282,7 @@ def _fit(run, augment, console):
                 callbacks=Callbacks(callbacks, add_history=True, model=run.model),
             )
     except KeyboardInterrupt:
-        # One that no signal brought, and no callback saved for.
+        # An interrupt that did not come from a signal, so that no callback has saved.
         unsaved = run.budget.between_steps and run.budget.step > run.saved_step
         if unsaved and keras.backend.backend() == "tensorflow" and run.devices.count == 1:
             run.save(milestones.done)
@@ -291,7 +291,8 @@ def _fit(run, augment, console):
 
 
 def _claim(out, checkpoint, resume, settings):
-    """Leaves a folder that the run can write to; returns whether it goes on from what is there."""
+    """Prepares a folder that the run can write to; returns whether the run resumes from its
+    content."""
     prepare_folder(out)
     check_folder(out, checkpoint, resume)
     if resume:
@@ -302,7 +303,7 @@ def _claim(out, checkpoint, resume, settings):
 
 
 def _resumed(devices, checkpoint, settings, out, say):
-    """`(progress, model)` of the newest checkpoint that is whole; the chief has it."""
+    """Returns `(progress, model)` of the newest intact checkpoint, which the chief has."""
     with tempfile.TemporaryDirectory() as folder:
         file, told = pathlib.Path(folder) / "model.keras", b"{}"
         if devices.chief:
@@ -331,7 +332,7 @@ def _resumed(devices, checkpoint, settings, out, say):
 
 
 def _synchronized(wanted, batch_size, devices):
-    """Whether batch normalization goes over all replicas; on JAX it does so anyway."""
+    """Whether batch normalization spans all replicas; on JAX it always does."""
     if keras.backend.backend() != "tensorflow" or devices.replicas == 1:
         return False
     return batch_size / devices.replicas < LEAST_IMAGES if wanted is None else wanted

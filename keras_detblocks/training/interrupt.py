@@ -1,4 +1,5 @@
-"""Signals that ask a run to stop: Ctrl-C, and what a cluster sends before it takes a machine."""
+"""Signals that ask a run to stop: Ctrl-C, and the one that a cluster sends before it takes a
+machine back."""
 
 import contextlib
 import signal
@@ -8,7 +9,7 @@ NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal stopped the run; what can be resumed is on the disk.
+    """A signal stopped the run, which is on disk and can be resumed.
 
     Attributes:
         signal: the number of the signal, 128 less than a shell's exit code for it.
@@ -22,11 +23,11 @@ class Stopped(KeyboardInterrupt):
 
 
 class Interrupts:
-    """While it is entered, a signal of `NAMES` is noted and the training step that is under way
-    ends first; within `at_once()`, where nothing can be lost, it raises `Stopped` where it comes.
+    """A context in which a signal of `NAMES` is noted and the current training step is finished
+    first; within `at_once()`, where nothing can be lost, it raises `Stopped` immediately.
 
-    A second Ctrl-C always raises. Only in the main thread, the one that Python gives signals to;
-    signals that are ignored (`nohup`) stay so.
+    A second Ctrl-C always raises. It works only in the main thread, to which Python delivers
+    signals; ignored signals (`nohup`) stay ignored.
 
     Attributes:
         received: number of the signal that was noted, or `None`.
@@ -65,7 +66,7 @@ class Interrupts:
             self._at_once = before
 
     def steps_under_way(self):
-        """From here on there is a step to end first."""
+        """Declares that from here on there is a step to finish first."""
         self._at_once = False
 
     def check(self):

@@ -1,5 +1,4 @@
-"""What a run may be asked for: its numbers and names within their limits, told before anything is
-read or made."""
+"""The limits of a run's numbers and names, checked before anything is read or made."""
 
 import math
 import os
@@ -8,7 +7,7 @@ from functools import partial
 from ..checks import check_choice, check_int, check_number
 from ..data.pipeline import MOST_BATCH
 
-# Optimizers by name, with the learning rates that did best from scratch.
+# Optimizers by name, with the learning rates that worked best from scratch.
 LEARNING_RATES = {"muon": 20e-3, "adamw": 8e-3}
 PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 MOST_MINUTES = 1e6  # two years
@@ -17,8 +16,8 @@ MOST_STEPS = 10**9
 MOST_EVALUATIONS = 10_000
 MOST_SEEDS = 2**32  # those of NumPy
 
-# A check of each, called with the value and the name. Learning rates are float32 numbers later,
-# which hold 1e-38 to 1e38, and are multiplied on the way.
+# A check for each, called with the value and the name. Learning rates become float32 numbers, which
+# hold 1e-38 to 1e38, and are multiplied before that.
 LIMITS = {
     "minutes": partial(check_number, above=0, most=MOST_MINUTES, optional=True),
     "epochs": partial(check_number, above=0, most=MOST_EPOCHS, optional=True),
@@ -38,7 +37,7 @@ LIMITS = {
 
 
 def checked(**values):
-    """The values of `LIMITS` as plain ones, by name.
+    """Checks values by their names in `LIMITS` and returns them as plain ones.
 
     Raises:
         ValueError: naming the argument.
@@ -50,7 +49,7 @@ def checked(**values):
 
 
 def checked_run(*, minutes=None, epochs=None, **values):
-    """As `checked`, of a run that has one of both budgets."""
+    """Checks as `checked` does, and that exactly one of the two budgets is given."""
     if (minutes is None) == (epochs is None):
         raise ValueError(
             f"Give a number of minutes or of epochs, one of the two. Received: minutes={minutes}, "
@@ -60,10 +59,11 @@ def checked_run(*, minutes=None, epochs=None, **values):
 
 
 def steps_of(epochs, pictures, batch_size):
-    """Steps of a number of passes over the pictures; the last batch of a pass is left out.
+    """The steps of a number of passes over the pictures; the last partial batch of a pass is left
+    out.
 
     Raises:
-        ValueError: for more than anyone can wait for.
+        ValueError: if there are more than anyone can wait for.
     """
     per_pass = max(pictures // batch_size, 1)
     if epochs * per_pass > MOST_STEPS:
@@ -76,11 +76,11 @@ def steps_of(epochs, pictures, batch_size):
 
 
 def check_memory(image_size, batch_size, processes=1):
-    """Refuses a batch whose pictures alone do not fit the memory of this machine, where that is
-    known: the system would end the process without a word.
+    """Refuses a batch whose pictures alone do not fit the memory of this machine, if that is known:
+    the system would end the process without a message.
 
     Args:
-        image_size: (height, width), or `None` where it is not known. batch_size: over all
+        image_size: (height, width), or `None` if it is not known. batch_size: over all
             processes.
     """
     if image_size is None:
@@ -97,5 +97,5 @@ def check_memory(image_size, batch_size, processes=1):
 def _memory():
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not told by every system
+    except (AttributeError, ValueError, OSError):  # not every system says it
         return math.inf

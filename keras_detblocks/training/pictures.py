@@ -1,4 +1,4 @@
-"""Validation pictures with what a detector finds in them, for TensorBoard."""
+"""Draws validation pictures with the detections of a model, for TensorBoard."""
 
 import contextlib
 
@@ -12,11 +12,12 @@ _SIDE = 320  # pixels
 
 
 def sample_pictures(detector, dataset, count=6):
-    """Draws the detections of a few pictures, the same ones at every call.
+    """Draws the detections on a few pictures, the same ones in every call.
 
     Args:
         detector: a `Detector`. dataset: a `data.Dataset`.
-        count: of the pictures, evenly over the data set; those that cannot be read are left out.
+        count: how many pictures, evenly spaced in the data set; those that cannot be read are left
+            out.
 
     Returns:
         uint8 `(count, 320, 320, 3)`.

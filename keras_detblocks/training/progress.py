@@ -1,4 +1,4 @@
-"""The line that shows how far a run is, and what it says besides."""
+"""The progress line of a run, and what else it prints or logs."""
 
 import contextlib
 import os
@@ -7,15 +7,15 @@ import time
 import keras
 import numpy as np
 
-# Columns that a terminal needs for each part of the line.
+# Columns of a terminal that each part of the line needs.
 NARROW, WIDE = 60, 76
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """One line with the share done, loss, AP and time left while `bar` is entered: rich's in a
-    terminal, a line of text that is replaced in a notebook, nothing elsewhere.
+    """Shows one line with the share done, loss, AP and time left while `bar` is entered: rich's in
+    a terminal, a line of text that is replaced in a notebook, nothing elsewhere.
 
-    The loss is read from the device once a second at most.
+    The loss is read from the device at most once a second.
     """
 
     def __init__(self, budget, history, console, hidden=False):
@@ -48,7 +48,7 @@ NOTHING = {"loss": "-", "ap": "-"}
 
 
 def _terminal_line(console):
-    """What fits: the bar and both clocks need a wide terminal."""
+    """The parts that fit: the bar and both clocks need a wide terminal."""
     from rich.progress import (
         BarColumn,
         Progress,
@@ -66,13 +66,13 @@ def _terminal_line(console):
         columns = [BarColumn(bar_width=10), text, TimeRemainingColumn()]
     if console.width < NARROW:
         columns = [text]
-    # Drawn less often than rich does it: its thread takes time from a step's Python.
+    # Drawn less often than by rich's default: its thread takes time from a step's Python.
     return Progress(*columns, console=console, refresh_per_second=2)
 
 
 class _NotebookLine:
-    """What `ProgressBar` asks of rich's `Progress`, which shows nothing in a notebook without
-    ipywidgets."""
+    """The methods of rich's `Progress` that `ProgressBar` uses, for notebooks, where rich shows
+    nothing without ipywidgets."""
 
     disable = False
 
@@ -108,8 +108,9 @@ class _NotebookLine:
 
 
 def speaker(console):
-    """A function that prints a line on a `rich` console; in a file or a pipe it stays one line. A
-    terminal that is gone, or a full disk under a redirected output, does not end a run."""
+    """Returns a function that prints a line on a `rich` console; in a file or a pipe it is not
+    wrapped. A terminal that is gone, or a full disk under a redirected output, does not end a
+    run."""
     whole = not (console.is_terminal or console.is_jupyter)
 
     def say(text, style=None):
@@ -120,8 +121,8 @@ def speaker(console):
 
 
 def tensorboard_writer(folder):
-    """A function `(values, step)` that writes numbers and pictures, uint8 `(n, H, W, 3)`, to
-    TensorBoard's event files in `folder`; what the disk does not take is left out."""
+    """Returns a function `(values, step)` that writes numbers and pictures, uint8 `(n, H, W, 3)`,
+    to TensorBoard's event files in `folder`; whatever the disk does not take is left out."""
     import tensorflow as tf
 
     os.makedirs(folder, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The recipe that trains a detector: optimizers with their learning rates, clipping, averaged
+"""The recipe for training a detector: optimizers with their learning rates, clipping, averaged
 weights, precision."""
 
 import contextlib
@@ -9,7 +9,7 @@ from ..optimizers import AdamW, ConvMuon, conv_groups
 from .distribute import accelerators
 from .limits import LEARNING_RATES, checked
 
-# The head's last convolutions, by path: Muon is for layers within the net.
+# The head's last convolutions, by path: Muon is for layers inside the net.
 PREDICTORS = "(logits|distances)_out/"
 
 
@@ -50,7 +50,7 @@ def compile_detector(
 
 @contextlib.contextmanager
 def built_with(precision):
-    """Within it layers are built with the dtype policy of a `precision` of `train`."""
+    """A context that builds layers with the dtype policy for a `precision` of `train`."""
     kept = keras.config.dtype_policy()
     keras.config.set_dtype_policy(_policy(precision))
     try:

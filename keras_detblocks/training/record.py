@@ -1,4 +1,4 @@
-"""`run.json`: all that a run was made of and what came out."""
+"""`run.json`: everything that went into a run, and its results."""
 
 import datetime
 import hashlib
@@ -13,7 +13,7 @@ import numpy as np
 from ..version import __version__
 from .state import write_json
 
-# What limits the threads, beside the processors that the process may use.
+# Variables that limit threads, beside the processors that the process may use.
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "XLA_FLAGS")
 PACKAGES = ("keras", "tensorflow", "jax", "numpy", "pillow", "faster-coco-eval")
 
@@ -35,7 +35,7 @@ def fingerprint(dataset):
 
 
 def described(dataset):
-    """A data set in `run.json`."""
+    """The description of a data set in `run.json`."""
     if dataset is None:
         return None
     return {
@@ -52,9 +52,11 @@ class Record:
     """The content of `run.json`, a dict for JSON.
 
     Args:
-        settings: of `train`. data: `{"train": ..., "validation": ...}` of `described`.
+        settings: those of `train`.
+        data: `{"train": ..., "validation": ...}`, each from `described`.
         about: what the caller adds, such as the command and its options.
-        changes: what resumed parts of the run changed. devices: that it is trained on.
+        changes: what resumed parts of the run changed.
+        devices: those that it is trained on.
     """
 
     def __init__(self, settings, data, about=None, changes=(), devices=None):
@@ -76,7 +78,7 @@ class Record:
         }
 
     def finish(self, budget, history):
-        """Adds what came out."""
+        """Adds the results."""
         self.content.update(
             state="finished",
             finished=_now(),

@@ -1,7 +1,7 @@
-"""Whether a folder holds a run that can go on, and what may be another when it does."""
+"""Decides whether a folder holds a run that can be resumed, and which settings may then differ."""
 
-# What a resumed run may change: how long and how fast it learns, and where things lie. All else
-# would make another run of it.
+# Settings that a resumed run may change: how long and how fast it learns, and paths. Everything
+# else would make it a different run.
 CHANGEABLE = (
     "minutes",
     "epochs",
@@ -17,12 +17,12 @@ CHANGEABLE = (
     "synchronize",
 )
 
-# Settings that older runs were without, and what they did.
+# Settings that older runs did not have, and the values that they used.
 ADDED = {"repeat_threshold": None}
 
 
 def check_folder(out, checkpoint, resume):
-    """A finished run is not replaced; a stopped one is not lost by forgetting `resume`.
+    """Refuses to replace a finished run, or to lose a stopped one because `resume` was forgotten.
 
     Raises:
         ValueError: saying what to do instead.
@@ -43,10 +43,10 @@ def check_folder(out, checkpoint, resume):
 
 
 def changes(before, now, out):
-    """What a resumed run changes: a list of `{"setting", "before", "now"}`.
+    """The changes in a resumed run: a list of `{"setting", "before", "now"}`.
 
     Raises:
-        ValueError: if it would be another run.
+        ValueError: if it would be a different run.
     """
     before = {**ADDED, **before}
     found = [

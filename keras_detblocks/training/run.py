@@ -1,4 +1,4 @@
-"""A run under way: what is measured, kept and left in its folder."""
+"""A run in progress: what it measures, keeps and leaves in its folder."""
 
 import contextlib
 import time
@@ -13,7 +13,7 @@ from .interrupt import Stopped
 from .pictures import sample_pictures
 from .state import not_finite, save_model, sweep, write_json
 
-# Of the pictures of a pass; more that cannot be read end the run.
+# Share of the pictures of a pass; if more cannot be read, the run ends.
 UNREAD_SHARE = 0.01
 
 
@@ -23,8 +23,8 @@ class Run:
     Args:
         model: compiled. out: the folder. checkpoint: a `Checkpoint`.
         budget, log: the callbacks `Budget` and `StepLog`.
-        progress: what the checkpoint held that the run continues from.
-        record: a `Record`, what `run.json` says.
+        progress: the one in the checkpoint from which the run continues.
+        record: a `Record`, the content of `run.json`.
         train_set, validation_set: `data.Dataset`, the second may be `None`.
         interrupts: `Interrupts`. say: prints a line. patience: evaluations without a better AP
             before training ends, or `None`. devices: `Alone` or the like.
@@ -72,7 +72,7 @@ class Run:
     # What the callbacks call -----------------------------------------------------------------
 
     def milestone(self, measure):
-        """The end of a part of the budget: AP, or a line only."""
+        """Ends a part of the budget: measures AP, or only prints a line."""
         if not measure or self.validation_set is None:
             self.say(self._so_far())
             return
@@ -87,8 +87,8 @@ class Run:
             self.model.stop_training = True
 
     def _measured(self):
-        """Measures; the number of a signal that cut it short, or 0. The chief measures, so another
-        process that is asked to stop does so after the next step."""
+        """Measures; returns the number of a signal that cut it short, or 0. Only the chief
+        measures, so another process that is asked to stop does so after the next step."""
         if not self.devices.chief:
             return 0
         try:
@@ -99,15 +99,15 @@ class Run:
         return 0
 
     def save(self, milestones):
-        """A checkpoint; a disk that does not take it costs nothing but a warning.
+        """Writes a checkpoint; a disk that does not take it costs only a warning.
 
         Raises:
-            FloatingPointError: if a weight is no longer finite; the checkpoints before stay.
+            FloatingPointError: if a weight is no longer finite; earlier checkpoints stay.
         """
         bad = not_finite(self.model)
         if bad:
             raise FloatingPointError(_not_finite(self.saved_step, self.budget.step, bad))
-        progress = self._progress(milestones)  # of all processes: its sums are
+        progress = self._progress(milestones)  # in all processes, since its sums are over all
         try:
             if self.devices.chief:
                 with self.devices.by_itself():
@@ -121,22 +121,23 @@ class Run:
             )
 
     def asked_to_stop(self):
-        """Whether a signal came; processes that train together answer alike."""
+        """Whether a signal came; processes that train together give the same answer."""
         return self.budget.signal or (self.devices.count == 1 and self.interrupts.received)
 
     def stop(self, milestones):
-        """The end that a signal asked for, between two steps."""
+        """Stops between two steps, as a signal asked."""
         self.save(milestones)
         self.say(f"Stopped after step {self.saved_step}; the run can be resumed from there.")
         self._wait_for_chief()
         raise Stopped(self.asked_to_stop(), agreed=True)
 
     def note_pictures(self):
-        """Those that could not be read from the start, and are not trained on, do not count."""
+        """Remembers the pictures that could not be read from the start and are not trained on: they
+        do not count."""
         self._unread = len(_unread(self.train_set))
 
     def check_pictures(self):
-        """Ends a run whose pictures go away.
+        """Ends a run whose pictures disappear.
 
         Raises:
             ImageError: if more than one in a hundred could not be read since the run began; the run
@@ -169,9 +170,9 @@ class Run:
     # AP --------------------------------------------------------------------------------------
 
     def measure(self):
-        """Validation AP of the averaged weights, or of the raw ones where these are better and the
-        averages young; the best of a run become `best.keras`. Once for all processes: by the
-        chief."""
+        """Measures validation AP of the averaged weights, or of the raw ones if these are better
+        and the averages young; the best of a run become `best.keras`. Only the chief does it, for
+        all processes."""
         if not self.devices.chief:
             return
         with self.devices.alone(self.model) as other:
@@ -180,7 +181,7 @@ class Run:
                 self._note(result, is_averaged, other)
 
     def measure_last(self):
-        """As `measure`, after training; the model keeps the better weights, in all processes."""
+        """Measures after training; the model keeps the better weights, in all processes."""
         is_averaged = True
         if self.devices.chief:
             with self.devices.alone(self.model) as other:
@@ -194,7 +195,7 @@ class Run:
         return evaluate_ap(model, self.validation_set)
 
     def _note(self, result, is_averaged, model):
-        """Writes down the AP of the weights that are in a model."""
+        """Records the AP of the weights that a model has."""
         numbers = {key: float(value) for key, value in result.numbers.items()}
         best = max((entry["AP"] for entry in self.history["ap"]), default=-1.0)
         if numbers["AP"] > best:
@@ -218,7 +219,7 @@ class Run:
 
     def _evaluations_since_best(self):
         values = [entry["AP"] for entry in self.history["ap"]]
-        if not values:  # another process than the chief
+        if not values:  # not the chief
             return 0
         return len(values) - 1 - values.index(max(values))
 
@@ -230,10 +231,10 @@ class Run:
     # The end ---------------------------------------------------------------------------------
 
     def finish(self):
-        """The last AP and the results; a run that is killed in here is resumed in here."""
+        """Measures the last AP and writes the results; a run that is killed here resumes here."""
         with self.interrupts.at_once() if self.devices.chief else contextlib.nullcontext():
             if self.validation_set is not None:
-                # Where patience ended the run, its last step was measured on the way.
+                # If patience ended the run, its last step was measured already.
                 aps = self.history["ap"]
                 aps[:] = [entry for entry in aps if entry["step"] != self.budget.step]
                 self.measure_last()
@@ -247,11 +248,11 @@ class Run:
             self._wait_for_chief()
 
     def _wait_for_chief(self):
-        """It writes, and is the host of the others."""
+        """Waits for the chief, which writes and hosts the others."""
         self.devices.total(np.zeros(1, "int32"))
 
     def _until_saved(self, wait=1.0):
-        """Tries again until the disk takes the results: a full disk must not cost the training."""
+        """Retries until the disk takes the results: a full disk must not cost the training."""
         while True:
             try:
                 return self._leave_results()
@@ -277,13 +278,13 @@ class Run:
 
 
 def _unread(dataset):
-    """Path -> reason, of the pictures that the pipeline could not read so far."""
+    """Returns path -> reason for pictures that the pipeline could not read so far."""
     return getattr(dataset, "unread", {})
 
 
 def finalize(model, raw):
     """Puts the averaged weights into a model whose training is over, as `fit` does at its end;
-    `raw` keeps those of training."""
+    `raw` keeps the weights of training."""
     raw.note(model)
     model.optimizer.finalize_variable_values(model.trainable_weights)
 

@@ -9,7 +9,7 @@ def cosine_with_warmup(step, progress, warmup_steps, floor=0.02):
 
     Args:
         step: optimizer steps done.
-        progress: share of the run that is done, 0 to 1, counted in steps or in time.
+        progress: share of the run that is done, 0 to 1, in steps or in time.
         warmup_steps: steps over which the factor rises from near 0 to the cosine.
         floor: the factor at the end.
 

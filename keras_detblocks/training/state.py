@@ -1,5 +1,5 @@
-"""What a run keeps in its folder: checks before it starts, checkpoints that a stopped run continues
-from, whole model files."""
+"""The files in a run's folder: checks before it starts, checkpoints from which a stopped run
+continues, complete model files."""
 
 import contextlib
 import json
@@ -42,7 +42,7 @@ def prepare_folder(path):
 
 
 def sweep(folder):
-    """Removes what a killed process left of files that it was writing beside their place."""
+    """Removes unfinished files that a killed process left beside their place."""
     for path in pathlib.Path(folder).glob(".*.*"):
         if path.is_dir() and path.name.rpartition(".")[0] in _PARTS:
             shutil.rmtree(path, ignore_errors=True)
@@ -68,10 +68,10 @@ def write_json(path, value):
 
 
 def save_model(model, path, include_optimizer=False):
-    """Saves a `.keras` file in one step; the model in it is compiled only with its optimizer, which
-    is larger than the weights.
+    """Saves a `.keras` file in one step; the model in it is compiled only if its optimizer, which
+    is larger than the weights, is included.
 
-    What `model.run_record` says is in the file's `metadata.json` too, for those who look without
+    The content of `model.run_record` is also in the file's `metadata.json`, for readers without
     Keras.
     """
     with (
@@ -99,8 +99,8 @@ def _add_metadata(path, more):
 
 @contextlib.contextmanager
 def _uncompiled(model):
-    """Keras' own `include_optimizer=False` has no effect on `.keras` files. Past `__setattr__`,
-    which would track the optimizer."""
+    """A context in which a model has no optimizer, since Keras' `include_optimizer=False` has no
+    effect on `.keras` files. It bypasses `__setattr__`, which would track the optimizer."""
     kept = {key: getattr(model, key) for key in ("optimizer", "compiled")}
     for key, value in (("optimizer", None), ("compiled", False)):
         object.__setattr__(model, key, value)
@@ -112,7 +112,7 @@ def _uncompiled(model):
 
 
 def not_finite(model):
-    """The path of a variable of the model or its optimizer that holds NaN or infinity, or
+    """The path of a variable of the model or its optimizer that holds NaN or infinity; else
     `None`."""
     variables = [*model.variables, *(model.optimizer.variables if model.optimizer else ())]
     for variable in variables:
@@ -126,8 +126,8 @@ class Checkpoint:
     """The newest checkpoints of a run: models with their optimizer, and the progress that belongs
     to each.
 
-    One checkpoint is one folder, `step-N`, which appears whole or not at all; the last two stay, so
-    that a file that the disk damaged costs the steps between them and not the run.
+    A checkpoint is a folder, `step-N`, which appears completely or not at all; the last two stay,
+    so that a file damaged by the disk costs the steps between them and not the run.
 
     Args:
         folder: of the checkpoints.
@@ -151,11 +151,11 @@ class Checkpoint:
         return self.newest()[1]
 
     def newest(self):
-        """`(model file, progress, damaged)`: the newest checkpoint that is whole, and lines on
-        those that are not.
+        """Returns `(model file, progress, damaged)`: the newest intact checkpoint, and lines on
+        newer ones that are damaged.
 
         Raises:
-            ValueError: if none is.
+            ValueError: if none is intact.
         """
         damaged = []
         for folder in self._saved():
@@ -171,7 +171,7 @@ class Checkpoint:
         """Adds a checkpoint and removes those before the last `keep`.
 
         Raises:
-            OSError: if it cannot be written; those that are there stay.
+            OSError: if it cannot be written; the existing ones stay.
         """
         path = self.folder / f"step-{progress['step']}"
         with written_beside(path) as part:
@@ -183,7 +183,7 @@ class Checkpoint:
     def thin(self, keep):
         """Removes all but the newest `keep`."""
         for old in self._saved()[keep:]:
-            gone = old.rename(old.with_name(f".{old.name}"))  # a name that nothing is read from
+            gone = old.rename(old.with_name(f".{old.name}"))  # a name that is never read
             shutil.rmtree(gone, ignore_errors=True)
 
     def remove(self):

@@ -1,5 +1,5 @@
-"""Processes that train together end together: where one fails, the others would wait for it in a
-sum that never comes."""
+"""Lets processes that train together end together: if one fails, the others would wait forever for
+its part of a sum."""
 
 import contextlib
 import ctypes
@@ -16,23 +16,23 @@ import keras
 
 from .interrupt import Stopped
 
-# Seconds: between two looks at what the others say, for an end that is told later than it is felt,
-# and for all to leave together.
+# Seconds: between two looks at the others' messages, for a message that comes later than the broken
+# connection, and for all to leave together.
 BETWEEN_LOOKS, UNTIL_TOLD, UNTIL_LEFT = 1.0, 5.0, 10.0
 _MISTAKES = (ValueError, OSError, ImportError, FloatingPointError)
 _watched = []  # the line of this process while it is watched
-# What JAX' errors say where a connection to another process broke.
+# Words in JAX' errors when a connection to another process broke.
 _CONNECTIONS = ("Gloo", "NCCL", "coordination service", "Connection reset", "Connection closed")
 _numbers = itertools.count()
-_kept = []  # what would wait for the others where Python forgets it
+_kept = []  # would wait for the others when Python collects it
 
 
 class Ended(ConnectionError):
-    """Another process of the run has ended, and this one has to.
+    """Another process of the run has ended, so this one has to end as well.
 
     Attributes:
-        told: whether the other said why.
-        exit_code: of the other, that all end alike; 1 where it is not known.
+        told: whether the other one said why.
+        exit_code: that of the other, so that all end with the same; 1 if it is not known.
         at_once: whether the backend is about to end this process by itself.
     """
 
@@ -45,19 +45,19 @@ class Ended(ConnectionError):
 
 @contextlib.contextmanager
 def together(tell=None):
-    """Within it, an error in one of the processes of `start_workers` ends all of them within
-    seconds, each with one sentence; alone it does nothing.
+    """A context in which an error in one process of `start_workers` ends all of them within
+    seconds, each with one sentence. In a single process it does nothing.
 
-    A process that hears of the end of another while it waits in a sum over all cannot be brought
-    back from there: it prints the sentence and exits, as one does whose chief is gone on JAX.
-    `train` is within it; a program that reads its data after `start_workers` does well to enter it
-    before. All of them enter it equally often.
+    A process that learns of another's end while it waits in a sum over all cannot be called back:
+    it prints the sentence and exits, as does a process on JAX whose chief is gone. `train` enters
+    this context itself; a program that reads its data after `start_workers` should enter it before
+    that. All processes must enter it equally often.
 
     Args:
-        tell: a function of that sentence; by default it is printed on stderr.
+        tell: a function that is called with that sentence; by default it is printed on stderr.
 
     Raises:
-        Ended: where the backend felt that another process is gone.
+        Ended: if the backend noticed that another process is gone.
 
     >>> with together():
     ...     print("alone")
@@ -67,7 +67,8 @@ def together(tell=None):
     if line is None:
         yield
         return
-    line.key = f"keras_detblocks/ended/{next(_numbers)}"  # one that is caught ends no later run
+    # an error that was caught must not end a later run
+    line.key = f"keras_detblocks/ended/{next(_numbers)}"
     with line.time_to_tell():
         yield from _watched_by(line, tell or _complain)
 
@@ -100,7 +101,7 @@ def _watched_by(line, tell):
 
 
 def _watch(line, over, tell):
-    """Ends this process once another has told its end."""
+    """Ends this process once another has announced its end."""
     while not over.wait(BETWEEN_LOOKS):
         ended = _heard(line)
         if ended is not None and not over.is_set():
@@ -140,7 +141,7 @@ def _heard(line):
 
 
 def _told(line, error):
-    """What the others are told of an error here."""
+    """The message to the others about an error here."""
     reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
     if isinstance(error, Stopped):
         code = 128 + error.signal
@@ -150,12 +151,13 @@ def _told(line, error):
 
 
 def _other_end(line, error):
-    """The `Ended` behind an error of the backend, where another process may be its cause."""
+    """The `Ended` behind an error of the backend, if another process may have caused it."""
     if not line.may_be_another(error):
         return None
     until = time.monotonic() + UNTIL_TOLD
     while time.monotonic() < until:
-        time.sleep(BETWEEN_LOOKS / 4)  # first: one that is killed closes one thing after the other
+        # first, since a killed process closes one connection after the other
+        time.sleep(BETWEEN_LOOKS / 4)
         ended = _heard(line)
         if ended is not None:
             return ended
@@ -166,7 +168,7 @@ def _other_end(line, error):
 
 
 def _line():
-    """The line to the other processes, or `None` for one by itself."""
+    """The line to the other processes; `None` for a single process."""
     if keras.backend.backend() == "jax":
         import jax
 
@@ -180,7 +182,7 @@ def _line():
 
 
 class _TensorFlowLine:
-    """The keys and values that the coordination of a TensorFlow cluster holds."""
+    """Sends messages through the keys and values of a TensorFlow cluster's coordination service."""
 
     def __init__(self, strategy):
         from tensorflow.python.eager import context
@@ -197,7 +199,7 @@ class _TensorFlowLine:
             return self._context.get_config_key_value(self.key, 1)
 
     def chief_is_gone(self):
-        return False  # here it is an error like any other, and nobody is ended by it
+        return False  # here it is an error like any other, and ends nobody
 
     def time_to_tell(self):
         return contextlib.nullcontext()
@@ -214,7 +216,7 @@ class _TensorFlowLine:
 
 
 class _JaxLine:
-    """The keys and values of JAX's coordinator."""
+    """Sends messages through the keys and values of JAX's coordinator."""
 
     def __init__(self):
         import jax
@@ -234,7 +236,7 @@ class _JaxLine:
             self._client.key_value_set(self.key, text)
 
     def look(self):
-        """In a thread of its own: who asks while JAX aborts the process gets no answer."""
+        """Looks from a separate thread: a call while JAX aborts the process gets no answer."""
         answers = []
         ask = threading.Thread(target=_quietly, args=(self._ask, answers), daemon=True)
         ask.start()
@@ -245,8 +247,8 @@ class _JaxLine:
         answers.append(self._client.key_value_try_get(self.key))
 
     def chief_is_gone(self):
-        """Whether nobody listens where the chief did. Without JAX's client: that waits for its own
-        end then."""
+        """Whether nobody listens at the chief's address. It does not use JAX's client, which would
+        wait for its own end."""
         if self._chief is None:
             return False
         with contextlib.suppress(OSError):  # a network that is slow or away for a while
@@ -258,10 +260,10 @@ class _JaxLine:
 
     @contextlib.contextmanager
     def time_to_tell(self):
-        """JAX aborts the process as soon as it loses the chief, and its callback for that takes
-        none of Python's functions (jaxlib 0.10: `std::bad_cast`). Within it an abort waits in C's
-        `sleep`, whose seconds are the number of the signal, 6: enough to tell why, and the process
-        ends anyway."""
+        """A context in which an abort waits in C's `sleep`, called with the signal's number, so for
+        6 seconds: enough to say why before the process ends. JAX aborts as soon as it loses the
+        chief, and its callback for that accepts no Python function (jaxlib 0.10:
+        `std::bad_cast`)."""
         waits = self._chief is not None and os.name == "posix"
         before = _handle_abort_with(ctypes.CDLL(None).sleep) if waits else None
         try:
@@ -277,8 +279,8 @@ class _JaxLine:
         return isinstance(error, kinds) and any(word in str(error) for word in _CONNECTIONS)
 
     def leave(self, waits):
-        """JAX waits for all processes when one ends: here no longer than `UNTIL_LEFT`, and not for
-        one that is gone, which it would answer by an abort."""
+        """Leaves the group. JAX waits for all processes when one ends: here no longer than
+        `UNTIL_LEFT`, and not for one that is gone, which would make it abort."""
         import jax
 
         if waits:

@@ -1,5 +1,5 @@
-"""What a run says about itself without a terminal too: its size at once, its speed after twenty
-steps, and an account at its end."""
+"""What a run prints even without a terminal: its size at once, its speed after twenty steps, and a
+summary at its end."""
 
 import math
 import statistics
@@ -14,14 +14,15 @@ _SOON = 20  # steps
 
 
 class Told(keras.callbacks.Callback):
-    """Prints parameters and steps before the first step, milliseconds per step after 20, and in the
-    end steps done, the typical and the slowest step, and the loss.
+    """Prints parameters and steps before the first step, milliseconds per step after 20 steps, and
+    at the end the steps done, the typical and the slowest step, and the loss.
 
-    Times are those of training alone; the first step, which compiles, is left out.
+    Times are those of training only; the first step, which compiles, is left out.
 
     Args:
-        budget: the run's `Budget`, whose seconds stand still during validation.
-        history: the run's, whose last loss is told. say: prints a line.
+        budget: the run's `Budget`, whose seconds stop during validation.
+        history: the run's, whose last loss is printed.
+        say: prints a line.
         pictures, steps_per_epoch, batch_size: of the run.
     """
 
@@ -68,7 +69,7 @@ class Told(keras.callbacks.Callback):
 
 
 def said_of_precision(precision):
-    """A sentence where a precision costs more than it saves, else none."""
+    """A sentence if a precision costs more than it saves; else `None`."""
     if precision == "mixed_float16" and not accelerators():
         return (
             "No GPU was found; on a CPU a step of mixed_float16 takes many times as long as one of "
@@ -78,7 +79,7 @@ def said_of_precision(precision):
 
 
 def said_of_repeats(dataset, threshold):
-    """A sentence on what `data.repeat_factors` repeats; none without a threshold."""
+    """A sentence on what `data.repeat_factors` repeats; `None` without a threshold."""
     if threshold is None:
         return None
     found = rare(dataset, threshold)

@@ -1,24 +1,26 @@
-"""Which processes train together: from the command line, `TF_CONFIG` or SLURM's variables."""
+"""Finds the processes that train together: from the command line, `TF_CONFIG` or SLURM's
+variables."""
 
 import json
 import os
 import re
 from dataclasses import dataclass
 
-# The port of SLURM's jobs, to which a number that follows from the job is added.
+# The port for SLURM's jobs, to which a number derived from the job is added.
 SLURM_PORT = 12000
 
 
 @dataclass(frozen=True)
 class Workers:
-    """The processes of a run, one per machine (or per group of GPUs), and which of them this is.
+    """The processes of a run, one per machine (or per group of GPUs), and which of them this one
+    is.
 
     Attributes:
-        addresses: `HOST:PORT` of each, the chief's first; the same in all of them.
-        index: of this one. The first is the chief: it measures AP and writes.
+        addresses: `HOST:PORT` of each, the chief's first; the same list in all of them.
+        index: that of this process. The first is the chief: it measures AP and writes files.
 
     Raises:
-        ValueError: for addresses without a port of 1 to 65535, or an index that none of them has.
+        ValueError: for addresses without a port of 1 to 65535, or an index outside the list.
     """
 
     addresses: tuple
@@ -42,15 +44,15 @@ def _is_address(text):
 
 
 def find_workers(addresses=None, index=None, environment=None):
-    """The workers of this run, or `None` for a process by itself.
+    """The workers of this run; `None` for a single process.
 
     Args:
-        addresses: of all workers, separated by commas, as they are given on the command line.
-        index: of this one.
-        environment: dict; the process' own by default.
+        addresses: of all workers, separated by commas, as given on the command line.
+        index: that of this worker.
+        environment: a dict; the process' own by default.
 
     Raises:
-        ValueError: if what is given does not say who works with whom.
+        ValueError: if these do not say which processes train together.
 
     >>> find_workers("a:1200,b:1200", 1)
     Workers(addresses=('a:1200', 'b:1200'), index=1)
@@ -76,7 +78,7 @@ def _several(addresses, index):
 
 
 def _tf_config(text):
-    """Addresses and index in the form that TensorFlow and Kubernetes' operators agree on."""
+    """Reads addresses and index in the form that TensorFlow and Kubernetes' operators share."""
     try:
         config = json.loads(text)
         cluster, task = config["cluster"], config["task"]
@@ -91,7 +93,7 @@ def _tf_config(text):
 
 
 def _slurm(environment):
-    """One address per task: SLURM deals them out node by node."""
+    """Makes one address per task, which SLURM assigns node by node."""
     nodes = _nodes(environment.get("SLURM_STEP_NODELIST") or environment["SLURM_JOB_NODELIST"])
     tasks = environment.get("SLURM_STEP_TASKS_PER_NODE") or environment["SLURM_TASKS_PER_NODE"]
     counts = []
@@ -105,7 +107,7 @@ def _slurm(environment):
 
 
 def _nodes(text):
-    """SLURM's short form of host names in full.
+    """Expands SLURM's short form of host names.
 
     >>> _nodes("gpu[01-03,7],head")
     ['gpu01', 'gpu02', 'gpu03', 'gpu7', 'head']
