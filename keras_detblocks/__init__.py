@@ -8,7 +8,7 @@ the package can hold.
 
 import importlib
 
-from . import startup  # what must be settled before Keras is imported
+from . import startup  # settings that must precede the import of Keras
 from .version import __version__
 
 # isort: split

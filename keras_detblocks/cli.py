@@ -1,7 +1,7 @@
 """The command `detblocks`: one verb per job, each a thin call of the library.
 
-Every error that a user can mend is one line on stderr, and exit code 2. Where the reader of a pipe
-has gone (`detblocks models | head`), it ends without a word, as if by SIGPIPE.
+Every error that a user can fix is one line on stderr, with exit code 2. If the reader of a pipe has
+gone (`detblocks models | head`), the command ends silently, as if by SIGPIPE.
 """
 
 import argparse
@@ -75,7 +75,7 @@ def _parser(arguments):
     for name in VERBS:
         command = importlib.import_module(f".commands.{name}", __package__)
         verb = verbs.add_parser(name, help=command.HELP, description=command.HELP)
-        if name in arguments:  # the options of the others are not needed, nor what they import
+        if name in arguments:  # the others' options, and what they import, are not needed
             command.add_options(verb)
             verb.set_defaults(run=command.run, flags=getattr(command, "FLAGS", {}))
     return parser

@@ -1,8 +1,9 @@
-"""What must be settled before TensorFlow is imported: oneDNN, and a command line without its log.
+"""Settings that must precede the import of TensorFlow: oneDNN, and a command line without
+TensorFlow's log.
 
 On processors for which TensorFlow leaves oneDNN off, its CPU kernels cannot differentiate grouped
 convolutions, and the fallback is slower: `TF_ENABLE_ONEDNN_OPTS=1` is the default here. A user's
-own choice stays, and so does `TF_CPP_MIN_LOG_LEVEL` where it is set.
+own choice stays, and so does `TF_CPP_MIN_LOG_LEVEL` if it is set.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import sys
 
 @contextlib.contextmanager
 def hidden_stderr():
-    """Within it, standard error goes nowhere, for C++ libraries that write past Python."""
+    """A context that discards standard error, for C++ libraries that bypass Python."""
     keep = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)

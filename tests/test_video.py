@@ -176,7 +176,7 @@ def test_a_video_that_was_cut_off_is_told(clip, model, script, tmp_path, capsys)
     (tmp_path / "m.avi").write_bytes(content[: len(content) // 2])
     paths = str(model), str(tmp_path / "m.avi"), str(tmp_path / "out")
     assert main(["predict", paths[0], paths[1], "--out", paths[2]]) == 0
-    assert "of 20 frames, as a file does that was cut off" in capsys.readouterr().err
+    assert "of 20 frames, so the file was cut off" in capsys.readouterr().err
     assert main(["predict", paths[0], paths[1], "--out", paths[2], "--frames", "3"]) == 0
     assert capsys.readouterr().err == ""
     assert script.main([paths[1], "--model", paths[0], "--out", paths[2]]) == 0

@@ -6,9 +6,9 @@ import pathlib
 from . import datasets
 from . import options as shared
 
-# What the library calls the options of this verb.
+# The library's names for the options of this verb.
 FLAGS = {"`images`": "--images", "`image_size`": "--size", "`threads`": "--threads"}
-HELP = "milliseconds per image of models and exported files, taking turns, and their AP"
+HELP = "time models and exported files in turns, in milliseconds per image, and measure their AP"
 
 
 def add_options(parser):
@@ -25,13 +25,15 @@ def add_options(parser):
         "--size", type=shared.size, default=None, help="input size, for files of any size"
     )
     parser.add_argument(
-        "--profile", action="store_true", help="the slowest operators of .tflite files"
+        "--profile", action="store_true", help="show the slowest operators of .tflite files"
     )
     parser.add_argument(
-        "--data", type=pathlib.Path, default=None, help="data set for the AP of each"
+        "--data", type=pathlib.Path, default=None, help="data set to measure the AP of each on"
     )
     parser.add_argument(
-        "--split", default=None, help="of the data set (default: the one called test, else val)"
+        "--split",
+        default=None,
+        help="split of the data set (default: the one called test, else val)",
     )
 
 
@@ -53,8 +55,8 @@ def run(options):
 
 
 def _file(path):
-    """The detector in the folder of a run, else the path; refuses what is damaged or no detector
-    before anything is timed."""
+    """The detector in the folder of a run, else the path; damaged files and other models are
+    refused before anything is timed."""
     model = shared.open_model(path)
     if hasattr(model, "close"):
         model.close()
@@ -67,7 +69,7 @@ def _aps(paths, options):
         return {}
     from ..training import evaluate_ap
 
-    # --images are turns here, not the folder of a data set's pictures.
+    # --images counts turns here; it is not the folder of a data set's pictures.
     reading = {"images": None, "exif": "evidence", "layout": None}
     dataset = datasets.for_evaluation(argparse.Namespace(**{**vars(options), **reading}))
     found = {}

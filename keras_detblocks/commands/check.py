@@ -5,7 +5,7 @@ import json
 from . import datasets
 from . import options as shared
 
-HELP = "look a data set over: classes, sizes, and what was skipped, repaired and assumed"
+HELP = "check a data set: classes, sizes, and what was skipped, repaired and assumed"
 
 
 def add_options(parser):
@@ -21,7 +21,7 @@ def run(options):
     for split in [options.split] if options.split else datasets.names(options):
         try:
             part = datasets.read(options, split)
-        except DatasetError as error:  # the other splits are looked at all the same
+        except DatasetError as error:  # the other splits are checked all the same
             errors[split] = error
             found.append({"split": split, "error": str(error)})
             continue

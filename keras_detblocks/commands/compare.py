@@ -6,7 +6,7 @@ from . import datasets
 from . import options as shared
 from .evaluate import complain, latency
 
-HELP = "several models on the same pictures: which is better, and is that more than chance"
+HELP = "compare several models on the same pictures: which is better, and is that more than chance"
 
 
 def add_options(parser):
@@ -25,7 +25,7 @@ def add_options(parser):
         type=pathlib.Path,
         default=None,
         metavar="DIR",
-        help="write index.html, one page that needs nothing else, and metrics.json there",
+        help="folder for index.html, one self-contained page, and metrics.json",
     )
 
 
@@ -60,7 +60,7 @@ def run(options):
 
 
 def short_names(paths):
-    """What tells the paths apart: their last parts, as many as it takes."""
+    """Short names of the paths: as many of their last parts as it takes to tell them apart."""
     paths = [path.resolve() for path in paths]
     for count in range(1, max(len(path.parts) for path in paths) + 1):
         names = ["/".join(path.parts[-count:]) for path in paths]

@@ -14,7 +14,7 @@ def add_options(parser):
     parser.add_argument("--to", required=True, choices=("coco", "voc", "yolo"))
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder to make")
     parser.add_argument(
-        "--link", action="store_true", help="hard links to the pictures instead of copies"
+        "--link", action="store_true", help="make hard links to the pictures instead of copies"
     )
 
 

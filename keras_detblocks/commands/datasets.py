@@ -1,4 +1,4 @@
-"""Data sets on the command line: how they are read, and which parts of them are used."""
+"""Reads data sets for the command line, and chooses the parts that are used."""
 
 import pathlib
 from dataclasses import replace
@@ -6,26 +6,28 @@ from dataclasses import replace
 from ..checks import check_number
 from ..images.levels import joined
 
-# Pixels of a picture that is cut into tiles.
+# Most pixels of a picture that is cut into tiles.
 LARGEST_TILED = 10**9
 
 
 def add_reading(parser):
-    """Options of how a data set is read."""
+    """Adds the options for reading a data set."""
     parser.add_argument(
         "--exif",
         choices=("evidence", "upright", "stored"),
         default="evidence",
-        help="what boxes of pictures with an EXIF orientation were drawn on; evidence: by the "
-        "boxes that leave the frame of the one or the other (default: %(default)s)",
+        help=(
+            "what the boxes of pictures with an EXIF orientation were drawn on; evidence decides "
+            "by the boxes that leave one of the two frames (default: %(default)s)"
+        ),
     )
     parser.add_argument(
-        "--layout", default=None, help="layout to read, such as coco, where a folder holds several"
+        "--layout", default=None, help="layout to read, such as coco, if a folder holds several"
     )
 
 
 def add_parts(parser):
-    """Options of which parts are for training and for validation."""
+    """Adds the options that choose the parts for training and validation."""
     parser.add_argument(
         "--train-split",
         default=None,
@@ -40,19 +42,21 @@ def add_parts(parser):
         "--val-data",
         type=pathlib.Path,
         default=None,
-        help="a data set of its own to validate on, in any layout",
+        help="a separate data set to validate on, in any layout",
     )
     parser.add_argument(
         "--val-fraction",
         type=float,
         default=None,
-        help="hold out this share of the pictures, by --seed and with each class's share, where "
-        "there is no validation split; OUT/validation.txt names them",
+        help=(
+            "without a validation split, hold out this share of the pictures, chosen by --seed, "
+            "with the same share of each class; OUT/validation.txt lists them"
+        ),
     )
 
 
 def read(options, split=None, path=None, **limits):
-    """A `Dataset` by the options of `add_data`; `path` stands for the data set named there."""
+    """Reads a `Dataset` by the options of `add_data`; `path` replaces the data set named there."""
     from .. import data
 
     images = options.images if path is None else None
@@ -61,7 +65,7 @@ def read(options, split=None, path=None, **limits):
 
 
 def names(options, path=None):
-    """Names of the splits."""
+    """The names of the splits."""
     from .. import data
 
     if path is not None:
@@ -70,13 +74,13 @@ def names(options, path=None):
 
 
 def all_parts(options, split=None, **limits):
-    """Split name -> `Dataset`, of one split or of all."""
+    """Returns split name -> `Dataset`, for one split or for all."""
     wanted = [split] if split else names(options)
     return {name: read(options, name, **limits) for name in wanted}
 
 
 def of_one_list(parts):
-    """The parts with the classes of all of them, where their lists differ."""
+    """Gives all parts the union of their classes if their lists differ."""
     lists = {part.class_names for part in parts.values()}
     if len(lists) == 1:
         return parts
@@ -85,7 +89,7 @@ def of_one_list(parts):
 
 
 def for_evaluation(options):
-    """The test split where there is one, else the validation split, else the only one."""
+    """The test split if there is one, else the validation split, else the only one."""
     found = names(options)
     split = options.split or first(found, "TEST", "VALIDATION")
     if split is None and len(found) > 1:
@@ -94,14 +98,14 @@ def for_evaluation(options):
 
 
 def first(found, *kinds):
-    """The first name of these kinds of splits that is there, or None."""
+    """The first existing split of these kinds, or None."""
     from ..data import split_names  # not for `--help`
 
     return split_names.first([n for kind in kinds for n in getattr(split_names, kind)], found)
 
 
 def check_parts(options):
-    """Of which parts one can be given, and which numbers."""
+    """Checks which of the parts are given together, and their numbers."""
     given = [options.val_split not in (None, "none"), options.val_data, options.val_fraction]
     if sum(each not in (None, False) for each in given) > 1:
         raise ValueError("Give one of --val-split, --val-data and --val-fraction.")
@@ -109,7 +113,7 @@ def check_parts(options):
 
 
 def for_training(options):
-    """`(training set, validation set or None)`, described on the way."""
+    """Returns `(training set, validation set or None)` and prints their descriptions."""
     check_parts(options)
     found = names(options)
     train_name = options.train_split or first(found, "TRAINING")
@@ -138,14 +142,14 @@ def for_training(options):
     if seen:
         print(
             f"Warning: {len(seen)} of the {len(validation_set)} pictures for validation are "
-            f"trained on; the AP on them says little about others."
+            f"trained on; their AP says little about new pictures."
         )
     print(validation_set.describe())
     return train_set, validation_set
 
 
 def _scaled_alike(*parts):
-    """The parts with one rule for their deep pictures, where more than one has any."""
+    """Gives the parts one rule for deep pictures if more than one has any."""
     levels = [part.levels for part in parts if part.levels]
     if len(levels) < 2:
         return parts
@@ -153,7 +157,7 @@ def _scaled_alike(*parts):
 
 
 def _validation(options, free):
-    """`(data set or None, its name)`."""
+    """Returns `(data set or None, its name)` for validation."""
     if options.val_data is not None:
         there = names(options, options.val_data)
         split = first(there, "VALIDATION", "TEST") if len(there) > 1 else there[0]
@@ -176,7 +180,7 @@ def _parted(options, dataset):
 
 
 def write_down(options, validation_set):
-    """Names of the pictures that were held out, one a line, in the run's folder."""
+    """Writes the names of the held-out pictures, one per line, to the run's folder."""
     if options.val_fraction is not None and options.out.is_dir():
         lines = "".join(f"{record.path}\n" for record in validation_set.records)
         (options.out / "validation.txt").write_text(lines, encoding="utf-8")

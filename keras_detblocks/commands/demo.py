@@ -1,4 +1,4 @@
-"""The verb `detblocks demo`: the main job end to end on data that it makes."""
+"""The verb `detblocks demo`: the whole job, end to end, on data that it makes itself."""
 
 import json
 import pathlib
@@ -14,7 +14,7 @@ from .train import report
 
 HELP = "train, evaluate, export and compare a detector of handwritten digits, end to end"
 
-# Leaves the rest of eight minutes for data, validation, exports and the comparison.
+# Of eight minutes, the rest is for data, validation, exports and the comparison.
 DEFAULT_MINUTES = 4.4
 MOST_IMAGES = 10**6
 FORMATS = ("saved_model", "onnx", "tflite", "tflite-fp16", "tflite-int8")
@@ -76,8 +76,8 @@ def demo(
             written to it.
         fresh: start over.
         minutes: of training.
-        train_images, val_images: size of the data set.
-        model: `detection.build.ModelOptions`; by default the compact backbone and an FPN of P3 and
+        train_images, val_images: numbers of pictures.
+        model: a `ModelOptions`; by default the compact backbone and an FPN of P3 and
             P4 at 192 pixels.
 
     Returns:
@@ -126,7 +126,7 @@ def demo(
 
 
 def _clock(say_plain):
-    """A function that says a line with the minutes and seconds since this call before it."""
+    """Returns a function that prints a line preceded by the minutes and seconds since this call."""
     started = time.monotonic()
 
     def say(line):
@@ -137,7 +137,7 @@ def _clock(say_plain):
 
 
 def _data(folder, settings, model):
-    """The data sets to train and to validate on, made where they are not there."""
+    """The data sets to train and to validate on, made if they do not exist."""
     from ..data import load, write_digits
 
     write_digits(
@@ -150,7 +150,7 @@ def _data(folder, settings, model):
 
 
 def _claim(out, settings, fresh):
-    """Leaves `out` empty, absent, or holding a demo with these settings."""
+    """Makes sure that `out` is empty, absent, or holds a demo with these settings."""
     if not out.is_dir() or not any(out.iterdir()):
         return
     try:
@@ -191,7 +191,7 @@ def _trained(folder, train_set, validation_set, minutes, model, console):
 
 
 def _exported(folder, detector, train_set):
-    """Paths of the exported files by format; those that are there are not made again."""
+    """The paths of the exported files by format; existing ones are not made again."""
     from ..data import pipeline
     from ..export import export_all, exported_path
 
@@ -210,13 +210,14 @@ def _exported(folder, detector, train_set):
 
 
 def compare_formats(run, files, dataset):
-    """AP, AP50, size and milliseconds per image (one thread) of a trained detector and its exported
-    files, on one data set.
+    """Measures AP, AP50, size and milliseconds per image (one thread) of a trained detector and its
+    exported files, on one data set.
 
     Args:
         run: the folder that `train` left: its last AP, measured on the same data set, is that of
             the Keras model.
-        files: paths of exported files by format. dataset: what the exported files are evaluated on.
+        files: paths of exported files by format.
+        dataset: the data set to evaluate the exported files on.
     """
     from ..export import compare_latency, open_exported
     from ..training import evaluate_ap

@@ -61,9 +61,9 @@ def _training_options(action):
     action.add_argument(
         "--storage",
         default=None,
-        help="database that all workers reach, such as postgresql://user@host/db",
+        help="database that all workers can reach, such as postgresql://user@host/db",
     )
-    action.add_argument("--name", default=None, help="of the study (default: the space's)")
+    action.add_argument("--name", default=None, help="name of the study (default: the space's)")
     action.add_argument(
         "--dataset",
         default="digits",
@@ -109,7 +109,7 @@ def _add_report(action):
     action.add_argument(
         "names",
         nargs="*",
-        help="studies, the first being what the others are compared with (default: all)",
+        help="studies, of which the first is compared with the others (default: all)",
     )
     action.add_argument(
         "--out",
@@ -140,7 +140,7 @@ def _population_options(action, image_size):
     from ..design import SPACES
 
     action.add_argument(
-        "space", help=f"{', '.join(SPACES)}, or FILE.py:NAME of a space of one's own"
+        "space", help=f"{', '.join(SPACES)}, or FILE.py:NAME for a space of your own"
     )
     action.add_argument(
         "-n", "--number", type=int, default=20, help="of nets (default: %(default)s)"
@@ -171,7 +171,7 @@ def _constraints(options):
 
 
 def _space(text):
-    """A space by its name, or from a Python file."""
+    """Returns a space by its name, or from a Python file."""
     from ..design.spaces import SPACES, is_space
 
     if text in SPACES:

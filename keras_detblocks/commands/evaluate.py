@@ -7,7 +7,7 @@ import sys
 from . import datasets
 from . import options as shared
 
-HELP = "COCO AP of a trained or exported model on a data set, and a report of what it learned"
+HELP = "measure COCO AP of a trained or exported model on a data set, and report what it learned"
 
 
 def add_options(parser):
@@ -24,11 +24,13 @@ def add_options(parser):
         type=pathlib.Path,
         default=None,
         metavar="DIR",
-        help="write index.html, one page that needs nothing else, and metrics.json there, and "
-        "store the best score threshold in a .keras model, for predict and export",
+        help=(
+            "folder for index.html, one self-contained page, and metrics.json; also stores the "
+            "best score threshold in a .keras model, for predict and export"
+        ),
     )
     parser.add_argument(
-        "--no-store", action="store_true", help="with --report: leave the model's file as it is"
+        "--no-store", action="store_true", help="with --report: leave the model's file unchanged"
     )
 
 
@@ -57,8 +59,8 @@ def run(options):
 
 
 def trained_on(path, dataset):
-    """A sentence where the run of a model held out some of these pictures, and so has seen the
-    others; an empty list where it did not."""
+    """A list with a sentence if the run of a model held out some of these pictures, and so has seen
+    the others; else an empty list."""
     listed = path.parent / "validation.txt"
     if not listed.is_file():
         return []
@@ -69,8 +71,8 @@ def trained_on(path, dataset):
     if unseen in (0, len(here)):
         return []
     return [
-        f"{len(here) - unseen} of these {len(here)} pictures were trained on: AP on them says "
-        f"little about others. {listed} names the {unseen} that were held out."
+        f"{len(here) - unseen} of these {len(here)} pictures were trained on: their AP says "
+        f"little about new pictures. {listed} names the {unseen} that were held out."
     ]
 
 
@@ -83,7 +85,7 @@ def latency(path, model):
 
 
 def complain(result):
-    """Says why nothing could be measured; the exit code."""
+    """Says why nothing could be measured; returns the exit code."""
     print(f"detblocks: {result.problems[0]}", file=sys.stderr)
     return 2
 

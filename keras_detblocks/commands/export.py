@@ -4,7 +4,7 @@ import pathlib
 
 from . import options as shared
 
-# What MediaPipe makes of a detector, by its way of fitting pictures.
+# How MediaPipe treats a detector, by the way it fits pictures.
 MEDIAPIPE = {
     "letterbox": "MediaPipe opens the .tflite files, but stretches each picture to the input, and "
     "this detector was trained on letterboxed ones: pictures of other proportions than the input's "
@@ -12,7 +12,7 @@ MEDIAPIPE = {
     "stretch": "MediaPipe opens the .tflite files and fits pictures as in training: it stretches "
     "them.",
 }
-# What the library calls the options of this verb.
+# The library's names for the options of this verb.
 FLAGS = {
     "`batch_size`": "--any-batch",
     "`image_size=(height, width)`": "--size HEIGHTxWIDTH",
@@ -31,7 +31,7 @@ def _score(text):
     return text if text == BEST else float(text)
 
 
-# Attributes of a detector that an export freezes.
+# Attributes of a detector that an export fixes.
 THRESHOLDS = {"score_threshold": _score, "iou_threshold": float, "max_detections": int}
 
 
@@ -47,26 +47,28 @@ def add_options(parser):
         "--calibration",
         type=pathlib.Path,
         default=None,
-        help="data set with the pictures that int8 is calibrated on",
+        help="data set whose pictures int8 is calibrated on",
     )
     parser.add_argument(
-        "--size", type=shared.size, default=None, help="input size, for a model of dynamic size"
+        "--size", type=shared.size, default=None, help="input size, for models of dynamic size"
     )
     parser.add_argument(
         "--outputs",
         choices=("mediapipe", "pixels"),
         default="mediapipe",
-        help="of .tflite files: MediaPipe's and EfficientDet-Lite's four tensors, or ours with "
-        "boxes in pixels, which MediaPipe refuses (default: %(default)s)",
+        help=(
+            "outputs of .tflite files: the four tensors of MediaPipe and EfficientDet-Lite, or "
+            "ours with boxes in pixels, which MediaPipe refuses (default: %(default)s)"
+        ),
     )
     parser.add_argument(
-        "--raw", action="store_true", help="without decoding and suppression, for other devices"
+        "--raw", action="store_true", help="leave out decoding and suppression, for other devices"
     )
     parser.add_argument(
-        "--any-batch", action="store_true", help="ONNX files that take any number of pictures"
+        "--any-batch", action="store_true", help="write ONNX files that take any number of pictures"
     )
     parser.add_argument(
-        "--version-folder", type=int, default=None, help="number that TensorFlow Serving wants"
+        "--version-folder", type=int, default=None, help="version number for TensorFlow Serving"
     )
     for name, kind in THRESHOLDS.items():
         parser.add_argument(
@@ -80,7 +82,7 @@ def add_options(parser):
         "--class-agnostic",
         action="store_true",
         default=None,
-        help="one box per place, whatever its class",
+        help="keep one box per place, whatever its class",
     )
 
 

@@ -1,11 +1,11 @@
-"""What several verbs share: options and their types, data sets and models from paths."""
+"""Shared by several verbs: options and their types, data sets and models from paths."""
 
 import argparse
 import pathlib
 
 from .datasets import add_reading
 
-# What the library calls an argument, and the option that sets it.
+# The library's name of an argument, and the option that sets it.
 FLAGS = {
     "`batch_size`": "--batch",
     "`ema`": "--ema",
@@ -38,7 +38,7 @@ def with_flags(message, own=None):
 
 
 def add_data(parser, name="data", **kwargs):
-    """`name` is `--data` for verbs whose arguments are something else."""
+    """Adds the data set; `name` is `--data` for verbs whose arguments are something else."""
     parser.add_argument(
         name,
         type=pathlib.Path,
@@ -49,7 +49,7 @@ def add_data(parser, name="data", **kwargs):
         "--images",
         type=pathlib.Path,
         default=None,
-        help="folder of the pictures, where they do not lie with the annotations",
+        help="folder of the pictures, if they do not lie with the annotations",
     )
     add_reading(parser)
 
@@ -59,14 +59,16 @@ def add_max_detections(parser):
         "--max-detections",
         type=int,
         default=None,
-        help="most detections in a picture (default: the model's own, 100 unless set); more where "
-        "pictures hold more objects than that",
+        help=(
+            "most detections in a picture (default: the model's own, 100 unless set); raise it "
+            "for pictures with more objects"
+        ),
     )
 
 
 def set_max_detections(model, number):
-    """Raises or lowers the number of detections of a model; a file gives as many as it was exported
-    for."""
+    """Sets the number of detections of a model; an exported file returns at most the number that it
+    was exported with."""
     if number is None:
         return
     if hasattr(model, "get_config"):
@@ -79,12 +81,12 @@ def set_max_detections(model, number):
 
 
 def add_detector(parser, defaults):
-    """Options for the fields of `ModelOptions`; `defaults` is one of these."""
+    """Adds options for the fields of `ModelOptions`; `defaults` is a `ModelOptions`."""
     from ..detection.build import CONTEXTS, NECKS
 
     about = {
         "backbone": "'compact' or a name of `detblocks models`",
-        "weights": "of the backbone: a .safetensors or .keras file, 'imagenet' or a hub id",
+        "weights": "weights of the backbone: a .safetensors or .keras file, 'imagenet' or a hub id",
         "neck": f"{', '.join(NECKS)} or none",
         "context": f"block on the deepest level: {', '.join(CONTEXTS)}",
         "levels": "levels that the head predicts from, such as 3-5",
@@ -104,7 +106,7 @@ def add_detector(parser, defaults):
 
 
 def detector_options(options):
-    """The `ModelOptions` that the command line gives."""
+    """The `ModelOptions` given on the command line."""
     from dataclasses import fields
 
     from ..detection.build import ModelOptions
@@ -146,7 +148,7 @@ TEXTS = {
 
 
 def print_table(table, console=None):
-    """Prints a `rich` table; in a file or a pipe it is as wide as it needs to be."""
+    """Prints a `rich` table; in a file or a pipe it is as wide as necessary."""
     from rich.console import Console
 
     console = console or Console()
@@ -160,7 +162,7 @@ def one_line(error):
 
 
 def model_file(path):
-    """The model itself: of the folder of a run its detector."""
+    """The path of a model's file: for the folder of a run, that of its detector."""
     inside = path / "detector.keras"
     return inside if inside.is_file() else path
 

@@ -7,7 +7,7 @@ import sys
 from . import datasets, predictions
 from . import options as shared
 
-# What the library calls the options of this verb.
+# The library's names for the options of this verb.
 FLAGS = {"`frames`": "--frames", "`score_threshold`": "--score"}
 HELP = "draw the detections of a model onto pictures and videos"
 
@@ -22,7 +22,7 @@ def add_options(parser):
         "pictures",
         nargs="*",
         type=_source,
-        help="pictures, folders of them, videos, numbers of cameras or URLs of streams",
+        help="pictures, folders of pictures, videos, camera numbers or stream URLs",
     )
     parser.add_argument(
         "--out",
@@ -31,9 +31,12 @@ def add_options(parser):
         help="folder for the pictures, the videos and detections.json",
     )
     parser.add_argument(
-        "--json", choices=("-",), default=None, help="-: one JSON object a line, as they are found"
+        "--json",
+        choices=("-",),
+        default=None,
+        help="-: print one JSON object per line as pictures are done",
     )
-    parser.add_argument("--frames", type=int, default=None, help="of a video, at most")
+    parser.add_argument("--frames", type=int, default=None, help="most frames of a video")
     parser.add_argument(
         "--score",
         type=float,
@@ -47,7 +50,7 @@ def add_options(parser):
         default="plain",
         help="of detections.json: boxes by picture, or COCO's results with the ids of --data",
     )
-    parser.add_argument("--no-pictures", action="store_true", help="write detections.json alone")
+    parser.add_argument("--no-pictures", action="store_true", help="write only detections.json")
     parser.add_argument(
         "--tile",
         type=shared.size,
@@ -55,18 +58,21 @@ def add_options(parser):
         help="HEIGHTxWIDTH: look at tiles of large pictures, for small objects",
     )
     parser.add_argument(
-        "--overlap", type=float, default=0.2, help="share of a tile (default: %(default)s)"
+        "--overlap",
+        type=float,
+        default=0.2,
+        help="share of a tile that the next one covers too (default: %(default)s)",
     )
     shared.add_max_detections(parser)
     _add_data(parser)
 
 
 def _add_data(parser):
-    """The pictures of a data set, with its ids."""
+    """Adds the options for the pictures of a data set, with its ids."""
     parser.add_argument(
         "--data", type=pathlib.Path, default=None, help="the pictures of a data set, with its ids"
     )
-    parser.add_argument("--split", default=None, help="of --data (default: test, else val)")
+    parser.add_argument("--split", default=None, help="split of --data (default: test, else val)")
     parser.add_argument("--images", type=pathlib.Path, default=None, help="of --data")
     datasets.add_reading(parser)
 
@@ -144,7 +150,7 @@ def _run_pictures(options, detector, dataset, wanted, levels, drawn):
 
 
 def _wanted(options, dataset):
-    """`({path: record or None}, levels)`: deep pictures of one call are scaled alike."""
+    """Returns `({path: record or None}, levels)`: all deep pictures of a call are scaled alike."""
     from ..images.files import ImageError
     from ..images.header import image_header
     from ..images.read import levels_of_files
@@ -159,12 +165,12 @@ def _wanted(options, dataset):
         try:
             deep += [path] if image_header(path).deep else []
         except ImageError:
-            continue  # told when the picture itself is read
+            continue  # reported when the picture itself is read
     return dict.fromkeys(files), levels_of_files(deep)
 
 
 def _source(text):
-    """A path, or text that names a video, a camera or a stream."""
+    """Returns a path, or the text if it names a video, a camera or a stream."""
     from ..images.video import is_video
 
     path = pathlib.Path(text)

@@ -1,4 +1,4 @@
-"""What `detblocks predict` writes beside the pictures: detections as JSON, whole after each one."""
+"""Writes the detections of `detblocks predict` as JSON that is complete after each picture."""
 
 import contextlib
 import json
@@ -11,8 +11,8 @@ from ..images.video import is_camera, is_url
 
 @contextlib.contextmanager
 def json_stream(path, brackets):
-    """A function `(text)` that appends an entry to a JSON object ("{}") or list ("[]"); the file is
-    whole after each, whatever happens to the process then."""
+    """Yields a function `(text)` that appends an entry to a JSON object ("{}") or list ("[]"); the
+    file is complete after each, whatever happens to the process."""
     first = True
     with open(path, "w+b") as file:
         file.write("\n".join(brackets).encode())
@@ -34,7 +34,7 @@ def by_picture(path, found, record):
 
 
 def print_line(source, found, **more):
-    """One picture or frame as a line of JSON on standard output."""
+    """Prints one picture or frame as a line of JSON."""
     print(json.dumps({"source": str(source), **more, "objects": _objects(found)}), flush=True)
 
 
@@ -46,12 +46,12 @@ def _objects(found):
 
 
 class CocoResults:
-    """Entries in COCO's form of results, https://cocodataset.org/#format-results.
+    """Makes entries in COCO's format for results, https://cocodataset.org/#format-results.
 
     Args:
-        class_names: of the model.
-        dataset: a `data.Dataset` whose ids of pictures and classes are written; without one,
-            pictures have the number in their name (or the name), classes count from 1.
+        class_names: those of the model.
+        dataset: a `data.Dataset` whose ids of pictures and classes are written; without one, a
+            picture's id is the number in its name (or the name), and classes count from 1.
     """
 
     def __init__(self, class_names, dataset=None):
@@ -77,7 +77,7 @@ def pictures_in(path):
     """The file itself, or the pictures in a folder, of every kind that can be read.
 
     Raises:
-        ValueError: a folder without any.
+        ValueError: a folder without pictures.
     """
     if not path.is_dir():
         return [path]
@@ -90,7 +90,7 @@ def pictures_in(path):
 
 
 def stem_of(source):
-    """What files that are written for a picture or a video are called, without their suffix.
+    """The name, without suffix, of the files that are written for a picture or a video.
 
     >>> [stem_of(each) for each in ("a/b.c.jpg", "clip.mp4", "0", "http://host/live?id=1")]
     ['b.c', 'clip', 'camera0', 'stream']
@@ -102,7 +102,7 @@ def stem_of(source):
 
 
 def free_name(path, taken):
-    """The path, numbered if it is one of the pictures themselves or was written for another of the
+    """The path, with a number if it is one of the input pictures or was written for another of the
     same name."""
     number, wanted = 2, path
     while path.resolve() in taken:

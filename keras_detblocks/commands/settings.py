@@ -1,5 +1,5 @@
-"""Options from several places: what is given on the command line, what `--set` and a file of
-settings say, and the defaults behind them."""
+"""Combines options from several places: the command line, `--set`, a file of settings, and the
+defaults."""
 
 import argparse
 import json
@@ -10,15 +10,15 @@ import tomllib
 from ..checks import look_up
 from .options import TEXTS
 
-# Of these a nearer layer's choice drops the other's, since a run takes one of each pair.
+# A run takes one of each pair, so one that is given drops the other where it has lower precedence.
 RIVALS = {"minutes": "epochs", "epochs": "minutes"}
-# What is said anew for each run, and does not describe it.
+# Options that are given anew for each run and do not describe it.
 NOT_KEPT = ("config", "set", "resume", "out", "restarts", "worker", "workers")
 
 
 def defer_defaults(parser):
-    """Takes the defaults of a finished parser out, so that what is given can be told from them;
-    `settle` puts them back behind all else."""
+    """Removes the defaults from a finished parser, so that given options can be told from them;
+    `settle` restores them with the lowest precedence."""
     actions = {
         action.dest: action
         for action in parser._actions
@@ -28,19 +28,19 @@ def defer_defaults(parser):
     for action in actions.values():
         if action.help and "%(default)" in action.help:
             action.help = action.help % {"default": action.default}
-        # argparse would convert the mark of a positional one as if it had been typed.
+        # argparse would convert the mark of a positional argument as if it had been typed.
         action.default = argparse.SUPPRESS if action.option_strings else None
     parser.set_defaults(layers=(actions, defaults))
 
 
 def settle(options, file=None, plan=None):
-    """Completes options: the command line before `--set` before the file before the plan before the
-    defaults.
+    """Completes options. The command line takes precedence over `--set`, then come the file, the
+    plan and the defaults.
 
     Args:
         options: the namespace of a parser that `defer_defaults` was called on; it is completed.
         file: path of a `run.json` or of a TOML or JSON file of options, or `None`.
-        plan: a function of the options so far that returns values by the options' names.
+        plan: a function that takes the options so far and returns values by the options' names.
 
     Raises:
         ValueError: for a key that is not an option, or a value that the option does not take.
@@ -70,12 +70,12 @@ def settle(options, file=None, plan=None):
 
 
 def read_settings(path):
-    """The options in a file: those of a `run.json`, or the keys of a TOML or JSON file."""
+    """Reads the options in a file: those of a `run.json`, or the keys of a TOML or JSON file."""
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"No such file of settings: {path}")
     try:
-        text = path.read_text(encoding="utf-8-sig")  # as some editors begin a file
+        text = path.read_text(encoding="utf-8-sig")  # the mark with which some editors begin a file
         found = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except ValueError as error:
         kind = "TOML" if path.suffix == ".toml" else "JSON"
@@ -91,8 +91,8 @@ def read_settings(path):
 
 
 def describe(options):
-    """What `run.json` holds of a command: the command itself, and its settled options as text that
-    the command line and `--config` take back."""
+    """Describes a command for `run.json`: the command itself, and its settled options as text that
+    the command line and `--config` accept."""
     actions, _ = options.layers
     kept = {
         _key(action): _text(name, getattr(options, name))
@@ -108,10 +108,10 @@ def _key(action):
 
 
 def _text(name, value):
-    """A value as it is written on the command line: levels 3-5, a size 256x320, a whole path."""
+    """A value as written on the command line: levels 3-5, a size 256x320, a complete path."""
     if name in TEXTS and not isinstance(value, (str, int, float)):
         return TEXTS[name](value)
-    if isinstance(value, pathlib.Path):  # what is not a path, such as --start none, stays
+    if isinstance(value, pathlib.Path):  # other values, such as --start none, stay
         return str(value.resolve() if value.exists() else value)
     return value
 
@@ -127,7 +127,7 @@ def _pairs(texts):
 
 
 def _known(values, actions, source):
-    """Values by the name that the parser gives their option."""
+    """Values by the parser's names of their options."""
     names = {_key(action): name for name, action in actions.items() if name not in NOT_KEPT}
     found = {}
     for key, value in values.items():

@@ -5,7 +5,7 @@ import pathlib
 from . import datasets
 from . import options as shared
 
-HELP = "draw a data set as the network sees it: sheets of pictures with boxes, plots of sizes"
+HELP = "draw a data set as the network sees it: sheets of pictures with boxes, and plots of sizes"
 
 
 def add_options(parser):

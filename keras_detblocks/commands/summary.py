@@ -2,7 +2,7 @@
 
 from . import options as shared
 
-HELP = "Keras' summary of a backbone: the whole classification net, or its feature pyramid"
+HELP = "print Keras' summary of a backbone: the whole classification net, or its feature pyramid"
 
 
 def add_options(parser):
@@ -17,7 +17,7 @@ def add_options(parser):
         "--levels",
         type=shared.levels,
         default=None,
-        help="of the pyramid, such as 3-5, instead of the classifier",
+        help="levels of the pyramid, such as 3-5, instead of the classifier",
     )
 
 

@@ -1,5 +1,5 @@
-"""Runs a command in a process of its own and starts it again when that dies: the few lines that a
-run of days needs where no cluster does it."""
+"""Runs a command in a separate process and restarts it when that dies, for runs of days without a
+cluster that does so."""
 
 import pathlib
 import signal
@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-# Codes of a process that ended as it should: well, with a mistake to mend, or when asked to stop.
+# Exit codes that are not accidents: success, a mistake of the user, and a stop on request.
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
 ENDS = (0, 2, *(128 + number for number in STOPS))
 SECONDS_BETWEEN = 5.0
@@ -22,7 +22,8 @@ def supervise(arguments, out, restarts, say=print):
     Args:
         arguments: of the command line, without `--restarts`.
         out: the run's folder.
-        restarts: how often at most. say: prints a line.
+        restarts: how often at most.
+        say: prints a line.
     """
     for left in range(restarts, -1, -1):
         code = _one(_resuming(arguments, out))
@@ -37,13 +38,13 @@ def supervise(arguments, out, restarts, say=print):
 
 
 def _resuming(arguments, out):
-    """With `--resume` where there is something to resume."""
+    """The arguments, with `--resume` if there is something to resume."""
     there = any(pathlib.Path(out).glob("checkpoint/step-*"))
     return [*arguments, "--resume"] if there and "--resume" not in arguments else arguments
 
 
 def _one(arguments):
-    """Exit code of one process, to which signals are passed on."""
+    """Runs one process, passes signals on to it, and returns its exit code."""
     process = subprocess.Popen([sys.executable, "-m", "keras_detblocks", *arguments])
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {n: signal.signal(n, lambda n, _: process.send_signal(n)) for n in numbers}
@@ -55,7 +56,7 @@ def _one(arguments):
 
 
 def without(arguments, flag):
-    """Arguments without an option and its value, in both of its forms."""
+    """The arguments without an option and its value, in either form."""
     found = list(arguments)
     while flag in found:
         place = found.index(flag)

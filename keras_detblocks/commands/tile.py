@@ -22,17 +22,23 @@ def add_options(parser):
         "--overlap",
         type=float,
         default=0.2,
-        help="share of a tile that the next one covers too, at least as wide as the objects "
-        "(default: %(default)s)",
+        help=(
+            "share of a tile that the next one covers too; make it at least as wide as the "
+            "objects (default: %(default)s)"
+        ),
     )
     parser.add_argument(
         "--min-visible",
         type=float,
         default=0.3,
-        help="boxes of which less is left in a tile are neither trained on nor counted there "
-        "(default: %(default)s)",
+        help=(
+            "boxes with a smaller share left in a tile are neither trained on nor counted there "
+            "(default: %(default)s)"
+        ),
     )
-    parser.add_argument("--jpeg", action="store_true", help="JPEG tiles, a tenth of PNG's space")
+    parser.add_argument(
+        "--jpeg", action="store_true", help="write JPEG tiles, which take a tenth of PNG's space"
+    )
 
 
 def run(options):

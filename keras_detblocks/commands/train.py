@@ -11,7 +11,7 @@ from .options import with_flags
 from .supervise import supervise, without
 
 HELP = "train a detector on a data set"
-# Options that `training.train` calls the same.
+# Options that have the same name in `training.train`.
 _ALIKE = (
     "minutes",
     "epochs",
@@ -48,7 +48,7 @@ def _defaults():
 def run(options):
     settings.settle(options, _file_of_settings(options), _recipe)
     if options.data is None:
-        raise ValueError("Which data? Name a COCO or VOC folder, or give --config run.json.")
+        raise ValueError("Which data? Name a folder or file of a data set, or give --config run.json.")
     model = shared.detector_options(options)
     _check_start(options, model)
     _check_weights(options.weights)
@@ -62,7 +62,7 @@ def run(options):
     _check_memory(options, model, workers)
     with _together():
         detector, validation_set, history = _train(options, model)
-    if workers is not None and workers.index > 0:  # the chief writes
+    if workers is not None and workers.index > 0:  # only the chief writes
         return
     print(
         f"Wrote {options.out}/detector.keras, history.json, run.json, learning_curve.png and logs/ "
@@ -70,13 +70,13 @@ def run(options):
     )
     if options.no_report:
         return
-    if workers is not None:  # one of its own: the other machines are no longer there to predict
+    if workers is not None:  # a separate one: the other machines have left and cannot predict
         detector = shared.open_model(options.out)
     report(options.out, detector, validation_set, history)
 
 
 def _frozen(options):
-    """The parts to freeze, by name."""
+    """The names of the parts to freeze."""
     parts = options.freeze.split(",") if options.freeze else []
     return [
         look_up({part: part for part in training_options.FROZEN}, part.strip(), "part")
@@ -85,7 +85,7 @@ def _frozen(options):
 
 
 def _recipe(options):
-    """The parts of the recipe that is named, behind those given one by one."""
+    """The parts of the named recipe, which options given one by one override."""
     from ..detection import recipes
 
     name = getattr(options, "recipe", None)
@@ -93,7 +93,7 @@ def _recipe(options):
 
 
 def _join(options):
-    """Waits for the other machines, if there are any; before Keras computes anything."""
+    """Waits for the other machines, if there are any, before Keras computes anything."""
     from ..training import find_workers, start_workers
 
     workers = find_workers(options.workers, options.worker)
@@ -104,14 +104,14 @@ def _join(options):
 
 
 def _together():
-    """From here on an error of one machine ends all of them."""
+    """A context in which an error on one machine ends all of them."""
     from ..training import together
 
     return together(lambda text: print(f"detblocks train: {with_flags(text)}", file=sys.stderr))
 
 
 def _file_of_settings(options):
-    """The file given, or what the run to resume was made of."""
+    """The given file of settings, or the settings of the run to resume."""
     config = getattr(options, "config", None)
     if config is not None or not getattr(options, "resume", False):
         return config
@@ -141,7 +141,7 @@ def _train(options, model):
         )
     except KeyboardInterrupt:
         datasets.write_down(options, validation_set)
-        if any((options.out / "checkpoint").glob("step-*")):  # none before the first step
+        if any((options.out / "checkpoint").glob("step-*")):  # there is none before the first step
             print("--resume continues the run.")
         raise
     datasets.write_down(options, validation_set)
@@ -149,7 +149,7 @@ def _train(options, model):
 
 
 def _detector(options, model, class_names):
-    """What is trained: the detector to start from, or a new one."""
+    """The detector to train: the one to start from, or a new one."""
     from ..detection.build import build_detector
     from ..detection.start import start_weights
 
@@ -169,7 +169,7 @@ def _recipe_of(options):
 
     learning_rate, optimizer = options.learning_rate, options.optimizer
     if options.weights and optimizer in (None, "adamw"):
-        # Smaller steps than from scratch, so that what was learned before is kept; at 0.001 a new
+        # Smaller steps than from scratch keep what was learned before; at 0.001 a new
         # neck and head learn far too little in a short run (examples/finetune_rates.py).
         optimizer, learning_rate = "adamw", 4e-3 if learning_rate is None else learning_rate
     return {
@@ -183,7 +183,7 @@ def _recipe_of(options):
 
 
 def report(run, detector, validation_set, history):
-    """The page on what was learned, in the run's folder, and the best threshold in its detector."""
+    """Writes the report to the run's folder, and the best threshold into its detector."""
     from ..evaluation import evaluate, write_report
     from .evaluate import store
 
@@ -214,7 +214,7 @@ def _say_start(parts):
 
 
 def _check_start(options, model):
-    """With a detector to start from, its parts are settled."""
+    """Refuses options for parts if the detector to start from already has them."""
     if not _is_file(options.start):
         return
     if not options.start.exists():
@@ -232,7 +232,7 @@ def _check_start(options, model):
 
 
 def _check_weights(weights):
-    """A file that is not there is told before the data is read."""
+    """Refuses a missing file before the data is read."""
     from ..weights import is_hub_id
 
     if weights not in (None, "imagenet") and not is_hub_id(weights):
@@ -241,7 +241,7 @@ def _check_weights(weights):
 
 
 def _check_numbers(options):
-    """As `training.train` does, before the data is read."""
+    """Checks numbers as `training.train` does, before the data is read."""
     from ..training.limits import checked_run
 
     numbers = {name: getattr(options, name) for name in _ALIKE if name != "resume"}
@@ -251,7 +251,7 @@ def _check_numbers(options):
 
 
 def _check_memory(options, model, workers):
-    """Of a batch; with a detector to start from, its size is known later."""
+    """Checks the memory for a batch; with a detector to start from, its size is known later."""
     from ..training.limits import check_memory
 
     if not _is_file(options.start):

@@ -1,16 +1,16 @@
-"""The options of `detblocks train` on the run: how long, from where, how it learns, on which
+"""The options of `detblocks train` for the run: how long, from where, how it learns, on which
 machines."""
 
 import pathlib
 
-# Minutes of training where neither they nor epochs are given.
+# Minutes of training if neither minutes nor epochs are given.
 DEFAULT_MINUTES = 30.0
 FROZEN = ("backbone", "context", "neck", "head", "batch_norm")
 SYNCHRONIZE = {"auto": None, "yes": True, "no": False}
 
 
 def _add_budget(parser):
-    """How long, and what is measured."""
+    """Adds options on how long to train, and what is measured."""
     parser.add_argument(
         "--minutes",
         type=float,
@@ -28,73 +28,77 @@ def _add_budget(parser):
         "--evaluations",
         type=int,
         default=6,
-        help="how often validation AP is measured on the way (default: %(default)s)",
+        help="how often validation AP is measured during training (default: %(default)s)",
     )
     parser.add_argument(
         "--patience",
         type=int,
         default=None,
-        help="stop after so many evaluations without a better AP (default: never)",
+        help="stop after this many evaluations without a better AP (default: never)",
     )
     parser.add_argument(
         "--no-report",
         action="store_true",
-        help="leave out OUT/report/, the page on what was learned",
+        help="do not write OUT/report/, the page on what was learned",
     )
 
 
 def _add_origin(parser):
-    """From what it starts."""
+    """Adds options on what training starts from."""
     from ..detection import recipes
 
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="continue the stopped run in --out, with its settings where none are given",
+        help="continue the stopped run in --out, with its settings unless others are given",
     )
     parser.add_argument(
         "--recipe",
         default=None,
-        help="the parts of a paper's detector, in place of the defaults of those options: "
+        help="the parts of a paper's detector, instead of the defaults of those options: "
         f"{', '.join(recipes.list())}",
     )
     parser.add_argument(
         "--start",
         type=pathlib.Path,
         default=None,
-        help="a trained .keras detector to train on from: its parts and weights; classes of other "
-        "names start new. Without it the compact backbone starts from the weights that ship with "
-        "the package, and the default neck and head too; 'none' trains from scratch",
+        help=(
+            "a trained .keras detector whose parts and weights to start from; classes with other "
+            "names start new. By default the compact backbone, and the default neck and head, "
+            "start from the weights that ship with the package; 'none' trains from scratch"
+        ),
     )
     parser.add_argument(
         "--freeze",
         default=None,
         metavar="PART,...",
-        help=f"parts that stay as they are: {', '.join(FROZEN)} (every batch normalization); a "
-        "second run with --start trains all of it (default: none)",
+        help=f"parts to keep as they are: {', '.join(FROZEN)} (every batch normalization); a "
+        "second run with --start can train all of them (default: none)",
     )
     parser.add_argument("--seed", type=int, default=0)
 
 
 def _add_settings(parser):
-    """Options from a file."""
+    """Adds options that come from a file."""
     parser.add_argument(
         "--config",
         type=pathlib.Path,
         default=None,
-        help="the run.json of another run, which is repeated, or a TOML file such as 'batch = 8'; "
-        "options given here come before it",
+        help=(
+            "the run.json of another run to repeat, or a TOML file such as 'batch = 8'; options "
+            "on the command line override it"
+        ),
     )
     parser.add_argument(
         "--set",
         action="append",
         metavar="KEY=VALUE",
-        help="an option by its name, such as batch=8, before that of --config",
+        help="an option by its name, such as batch=8; overrides --config",
     )
 
 
 def _add_recipe(parser):
-    """How it learns."""
+    """Adds options on how it learns."""
     parser.add_argument(
         "--batch",
         type=int,
@@ -111,11 +115,17 @@ def _add_recipe(parser):
         "--learning-rate",
         type=float,
         default=None,
-        help="at its peak; default: the optimizer's own, with --weights and adamw 0.004",
+        help=(
+            "peak of the learning rate; default: the optimizer's own, or 0.004 with --weights and "
+            "adamw"
+        ),
     )
     parser.add_argument("--weight-decay", type=float, default=0.02, help="(default: %(default)s)")
     parser.add_argument(
-        "--warmup-steps", type=int, default=60, help="of the learning rate (default: %(default)s)"
+        "--warmup-steps",
+        type=int,
+        default=60,
+        help="steps of the learning rate's warm-up (default: %(default)s)",
     )
     parser.add_argument(
         "--ema",
@@ -132,14 +142,16 @@ def _add_recipe(parser):
 
 
 def _add_pictures(parser):
-    """How it is shown the pictures."""
+    """Adds options on how the pictures are shown."""
     parser.add_argument(
         "--repeat-threshold",
         type=float,
         default=None,
         metavar="SHARE",
-        help="show pictures with classes that are on less than this share of the pictures more "
-        "often, sqrt(SHARE / share of the class) times (default: all alike)",
+        help=(
+            "show pictures with classes that occur in less than this share of the pictures more "
+            "often, sqrt(SHARE / share of the class) times (default: all equally often)"
+        ),
     )
     parser.add_argument(
         "--augment",
@@ -152,13 +164,15 @@ def _add_pictures(parser):
 
 
 def _add_machines(parser):
-    """Where it is trained: docs/distributed.md."""
+    """Adds options on where it is trained: docs/pages/distributed.md."""
     parser.add_argument(
         "--workers",
         default=None,
         metavar="HOST:PORT,...",
-        help="of all machines that train together, the same on each; the first measures AP and "
-        "writes (default: those of TF_CONFIG or SLURM, else one machine)",
+        help=(
+            "addresses of all machines that train together, the same list on each; the first "
+            "measures AP and writes (default: those of TF_CONFIG or SLURM, else one machine)"
+        ),
     )
     parser.add_argument(
         "--worker", type=int, default=None, metavar="I", help="which of --workers this is, from 0"
@@ -167,14 +181,16 @@ def _add_machines(parser):
         "--synchronize",
         choices=tuple(SYNCHRONIZE),
         default="auto",
-        help="batch normalization over all GPUs (default: where one has fewer than 8 images)",
+        help="batch normalization over all GPUs (default: if one has fewer than 8 images)",
     )
     parser.add_argument(
         "--restarts",
         type=int,
         default=0,
-        help="start a run that crashed or was killed again, so many times at most, from its last "
-        "checkpoint (default: %(default)s)",
+        help=(
+            "restart a run that crashed or was killed, at most this many times, from its last "
+            "checkpoint (default: %(default)s)"
+        ),
     )
 
 

@@ -10,11 +10,15 @@ def predict_video(detector, source, target, score, most=None, emit=None):
 
     Args:
         detector: a `Detector` or an opened export.
-        source: file, number of a camera, or URL. target: path of the .mp4 file, or `None`.
-        score: least score. most: frames at most. emit: called with `(frame number, detections)`.
+        source: file, number of a camera, or URL.
+        target: path of the .mp4 file, or `None`.
+        score: least score.
+        most: the most frames.
+        emit: called with `(frame number, detections)`.
 
     Returns:
-        The number of frames. An interrupt ends a camera or a stream, and what is written stays.
+        The number of frames. An interrupt ends a camera or a stream, and the video written so far
+        stays.
     """
     from ..checks import check_int
     from ..images.draw import draw_boxes
@@ -53,10 +57,10 @@ def predict_video(detector, source, target, score, most=None, emit=None):
 
 
 def _tell_of_an_early_end(video, count):
-    """Its own length may be a guess from its rate."""
+    """Warns if a video ends early; the length that it states may be a guess from its rate."""
     if video.length and count < 0.9 * video.length:
         print(
-            f"{video.source}: ends after {count} of {video.length} frames, as a file does that was "
+            f"{video.source}: ends after {count} of {video.length} frames, so the file was "
             "cut off: copy it again.",
             file=sys.stderr,
         )

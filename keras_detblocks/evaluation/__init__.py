@@ -1,5 +1,5 @@
-"""What a detector learned: numbers with their intervals, curves, kinds of errors, a page of them,
-and the comparison of several detectors."""
+"""Shows what a detector learned: numbers with their intervals, curves, kinds of errors, a page of
+all this, and comparisons of several detectors."""
 
 from .compare import Comparison, compare
 from .measure import evaluate, measure

@@ -1,4 +1,4 @@
-"""Sentences on an evaluation: how good, where it fails, what to try next."""
+"""Writes sentences on an evaluation: how good the detector is, where it fails, what to try next."""
 
 import numpy as np
 
@@ -33,12 +33,12 @@ KINDS = {
         "input size.",
     ),
 }
-_WORTH = 0.005  # AP50: less is not worth a sentence
+_WORTH = 0.005  # AP50: smaller gains are not worth a sentence
 _FEW_OBJECTS = 30
 
 
 def answer(evaluation):
-    """How good it is, in one sentence that needs no knowledge of AP."""
+    """One sentence on how good the detector is, for readers who do not know AP."""
     best = evaluation.best_threshold
     if best is None:
         return "Not one detection is right."
@@ -50,7 +50,7 @@ def answer(evaluation):
 
 
 def _of_hundred(share):
-    """Never 100 where something is wrong, nor 0 where something is right."""
+    """A count per hundred that is never 100 if something is wrong, nor 0 if something is right."""
     whole = round(100 * share)
     if whole == 100 and share < 1:
         return "more than 99"
@@ -58,13 +58,13 @@ def _of_hundred(share):
 
 
 def next_steps(evaluation, most=4):
-    """Sentences on what costs most and what to try, the most important first."""
+    """Sentences on the most costly errors and what to try, the most important first."""
     rules = (_few_pictures, _unsure, _kinds, _sizes, _crowding, _classes, _scores)
     return [step for rule in rules for step in rule(evaluation)][:most]
 
 
 def _unsure(evaluation):
-    """Objects that are found, but not shown."""
+    """A sentence on objects that are found, but not shown."""
     best = evaluation.best_threshold
     if best is None:
         return
@@ -73,9 +73,9 @@ def _unsure(evaluation):
     never = wanted - len(np.unique(lowest[evaluation.judged.right[0]]))
     if missed - never >= 0.05 * wanted:
         yield (
-            f"{missed:,} of {wanted:,} objects are missed from {best:.2f} on, but "
-            f"{missed - never:,} of these it does see, with a lower score: more training makes it "
-            f"surer; where missing costs more than false boxes, ship a lower threshold."
+            f"{missed:,} of {wanted:,} objects are missed at a threshold of {best:.2f}, but "
+            f"{missed - never:,} of these are found with a lower score: train longer, or ship a "
+            f"lower threshold if misses cost more than false boxes."
         )
 
 
@@ -92,11 +92,11 @@ def _few_pictures(evaluation):
     low, high = evaluation.intervals["AP"]
     count = len(evaluation.dataset.records)
     if count == 1:
-        yield "One picture says little about others: judge on more."
+        yield "One picture is too few to judge by: use more."
     if high - low > 0.1:
         yield (
-            f"{count:,} pictures are few: AP lies anywhere from {low:.2f} to {high:.2f}. Judge on "
-            f"more before small differences count."
+            f"{count:,} pictures are few: AP may be anywhere from {low:.2f} to {high:.2f}. Use "
+            f"more before trusting small differences."
         )
 
 
@@ -116,9 +116,9 @@ def _crowding(evaluation):
     if len(rows) > 1 and rows[0]["recall"] - rows[-1]["recall"] > 0.15:
         last = rows[-1]
         yield (
-            f"Of objects that overlap another by {last['low']:g} and more, {last['recall']:.0%} "
-            f"are found, of free ones {rows[0]['recall']:.0%}: a higher `iou_threshold` of the "
-            f"suppression keeps more of them."
+            f"{last['recall']:.0%} of the objects that overlap another by {last['low']:g} or more "
+            f"are found, but {rows[0]['recall']:.0%} of those that stand alone: a higher "
+            f"`iou_threshold` of the suppression keeps more of them."
         )
 
 
@@ -143,7 +143,7 @@ def _scores(evaluation):
 
 
 def warnings(evaluation):
-    """Sentences on what makes the numbers mean less than they seem to."""
+    """Sentences on reasons to trust the numbers less."""
     yield from model_warnings(evaluation)
     if evaluation.dataset.skipped.total:
         count = evaluation.dataset.skipped.total
@@ -152,7 +152,7 @@ def warnings(evaluation):
 
 
 def model_warnings(evaluation):
-    """Those that are the model's."""
+    """The warnings that concern the model."""
     about = evaluation.about
     least, most = about.get("score_threshold") or 0.0, about.get("max_detections")
     if least > 0.05:

@@ -1,7 +1,7 @@
-"""COCO's average precision and recall from matches, and their bootstrap over pictures.
+"""Computes COCO's average precision and recall from matches, and their bootstrap over pictures.
 
-A resample of pictures is a row of weights, how often each picture was drawn. Matching knows one
-picture at a time, so it is done once, and a resample only weighs what it gave.
+A resample of pictures is a row of weights: how often each picture was drawn. Matching works within
+a picture, so it is done once, and a resample only weights its results.
 """
 
 import math
@@ -23,11 +23,12 @@ _ELEMENTS_AT_ONCE = 2_000_000
 
 @dataclass(frozen=True)
 class Judged:
-    """What matching says of every detection and object, for one range of areas.
+    """The result of matching for every detection and object, for one range of areas.
 
     Attributes:
-        right, counted: bool `(ious, detections)`: right, and counted at all (right or wrong).
-        wanted: bool per object: whether it is to be found.
+        right, counted: bool `(ious, detections)`: whether it is right, and whether it counts at
+            all.
+        wanted: bool per object: whether it should be found.
         matched: int32 `(ious, detections)`: index of the object, -1 for none.
     """
 
@@ -38,7 +39,7 @@ class Judged:
 
 
 def judge(pairs, found, truth, area=AREAS["all"], ious=IOUS):
-    """Matches detections to the objects with an area in a range, others ignored."""
+    """Matches detections to the objects with an area in a range, ignoring the others."""
     ignored = truth.crowd | (truth.area < area[0]) | (truth.area > area[1])
     matched = assign(pairs, found, truth, ignored, ious)
     hit = matched >= 0
@@ -54,7 +55,7 @@ def class_average_precision(judged, found, truth, num_classes, weights):
         weights: `(B, pictures)`, how often each counts.
 
     Returns:
-        float `(B, num_classes, ious)`; nan where nothing is to be found.
+        float `(B, num_classes, ious)`; nan if there is nothing to find.
     """
     result = np.full((len(weights), num_classes, len(judged.right)), np.nan)
     for k in range(num_classes):
@@ -67,10 +68,10 @@ def class_average_precision(judged, found, truth, num_classes, weights):
 
 
 def _one_class(right, counted, image, wanted, weights):
-    """AP `(B, ious)`; nan where `wanted` `(B,)` is 0."""
+    """AP `(B, ious)`; nan if `wanted` `(B,)` is 0."""
     ap = np.zeros((len(weights), len(right)))
     ever = np.flatnonzero(counted.any(0))
-    ever = ever[: np.flatnonzero(right[:, ever].any(0)).max(initial=-1) + 1]  # no hit behind it
+    ever = ever[: np.flatnonzero(right[:, ever].any(0)).max(initial=-1) + 1]  # no hit after it
     right, counted, image = right[:, ever], counted[:, ever], image[ever]
     rows = max(1, _ELEMENTS_AT_ONCE // max(1, len(image)))
     for start in range(0, len(weights) if len(image) else 0, rows):
@@ -87,7 +88,7 @@ def _one_class(right, counted, image, wanted, weights):
 
 
 def _sum_before(weight, chosen, places):
-    """Sum of the weights of the chosen columns that stand before each of some places."""
+    """The sum of the weights of the chosen columns before each of some places."""
     if not len(chosen):
         return 0.0
     sums = np.cumsum(weight[:, chosen], axis=1)
@@ -99,13 +100,14 @@ def _area_under(hits, seen, wanted):
     """The interpolated precision at 101 recalls, averaged, from the curve's values at its hits."""
     precision = np.divide(hits, seen, out=np.zeros_like(hits), where=hits > 0)
     envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    # A level of recall counts where the curve first reaches it, level 0 with the first hit.
+    # A level of recall counts at the point where the curve first reaches it, level 0 at the first
+    # hit.
     reached = np.where(hits > 0, _levels(hits / np.maximum(wanted, 1)), 0)
     return (envelope * np.diff(reached, axis=1, prepend=0)).sum(1) / 101
 
 
 def _levels(recall):
-    """How many of the 101 levels are at most this recall: a faster `np.searchsorted`."""
+    """The number of the 101 levels that are at most this recall: a faster `np.searchsorted`."""
     levels = (recall * 100).astype("int32") + 1
     levels -= recall < _RECALLS[levels - 1]
     return levels + (recall >= _RECALLS[levels])
@@ -115,7 +117,7 @@ def class_recall(judged, found, truth, num_classes, weights, most):
     """Recall of every class at every IoU by the best `most` detections of a picture.
 
     Returns:
-        float `(B, num_classes, ious)`; nan where nothing is to be found.
+        float `(B, num_classes, ious)`; nan if there is nothing to find.
     """
     wanted = _weighted(truth, judged.wanted, num_classes, weights)
     near = found.rank < most
@@ -135,11 +137,12 @@ def coco_numbers(pairs, found, truth, num_classes, weights, max_detections=100):
     """The twelve COCO numbers for every row of weights, and AP per class.
 
     Args:
-        max_detections: of a picture and class that are in `found`; `AR_100` is called after it.
+        max_detections: how many detections of a picture and class are in `found`; `AR_100` is named
+            after it.
 
     Returns:
         `(numbers, per_class)`: name -> `(B,)`, in `training.CocoAP`'s names, and `(B, num_classes,
-        ious)`; nan where the data have no such object.
+        ious)`; nan if the data have no such object.
     """
     numbers, recalls, per_class = {}, {}, None
     for area, bounds in AREAS.items():
@@ -159,7 +162,7 @@ def coco_numbers(pairs, found, truth, num_classes, weights, max_detections=100):
 
 
 def mean(values):
-    """Mean over all but the first axis of what is defined; nan where nothing is."""
+    """The mean of the defined values over all axes but the first; nan without any."""
     values = values.reshape(len(values), -1)
     known = ~np.isnan(values)
     count = known.sum(1)
@@ -168,8 +171,8 @@ def mean(values):
 
 
 def resamples(num_images, count, seed=0):
-    """float32 `(count, num_images)`: how often each picture is drawn, with replacement. None of one
-    picture, which says nothing of others."""
+    """Returns float32 `(count, num_images)`: how often each picture is drawn, with replacement. A
+    single picture is not resampled: it says nothing about others."""
     if num_images < 2:
         return np.zeros((1, num_images), "float32")
     rng = np.random.default_rng(seed)
@@ -177,7 +180,7 @@ def resamples(num_images, count, seed=0):
 
 
 def interval_text(bounds, digits=3, sign=""):
-    """`0.100 to 0.200` of `(low, high)`, a dash where there is none.
+    """`0.100 to 0.200` for `(low, high)`, or a dash if undefined.
 
     >>> interval_text((0.1, 0.2), 2), interval_text((float("nan"),) * 2)
     ('0.10 to 0.20', '–')
@@ -189,7 +192,7 @@ def interval_text(bounds, digits=3, sign=""):
 
 
 def interval(samples, share=0.95):
-    """`(low, high)` of the bootstrap's percentiles over the first axis; nan where undefined."""
+    """`(low, high)` of the bootstrap's percentiles over the first axis; nan if undefined."""
     if np.isnan(samples).all():
         return (float("nan"),) * 2
     low, high = np.nanquantile(samples, [(1 - share) / 2, (1 + share) / 2])

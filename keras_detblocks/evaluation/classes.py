@@ -1,4 +1,4 @@
-"""The classes that a model and a data set have in common, and what is left out without them."""
+"""Finds the classes that a model and a data set have in common, and reports what is left out."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ def align(dataset, detections, class_names):
 
     Args:
         dataset: a `data.Dataset`. detections: `(boxes, scores, labels)` per record. class_names:
-            what the labels of the detections index.
+            the names that the labels of the detections index.
 
     Returns:
         `(dataset, detections, problems)`: labels in the order of `class_names`, detections as

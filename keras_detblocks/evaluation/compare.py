@@ -1,4 +1,5 @@
-"""Several models on the same pictures: which is better, and whether that is more than chance."""
+"""Compares several models on the same pictures: which is better, and whether that is more than
+chance."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +14,8 @@ from .measure import RESAMPLES, described, measure
 
 @dataclass(eq=False)
 class Comparison:
-    """What `compare` returns; in a notebook it shows itself, `write_report` makes a page of it.
+    """The result of `compare`; in a notebook it displays itself, and `write_report` makes a page of
+    it.
 
     Attributes:
         evaluations: name -> `Evaluation`, on the same pictures and classes, the highest AP first.
@@ -30,7 +32,7 @@ class Comparison:
 
     @property
     def best(self):
-        """Name of the model of the highest AP."""
+        """The name of the model with the highest AP."""
         return next(iter(self.evaluations))
 
     @cached_property
@@ -66,7 +68,7 @@ class Comparison:
 
     @property
     def answer(self):
-        """Which one is better, in one sentence."""
+        """One sentence on which model is better."""
         if not self.measured:
             return self.problems[0] if self.problems else "Nothing can be measured."
         pictures = counted(len(self.evaluations[self.best].dataset.records), "picture")
@@ -141,11 +143,11 @@ def compare(models, dataset, *, batch_size=16, image_size=None, resamples=RESAMP
 
     Args:
         models: name -> `Detector` or opened export, two or more.
-        dataset: a `data.Dataset`. What counts are the classes that the data and all models have.
+        dataset: a `data.Dataset`. Only the classes that the data and all models have count.
         batch_size, image_size: as in `training.predict_dataset`.
         resamples: of the bootstrap over pictures, which is paired: every resample has the same
             pictures for all models.
-        about: name -> dict of more to tell, such as `milliseconds` and `bytes`.
+        about: name -> dict of further facts, such as `milliseconds` and `bytes`.
 
     Returns:
         A `Comparison`.
@@ -164,7 +166,8 @@ def compare(models, dataset, *, batch_size=16, image_size=None, resamples=RESAMP
 
 
 def compare_detections(found, dataset, *, resamples=RESAMPLES, about=None):
-    """As `compare`, of name -> `(detections, class_names)` that are there already."""
+    """Compares detections that were made before, as `compare` does; `found` is name ->
+    `(detections, class_names)`."""
     if len(found) < 2:
         raise ValueError(f"Expected two models or more to compare; received {len(found)}.")
     common = [

@@ -27,7 +27,7 @@ def write_comparison(comparison, folder, *, most_pictures=12):
 
 
 def comparison_fragment(comparison):
-    """The upper part of a comparison's page as HTML for notebooks."""
+    """The upper part of a comparison's page, as HTML for notebooks."""
     content = _comparison_content(comparison, 0)
     return template("compare_fragment.html").render(content)
 

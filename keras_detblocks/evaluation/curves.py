@@ -1,11 +1,11 @@
-"""Precision, recall and F1 over the score and the best threshold; precision over recall;
+"""Computes precision, recall and F1 over the score, the best threshold, precision over recall, and
 calibration."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-THRESHOLDS = np.arange(1, 100) / 100  # what a person types: two digits
+THRESHOLDS = np.arange(1, 100) / 100  # two digits, as people type them
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class ScoreCurves:
     """Right and wrong detections over `THRESHOLDS`, at IoU 0.5.
 
     Attributes:
-        right, kept: `(C, 99)`: right ones, and all that count, from a threshold on.
+        right, kept: `(C, 99)`: the right ones, and all that count, from a threshold on.
         wanted: `(C,)`: objects to be found.
     """
 
@@ -28,23 +28,23 @@ class ScoreCurves:
 
     @property
     def precision(self):
-        """`(C, 99)`; nan where nothing is kept."""
+        """Precision `(C, 99)`; nan if nothing is kept."""
         return _ratio(self.right, self.kept)
 
     @property
     def recall(self):
-        """`(C, 99)`; nan for classes without objects."""
+        """Recall `(C, 99)`; nan for classes without objects."""
         return _ratio(self.right, self.wanted[:, None])
 
     @property
     def f1(self):
-        """`(C, 99)`: harmonic mean of precision and recall; nan for classes without objects."""
+        """The harmonic mean of precision and recall `(C, 99)`; nan for classes without objects."""
         f1 = _ratio(2 * self.right, self.kept + self.wanted[:, None])
         return np.where(self.wanted[:, None] > 0, f1, np.nan)
 
     def best(self):
-        """Index into `THRESHOLDS` of the highest F1 of every class, the middle of the longest row
-        of equal ones; -1 where nothing right was found."""
+        """The index into `THRESHOLDS` of the highest F1 of every class, the middle of the longest
+        run of equal ones; -1 if nothing right was found."""
         f1 = np.nan_to_num(self.f1)
         return np.where(f1.max(1) > 0, [_middle_of_highest(row) for row in f1], -1)
 
@@ -61,7 +61,7 @@ def _ratio(a, b):
 
 
 def score_curves(judged, found, truth, num_classes):
-    """`ScoreCurves` of what was judged, at its lowest IoU."""
+    """The `ScoreCurves` of judged detections, at the lowest IoU."""
     right, kept = np.zeros((2, num_classes, len(THRESHOLDS)), int)
     for k in range(num_classes):
         of_class = np.flatnonzero((found.label == k) & judged.counted[0])
@@ -90,11 +90,13 @@ def precision_over_recall(judged, found, truth, num_classes):
 
 @dataclass(frozen=True)
 class Calibration:
-    """Whether a score of 0.7 is right seven times out of ten, in ten bins of the score.
+    """Whether a detection with a score of 0.7 is right seven times out of ten, in ten bins of the
+    score.
 
     Attributes:
-        edges: `(11,)`. count: `(10,)` detections. score, precision: `(10,)` their means; nan where
-            there are none.
+        edges: `(11,)`.
+        count: `(10,)` detections.
+        score, precision: `(10,)` their means; nan in empty bins.
     """
 
     edges: np.ndarray
@@ -104,7 +106,7 @@ class Calibration:
 
     @property
     def error(self):
-        """Mean distance of score and precision over detections (D-ECE of the score alone,
+        """The mean distance of score and precision over detections (D-ECE of the score alone,
         https://arxiv.org/abs/2004.13546); nan without detections."""
         if not self.count.sum():
             return float("nan")
@@ -112,10 +114,10 @@ class Calibration:
 
 
 def calibration(judged, found, least=0.0):
-    """`Calibration` of the detections from a score of `least` on, at the lowest IoU."""
+    """The `Calibration` of the detections from a score of `least` on, at the lowest IoU."""
     counted = judged.counted[0] & (found.score >= least)
     right, score = judged.right[0, counted], found.score[counted]
-    edges = np.arange(11) / 10  # as people write scores: 0.3 begins a bin
+    edges = np.arange(11) / 10  # as people read scores: 0.3 begins a bin
     bins = np.clip(np.searchsorted(edges, score, side="right") - 1, 0, 9)
     count, of_score, of_right = (np.bincount(bins, w, 10) for w in (None, score, right))
     return Calibration(edges, count, _ratio(of_score, count), _ratio(of_right, count))

@@ -1,7 +1,7 @@
-"""What is wrong: kinds of errors, the AP that mending each would bring, and the confusion matrix.
+"""Analyzes errors: their kinds, the AP that fixing each would gain, and the confusion matrix.
 
 The kinds are those of TIDE (https://arxiv.org/abs/2008.08115) at an IoU of 0.5. A wrong detection
-is of the first kind that fits:
+belongs to the first kind that fits:
 
     double      on an object of its class that a better detection found
     class       on an object (IoU of 0.5 and more), of another class
@@ -19,7 +19,7 @@ from .average import Judged, class_average_precision
 from .match import IOUS, assign
 
 KINDS = ("class", "place", "both", "double", "background", "missed")
-_AIMED = ("class", "place")  # mended, they find their object
+_AIMED = ("class", "place")  # once fixed, they find their object
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Errors:
     """Kinds of errors at IoU 0.5.
 
     Attributes:
-        kind: int per detection: index into `KINDS`, -1 where it is right or does not count.
+        kind: int per detection: index into `KINDS`, -1 if it is right or does not count.
         aim: int per detection: the object that a `class` or `place` error stands for, else -1.
-        gain: kind -> what AP50 would gain if all its errors were mended, alone.
+        gain: kind -> what AP50 would gain if its errors alone were all fixed.
     """
 
     kind: np.ndarray
@@ -37,7 +37,7 @@ class Errors:
     gain: dict
 
     def counts(self, judged, found, least):
-        """Kind -> how many there are from a score of `least` on."""
+        """Returns kind -> number of errors from a score of `least` on."""
         shown = found.score >= least
         counts = {k: int((shown & (self.kind == i)).sum()) for i, k in enumerate(KINDS)}
         met = np.concatenate([judged.matched[0, shown], self.aim[shown]])
@@ -47,7 +47,7 @@ class Errors:
 
 
 def errors_of(pairs, judged, found, truth, num_classes):
-    """The `Errors` of what was judged; its first IoU is 0.5."""
+    """The `Errors` of judged detections, whose first IoU is 0.5."""
     real = pairs.where(~truth.crowd[pairs.truth])
     same = found.label[real.found] == truth.label[real.truth]
     own_iou, own = _best(real.where(same), len(found))
@@ -66,7 +66,7 @@ def errors_of(pairs, judged, found, truth, num_classes):
 
 
 def _best(pairs, num_found):
-    """`(iou, object)` of the largest overlap of every detection; 0 and -1 where there is none."""
+    """`(iou, object)` of the largest overlap of every detection; 0 and -1 without one."""
     order = np.lexsort((pairs.iou, pairs.found))
     iou, truth = np.zeros(num_found), np.full(num_found, -1)
     iou[pairs.found[order]] = pairs.iou[order]  # the last one stays
@@ -75,7 +75,7 @@ def _best(pairs, num_found):
 
 
 def _ap50(right, counted, wanted, found, truth, present):
-    """Mean AP50 of the classes that are present; 1 for those of which nothing is left to find."""
+    """The mean AP50 of the classes that are present; 1 for those with nothing left to find."""
     weights = np.ones((1, int(max(truth.image.max(initial=0), found.image.max(initial=0))) + 1))
     judged = Judged(right[None], counted[None], wanted, None)
     ap = class_average_precision(judged, found, truth, len(present), weights)[0, present]
@@ -83,7 +83,7 @@ def _ap50(right, counted, wanted, found, truth, present):
 
 
 def _mended(name, chosen, aim, judged, found, truth):
-    """`(right, counted, wanted, found)` with one kind of errors mended."""
+    """`(right, counted, wanted, found)` with one kind of error fixed."""
     right, counted, wanted = judged.right[0].copy(), judged.counted[0].copy(), judged.wanted.copy()
     counted[chosen] = False
     if name == "missed":
@@ -102,7 +102,7 @@ def _mended(name, chosen, aim, judged, found, truth):
 
 
 def confusion_matrix(pairs, judged, found, truth, num_classes, least):
-    """What objects were taken for, at IoU 0.5 and a least score.
+    """Counts what objects were taken for, at IoU 0.5 and a least score.
 
     Returns:
         int `(C + 1, C + 1)`: rows are true classes, then the background; columns detected classes,
@@ -115,7 +115,7 @@ def confusion_matrix(pairs, judged, found, truth, num_classes, least):
     left[judged.matched[0, right]] = False
     rest = shown & ~right
     pairs = pairs.where(rest[pairs.found] & left[pairs.truth])
-    # One class for all, and every detection a rank of its own: the best score chooses first.
+    # One class for all, and a separate rank for every detection: the best score chooses first.
     anyone = replace(found, label=0 * found.label, rank=np.arange(len(found)))
     matched = assign(pairs, anyone, replace(truth, label=0 * truth.label), ~left, IOUS[:1])[0]
     confused = np.flatnonzero(matched >= 0)

@@ -1,5 +1,5 @@
-"""The figures of a report: Okabe and Ito's colors, each with a line style or hatch of its own, so
-that gray prints and color-blind eyes tell them apart."""
+"""The figures of a report, in Okabe and Ito's colors, each with its own line style or hatch, so
+that they can be told apart in gray print and by color-blind people."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from .errors import KINDS
 BLUE, ORANGE, GREEN, BLACK, GRAY = "#0072b2", "#d55e00", "#009e73", "#222222", "#8a8a8a"
 _STYLES = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (BLACK, ":"))
 _SIZE = (4.6, 3.3)  # inches: readable at the width of a phone
-MOST_CLASSES = 12  # of a matrix or of bars that can be read
+MOST_CLASSES = 12  # most classes of a matrix or a bar chart that can still be read
 
 
 def _axes(height=_SIZE[1], columns=1):
@@ -23,9 +23,8 @@ def _axes(height=_SIZE[1], columns=1):
 
 
 def plot_learning(history):
-    """Loss parts, AP, learning rate and time per step over the minutes of a run.
-
-    `history` is that of `training.train`.
+    """Plots loss parts, AP, learning rate and time per step over the minutes of a run. `history` is
+    that of `training.train`.
     """
     from ..training.curve import learning_figure
 
@@ -33,7 +32,7 @@ def plot_learning(history):
 
 
 def plot_precision_recall(evaluation):
-    """Precision over recall, mean of the classes, at IoU 0.5, 0.75 and 0.9."""
+    """Plots precision over recall, the mean of the classes, at IoU 0.5, 0.75 and 0.9."""
     figure, axis = _axes()
     for t, (color, style) in zip((0, 5, 8), _STYLES):
         curve = _mean_of_classes(evaluation.precision_over_recall[t])
@@ -45,7 +44,7 @@ def plot_precision_recall(evaluation):
 
 
 def _legend_above(axis):
-    """Where no curve can run through it."""
+    """Puts the legend above the axes, where no curve can cross it."""
     where = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
     axis.legend(ncols=3, frameon=False, fontsize=9, columnspacing=1.2, handlelength=1.9, **where)
 
@@ -56,7 +55,7 @@ def _mean_of_classes(values):
 
 
 def plot_thresholds(evaluation):
-    """Precision, recall and F1 of all classes together over the score threshold."""
+    """Plots precision, recall and F1 of all classes together over the score threshold."""
     figure, axis = _axes()
     total = evaluation.score_curves.total()
     for name, (color, style) in zip(("precision", "recall", "f1"), _STYLES):
@@ -75,7 +74,7 @@ def plot_thresholds(evaluation):
 
 
 def plot_classes(evaluation, most=20):
-    """AP of the classes that cost most, with their 95 % intervals."""
+    """Plots AP of the classes that cost most, with their 95 % intervals."""
     rows = evaluation.per_class[:most]
     figure, axis = _axes(height=0.9 + 0.28 * max(len(rows), 2))
     place = np.arange(len(rows))
@@ -94,7 +93,7 @@ def _short(name, most=18):
 
 
 def plot_errors(evaluation):
-    """What AP50 would gain if every error of a kind were mended."""
+    """Plots what AP50 would gain if every error of a kind were fixed."""
     figure, axis = _axes(height=2.7)
     gains = [evaluation.errors.gain[kind] for kind in KINDS]
     counts = [evaluation.error_counts[kind] for kind in KINDS]
@@ -104,20 +103,21 @@ def plot_errors(evaluation):
     for y, gain, count in zip(place, gains, counts):
         axis.annotate(f" +{gain:.3f}  ({count:,})", (gain, y), va="center", fontsize=9)
     axis.set_yticks(place, KINDS)
-    axis.set(xlabel="AP50 gained by mending (how many are shown)", xlim=(0, 1.45 * top))
+    axis.set(xlabel="AP50 gained by fixing (number shown)", xlim=(0, 1.45 * top))
     axis.invert_yaxis()
     return figure
 
 
 def plot_confusion(evaluation, most=MOST_CLASSES):
-    """What objects were taken for, in shares of the true class; the most confused classes."""
+    """Plots what objects were taken for, as shares of the true class, for the most confused
+    classes."""
     matrix, names = confused_part(evaluation, most)
     side = 1.6 + 0.42 * len(names)
     figure, axis = subplots(
         1, 1, figsize=(max(_SIZE[0], side), max(3.0, side - 0.4)), layout="constrained"
     )
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    share[-1] = 0  # the background has no sum that means anything
+    share[-1] = 0  # the background has no meaningful sum
     axis.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for i, j in np.ndindex(*matrix.shape):
         if matrix[i, j]:
@@ -137,7 +137,7 @@ def plot_confusion(evaluation, most=MOST_CLASSES):
 
 def confused_part(evaluation, most=MOST_CLASSES):
     """`(matrix, names)` of the classes with the most entries off the diagonal; the last one is the
-    background. What is left out is not in the matrix."""
+    background. Classes that are left out are not in the matrix."""
     matrix = evaluation.confusion
     classes = len(matrix) - 1
     if classes <= most:
@@ -152,14 +152,14 @@ def confused_part(evaluation, most=MOST_CLASSES):
 
 
 def plot_sizes(evaluation):
-    """AP by the size of objects."""
+    """Plots AP by the size of objects."""
     rows = evaluation.groups["size"]
     labels = [_range(row, " px") for row in rows]
     return _bars(rows, labels, "AP", "side of the object")
 
 
 def plot_crowding(evaluation):
-    """AP by the number of objects in a picture, and recall by overlap with another object."""
+    """Plots AP by the number of objects in a picture, and recall by overlap with another object."""
     figure, (left, right) = _axes(columns=2)
     _draw_bars(left, *_count_bars(evaluation))
     _draw_bars(right, *_overlap_bars(evaluation))
@@ -167,12 +167,12 @@ def plot_crowding(evaluation):
 
 
 def plot_count(evaluation):
-    """AP by the number of objects in a picture."""
+    """Plots AP by the number of objects in a picture."""
     return _bars(*_count_bars(evaluation))
 
 
 def plot_overlap(evaluation):
-    """Recall by overlap with another object."""
+    """Plots recall by overlap with another object."""
     return _bars(*_overlap_bars(evaluation))
 
 
@@ -204,14 +204,14 @@ def _draw_bars(axis, rows, labels, key, title):
     for x, (value, row) in enumerate(zip(values, rows)):
         text = f"{value:.2f}\n({row['objects']:,})"
         axis.annotate(text, (x, value), ha="center", va="bottom", fontsize=8)
-    axis.set_xlim(-0.6, max(len(rows), 4) - 0.4)  # so that a single bar stays slim
+    axis.set_xlim(-0.6, max(len(rows), 4) - 0.4)  # keeps a single bar slim
     axis.set_xticks(range(len(rows)), labels, fontsize=8)
     axis.set(xlabel=f"{title} (objects)", ylabel=key, ylim=(0, 1.18))
     axis.set_yticks(np.arange(0, 1.01, 0.2))
 
 
 def plot_calibration(evaluation):
-    """Share of right detections over their score, and how many there are."""
+    """Plots the share of right detections over their score, and their number."""
     figure, axis = _axes()
     result = evaluation.calibration
     some = result.count > 0
@@ -241,7 +241,7 @@ def _thousands(count):
 
 
 def plot_differences(comparison):
-    """AP of the best model less that of each other, with 95 % intervals."""
+    """Plots AP of the best model minus that of each other, with 95 % intervals."""
     rows = comparison.differences
     figure, axis = _axes(height=1.1 + 0.4 * len(rows))
     place = np.arange(len(rows))

@@ -1,4 +1,5 @@
-"""AP by the size of objects and the number of objects in a picture, recall by their overlap."""
+"""Computes AP by the size of objects and the number of objects in a picture, and recall by their
+overlap."""
 
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ _OVERLAPS = (0.1, 0.3, 0.5)
 
 
 def by_size(judged, found, truth, num_classes, num_images):
-    """AP of objects of equally many per group, by their side, the root of their area.
+    """AP by the side of objects, the root of their area, in groups with equally many objects.
 
     As in COCO's AP by area, detections of other objects are left out, and so are wrong ones of
     another size.
@@ -36,12 +37,12 @@ def by_size(judged, found, truth, num_classes, num_images):
 
 
 def _within(side, low, high):
-    """Of whole pixels, as the bounds are."""
+    """Whether sides, rounded to whole pixels like the bounds, lie between them."""
     return (np.maximum(np.rint(side), 1) >= low) & (np.maximum(np.rint(side), 1) <= high)
 
 
 def by_count(judged, found, truth, num_classes, num_images):
-    """AP of pictures by how many objects they hold.
+    """AP by the number of objects in a picture.
 
     Returns:
         List of dicts: `low`, `high` (objects in a picture), `pictures`, `objects`, `AP`.
@@ -65,7 +66,8 @@ def by_count(judged, found, truth, num_classes, num_images):
 
 
 def _edges(values):
-    """Up to five ranges `(low, high)` of whole numbers, both included, with equally many each."""
+    """Up to five ranges `(low, high)` of whole numbers, both included, with equally many values in
+    each."""
     values = np.sort(values.astype(int))
     rows, start = [], 0
     for part in range(1, MOST_GROUPS + 1):
@@ -78,7 +80,7 @@ def _edges(values):
 
 
 def by_overlap(judged, found, truth, num_images, least):
-    """Recall at IoU 0.5 and a least score by how much an object overlaps another one.
+    """Recall at IoU 0.5 and a least score, by how much an object overlaps another one.
 
     Returns:
         List of dicts: `low`, `high` (IoU with the closest other object), `objects`, `recall`.

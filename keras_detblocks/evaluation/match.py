@@ -1,8 +1,8 @@
 """Detections and objects of a data set as flat arrays, their overlaps, and COCO's matching of them.
 
-The rules are those of cocoapi (https://github.com/cocodataset/cocoapi), to the last digit; the
-matching stands here because neither cocoapi nor faster-coco-eval hands out which detection was
-right at which IoU, which curves, intervals and kinds of errors are made of.
+The rules are those of cocoapi (https://github.com/cocodataset/cocoapi), to the last digit. The
+matching is done here because neither cocoapi nor faster-coco-eval reveals which detection was right
+at which IoU, and curves, intervals and kinds of errors are computed from that.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 IOUS = np.linspace(0.5, 0.95, 10)  # as cocoapi makes them: 0.9 is 0.8999999999999999
-LEAST_OVERLAP = 0.1  # below it a detection is on the background (TIDE, section 2.2)
+LEAST_OVERLAP = 0.1  # with less overlap a detection is on the background (TIDE, section 2.2)
 _PAIRS_AT_ONCE = 1_000_000
 
 
@@ -19,8 +19,11 @@ class Objects:
     """Objects of all pictures: arrays of one length.
 
     Attributes:
-        image: number of the picture. label: of the class. box: float64 `(n, 4)` xyxy in pixels.
-        area: in square pixels. crowd: bool, neither to be found nor wrong to find.
+        image: number of the picture.
+        label: number of the class.
+        box: float64 `(n, 4)` xyxy in pixels.
+        area: in square pixels.
+        crowd: bool: such objects count neither as missed nor as false.
     """
 
     image: np.ndarray
@@ -58,7 +61,8 @@ class Pairs:
     """A detection and an object of one picture that overlap: arrays of one length.
 
     Attributes:
-        found, truth: indices. iou: their overlap, of the detection's area where it is a crowd.
+        found, truth: indices.
+        iou: their overlap; for a crowd, as a share of the detection's area.
     """
 
     found: np.ndarray
@@ -82,7 +86,7 @@ def objects_of(records):
 
 
 def found_in(detections, num_classes, most=100):
-    """`Found` of a list of dicts of `boxes`, `scores`, `labels`, one per picture.
+    """The `Found` of a list of dicts of `boxes`, `scores`, `labels`, one per picture.
 
     At most `most` count per class and picture, the highest scores; labels of -1 are padding.
     """
@@ -105,7 +109,7 @@ def _joined(arrays, dtype, empty=(0,)):
 
 
 def _ranks(group):
-    """The place of every element among those of its group, in the order that they stand."""
+    """The place of every element within its group, in the given order."""
     order = np.argsort(group, kind="stable")
     sorted_group = group[order]
     first = np.flatnonzero(np.diff(sorted_group, prepend=-1))
@@ -116,7 +120,8 @@ def _ranks(group):
 
 
 def overlaps(found, truth, num_images):
-    """`Pairs` of detections and objects of one picture, of all classes, from `LEAST_OVERLAP` on."""
+    """The `Pairs` of detections and objects in the same picture, of any classes, that overlap by
+    `LEAST_OVERLAP` or more."""
     start = np.searchsorted(truth.image, np.arange(num_images + 1))
     counts = np.diff(start)[found.image]
     bounds = np.searchsorted(
@@ -144,12 +149,12 @@ def _iou(a, b, crowd):
 
 
 def assign(pairs, found, truth, ignored, ious=IOUS):
-    """Gives every detection, best first, the free object of its class that it overlaps most.
+    """Assigns to every detection, best first, the free object of its class that it overlaps most.
 
     Args:
         pairs: `overlaps(found, truth, ...)`.
-        ignored: bool, per object: whether it is neither to be found nor wrong to find. Such
-            objects are taken only where no other will do; a crowd may be taken many times.
+        ignored: bool per object: whether it counts neither as missed nor as false. Such objects are
+            taken only if no other fits; a crowd may be taken many times.
         ious: least overlaps, in rising order.
 
     Returns:
@@ -159,7 +164,7 @@ def assign(pairs, found, truth, ignored, ious=IOUS):
         (found.label[pairs.found] == truth.label[pairs.truth]) & (pairs.iou >= ious[0])
     )
     ranks = found.rank[pairs.found]
-    # Within a detection the best object comes first; of equal ones cocoapi takes the last.
+    # For each detection the best object comes first; of equal ones cocoapi takes the last.
     keys = (-pairs.truth, -pairs.iou, ignored[pairs.truth], pairs.found, ranks)
     order = np.lexsort(keys)
     pairs, ranks = pairs.where(order), ranks[order]
@@ -169,7 +174,7 @@ def assign(pairs, found, truth, ignored, ious=IOUS):
     for part in np.split(np.arange(len(ranks)), np.flatnonzero(np.diff(ranks)) + 1):
         if not len(part):
             continue
-        # Detections of one rank are of different classes or pictures: none takes another's object.
+        # Detections of the same rank differ in class or picture, so none takes another's object.
         f, g = pairs.found[part], pairs.truth[part]
         possible = (pairs.iou[part] >= least) & (~taken[:, g] | truth.crowd[g])
         starts = np.flatnonzero(np.diff(f, prepend=-1))

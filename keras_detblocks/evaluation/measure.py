@@ -28,16 +28,16 @@ def evaluate(
 
     Args:
         detector: a `Detector`, or what `export.open_exported` returns.
-        dataset: a `data.Dataset`, whose classes match by name; those of one side alone are left
-            out, which `problems` tells. Or any other source that `training.evaluate_ap` takes.
+        dataset: a `data.Dataset`, whose classes match by name; classes that only one side has are
+            left out, and `problems` says so. Or any other source that `training.evaluate_ap` takes.
         detections: what `training.predict_dataset(detector, dataset)` returned, to save the time.
         batch_size, image_size, max_detections: as in `training.evaluate_ap`.
         resamples: of the bootstrap over pictures.
-        about: dict of more to tell in a report, such as `milliseconds` and `bytes`.
+        about: dict of further facts for a report, such as `milliseconds` and `bytes`.
 
     Returns:
-        An `Evaluation`. Where nothing can be measured (no objects, no classes in common) it has
-        `measured` False, and `problems` say why.
+        An `Evaluation`. If nothing can be measured (no objects, no classes in common), its
+        `measured` is False and its `problems` say why.
 
     Raises:
         ValueError: as `training.evaluate_ap`, or detections that do not fit the data set.
@@ -107,7 +107,7 @@ def described(detector):
 
 
 def _count(result, resamples):
-    """Fills in what takes a pass over all resamples."""
+    """Fills in the numbers that take a pass over all resamples."""
     common = result.pairs, result.found, result.truth, len(result.class_names)
     images = len(result.dataset.records)
     most = result.max_detections

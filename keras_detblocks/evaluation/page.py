@@ -1,4 +1,4 @@
-"""What the pages are made with: templates, figures and numbers in a form that they take."""
+"""Helpers of the pages: templates, and figures and numbers in their form."""
 
 import base64
 import io
@@ -15,7 +15,7 @@ _TEMPLATES = pathlib.Path(__file__).with_name("templates")
 
 
 def template(name):
-    """A page to be rendered; what it is not given is an error, and texts are escaped."""
+    """A page to render; missing values are errors, and texts are escaped."""
     try:
         import jinja2
     except ImportError as error:
@@ -36,7 +36,7 @@ def template(name):
 
 
 def _breakable(name):
-    """A long name, which may go on in the next line behind its marks."""
+    """A long name that may break into the next line after its marks."""
     from markupsafe import Markup, escape
 
     parts = re.split(r"(?<=[/_.-])", str(name))
@@ -54,14 +54,14 @@ def svg(figure):
 
 
 def _number(value, digits=3):
-    """Three decimals; a dash for what is undefined."""
+    """Formats a number with three decimals; a dash if it is undefined."""
     if value is None or value < 0 or not math.isfinite(value):
         return "–"
     return f"{value:.{digits}f}"
 
 
 def plain(value):
-    """For JSON, which knows neither NumPy nor nan."""
+    """Converts a value for JSON, which knows neither NumPy nor nan."""
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, np.ndarray):

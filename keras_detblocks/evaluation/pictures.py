@@ -1,4 +1,4 @@
-"""The pictures that a detector does worst on, ground truth beside detections."""
+"""Chooses and draws the pictures that a detector does worst on, ground truth beside detections."""
 
 import base64
 import io
@@ -11,7 +11,7 @@ from ..images import ImageError, draw_boxes, read_image
 from .figures import BLACK, BLUE, ORANGE
 
 REASONS = ("missed", "false", "doubtful")
-DOUBT = 0.1  # a detection is doubtful where its score is this close to the threshold
+DOUBT = 0.1  # a detection is doubtful if its score is this close to the threshold
 _SIDE = 384  # pixels of the longer side of a picture in a page
 _QUALITY = 80
 
@@ -21,7 +21,9 @@ class Shown:
     """A picture worth a look.
 
     Attributes:
-        image: its index in the data set. reason: one of `REASONS`. title: what is the matter.
+        image: its index in the data set.
+        reason: one of `REASONS`.
+        title: what is wrong with it.
     """
 
     image: int
@@ -30,7 +32,8 @@ class Shown:
 
 
 def worst_pictures(evaluation, most=24):
-    """The pictures with most missed objects, surest false detections and most doubtful ones.
+    """The pictures with the most missed objects, the surest false detections and the most doubtful
+    ones.
 
     Returns:
         A list of `Shown`, at most a third for each reason, each picture once.
@@ -69,7 +72,7 @@ def _missed(judged, truth, shown):
 
 
 def draw_pair(evaluation, image, side=_SIDE):
-    """`(truth, detections)` of a picture as PIL images; `None` where it cannot be read.
+    """`(truth, detections)` of a picture as PIL images; `None` if it cannot be read.
 
     Right ones have solid blue boxes, missed objects and false detections dashed ones in vermilion,
     crowds black ones.
@@ -113,7 +116,7 @@ def _colors(bad, ignored):
     return [_LIGHT[name] for name in names]
 
 
-# Names stand on these, in black.
+# Names are written on these, in black.
 _LIGHT = {BLUE: "#56b4e9", ORANGE: "#e8743b", BLACK: "#bbbbbb"}
 
 
@@ -128,8 +131,8 @@ MOST_BESIDE = 3  # models whose detections are shown beside each other
 
 
 def differing_pictures(comparison, most=12):
-    """Indices of the pictures in which the best two models differ most in wrong things, half of
-    them where the best is better."""
+    """The indices of the pictures in which the numbers of errors of the best two models differ
+    most; in half of them the best model does better."""
     best, second = list(comparison.evaluations)[:2]
     gain = comparison.errors_by_picture(second) - comparison.errors_by_picture(best)
     order = np.argsort(-gain, kind="stable")

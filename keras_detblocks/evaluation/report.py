@@ -1,4 +1,4 @@
-"""One self-contained HTML page of an evaluation, and its numbers as JSON."""
+"""Writes an evaluation as one self-contained HTML page, and its numbers as JSON."""
 
 import json
 import pathlib
@@ -14,14 +14,14 @@ from .page import plain, svg, template
 def write_report(evaluation, folder, *, history=None, most_pictures=24, notes=()):
     """Writes `index.html` and `metrics.json`.
 
-    The page needs no network and no other file. Where nothing could be measured it says so.
+    The page needs no network and no other file. If nothing could be measured, it says so.
 
     Args:
         evaluation: an `Evaluation`.
         folder: made if it does not exist.
-        history: of the run that made the model, as `training.train` returns it, to show how it
+        history: that of the run that made the model, as `training.train` returns it, to show how it
             learned.
-        most_pictures: that are shown, ground truth beside detections; 0 for none.
+        most_pictures: how many are shown, ground truth beside detections; 0 for none.
         notes: further sentences for the top of the page.
 
     Returns:
@@ -37,12 +37,12 @@ def write_report(evaluation, folder, *, history=None, most_pictures=24, notes=()
 
 
 def fragment(evaluation):
-    """The page's upper part as HTML for notebooks."""
+    """The page's upper part, as HTML for notebooks."""
     return template("fragment.html").render(_summary(evaluation))
 
 
 def metrics(evaluation):
-    """All numbers of an evaluation as one dict for JSON; what is undefined is `None`."""
+    """All numbers of an evaluation as one dict for JSON; undefined ones are `None`."""
     result = {
         "about": evaluation.about,
         "problems": evaluation.problems,
@@ -81,7 +81,7 @@ def metrics(evaluation):
 
 
 def _summary(evaluation, notes=()):
-    """What the upper part of the page is filled with."""
+    """The contents of the upper part of the page."""
     content = {
         "title": "/".join(pathlib.Path(evaluation.about.get("model", "Detector")).parts[-2:]),
         "about": evaluation.about,
@@ -103,7 +103,7 @@ def _summary(evaluation, notes=()):
 
 
 def _figures(evaluation, history):
-    """What the rest of the page is filled with, except the pictures."""
+    """The contents of the rest of the page, except the pictures."""
     content = {"learning": svg(figures.plot_learning(history)) if history else None}
     if not evaluation.measured:
         return content
@@ -135,7 +135,7 @@ _REASONS = {
 
 
 def _pictures(evaluation, most):
-    """Reason -> list of dicts for the page; pictures that cannot be read are left out."""
+    """Returns reason -> list of dicts for the page; pictures that cannot be read are left out."""
     result = {}
     for shown in pictures.worst_pictures(evaluation, most) if most else ():
         pair = pictures.draw_pair(evaluation, shown.image)
@@ -151,7 +151,7 @@ def _pictures(evaluation, most):
 
 
 def _confused_pairs(evaluation, most=6):
-    """`(count, is, taken for)`, the most frequent first."""
+    """Rows `(count, is, taken for)`, the most frequent first."""
     matrix = evaluation.confusion[:-1, :-1]
     pairs = [
         (int(matrix[i, j]), evaluation.class_names[i], evaluation.class_names[j])

@@ -1,4 +1,4 @@
-"""What was measured of a detector on a data set: numbers, curves, errors, figures."""
+"""The measurements of a detector on a data set: numbers, curves, errors, figures."""
 
 import math
 from dataclasses import dataclass, field
@@ -11,10 +11,10 @@ from . import average, curves, errors, figures, groups, match
 
 @dataclass(eq=False)
 class Evaluation:
-    """What a detector does on a data set, and how sure that is.
+    """How well a detector does on a data set, and how certain that is.
 
-    Made by `evaluate`. In a notebook it shows itself, `write_report` makes a page of it, and every
-    `plot_*` method returns a matplotlib figure. What takes time is computed when it is asked for.
+    Made by `evaluate`. In a notebook it displays itself, `write_report` makes a page of it, and
+    every `plot_*` method returns a matplotlib figure. Whatever takes time is computed on first use.
 
     Attributes:
         dataset: the `data.Dataset`, pictures in the order of their ids, labels in `class_names`.
@@ -26,7 +26,7 @@ class Evaluation:
         max_detections: how many detections of a picture count.
         samples: name -> the number in each resample of the bootstrap.
         class_ap: AP by class and IoU threshold, `(C, 10)`.
-        about: `model`, `data`, `pictures`, `seconds`, ...: what a reader wants to know of the run.
+        about: `model`, `data`, `pictures`, `seconds`, ...: facts about the run for the reader.
     """
 
     dataset: object
@@ -77,7 +77,7 @@ class Evaluation:
         best = int(self.score_curves.total().best()[0])
         if best < 0:
             return None
-        # Below the threshold that is built into a file nothing changes.
+        # Nothing changes below the threshold that is built into a file.
         least = math.ceil(100 * (self.about.get("score_threshold") or 0.0) - 1e-6) / 100
         return max(float(curves.THRESHOLDS[best]), min(least, float(curves.THRESHOLDS[-1])))
 
@@ -98,25 +98,25 @@ class Evaluation:
 
     @cached_property
     def errors(self):
-        """Kinds of errors and what mending each would bring, as `errors.Errors`."""
+        """Kinds of errors and what fixing each would gain, as `errors.Errors`."""
         return errors.errors_of(
             self.pairs, self.judged, self.found, self.truth, len(self.class_names)
         )
 
     @property
     def shown_threshold(self):
-        """The best threshold, or the least where there is none."""
+        """The best threshold, or the least one if there is none."""
         return self.best_threshold or float(curves.THRESHOLDS[0])
 
     @cached_property
     def error_counts(self):
-        """Kind of error -> how many there are at the best threshold."""
+        """Returns kind of error -> number of them at the best threshold."""
         return self.errors.counts(self.judged, self.found, self.shown_threshold)
 
     @cached_property
     def confusion(self):
-        """int `(C + 1, C + 1)` at the best threshold: true classes and background, by detected
-        classes and missed."""
+        """The confusion matrix at the best threshold, int `(C + 1, C + 1)`: true classes and
+        background, by detected classes and missed."""
         return errors.confusion_matrix(
             self.pairs,
             self.judged,
@@ -151,9 +151,9 @@ class Evaluation:
 
     @cached_property
     def per_class(self):
-        """One dict per class that has objects, what costs most AP first: `class`, `objects`, `AP`,
-        `AP_low`, `AP_high`, `AP50`, `precision` and `recall` at the best threshold over all
-        classes, and the class's own `best_threshold` with `best_f1`."""
+        """One dict per class that has objects, the class that costs most AP first: `class`,
+        `objects`, `AP`, `AP_low`, `AP_high`, `AP50`, `precision` and `recall` at the best threshold
+        over all classes, and the class's own `best_threshold` with `best_f1`."""
         best = self.score_curves.best()
         rows = [self._class_row(k, best[k]) for k in np.flatnonzero(self.score_curves.wanted)]
         return sorted(rows, key=lambda row: (row["AP"], -row["objects"]))
@@ -188,7 +188,7 @@ class Evaluation:
         return figures.plot_classes(self, most)
 
     def plot_errors(self):
-        """What mending each kind of errors would bring, a matplotlib figure."""
+        """What fixing each kind of error would gain, a matplotlib figure."""
         return figures.plot_errors(self)
 
     def plot_confusion(self, most=figures.MOST_CLASSES):

@@ -12,10 +12,10 @@ _CONFIG = "config.json"
 def store_threshold(path, threshold):
     """Writes `best_score_threshold` into the configuration of a saved `Detector`.
 
-    The weights and all else in the file stay as they are, byte for byte.
+    Everything else in the file, the weights included, stays the same, byte for byte.
 
     Args:
-        path: of the `.keras` file. threshold: from 0 to 1, or `None` for none.
+        path: of the `.keras` file. threshold: from 0 to 1, or `None` to remove it.
 
     Raises:
         ValueError: if the file holds no `Detector`.
