@@ -48,7 +48,7 @@ def _defaults():
 def run(options):
     settings.settle(options, _file_of_settings(options), _recipe)
     if options.data is None:
-        raise ValueError("Which data? Name a folder or file of a data set, or give --config run.json.")
+        raise ValueError("Which data? Name a data set (folder or file), or give --config run.json.")
     model = shared.detector_options(options)
     _check_start(options, model)
     _check_weights(options.weights)
