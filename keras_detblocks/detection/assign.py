@@ -21,9 +21,9 @@ def task_aligned(
     """Chooses, for every point, the object that it should predict, and how good that prediction is.
 
     A point is a candidate for an object if it lies inside its box or within `radius` strides of its
-    center (a box smaller than a cell would otherwise have none). Of the candidates the `top` with
-    the best alignment `score ** alpha * IoU ** beta` are taken; a point that several objects want
-    goes to the one with the largest IoU.
+    center (a box smaller than a cell would otherwise have none). The `top` candidates with the best
+    alignment `score ** alpha * IoU ** beta` are taken; a point that several objects claim goes to
+    the one with the largest IoU.
 
     Args:
         scores: class probabilities `(B, N, C)`.
@@ -48,7 +48,7 @@ def task_aligned(
     )
     alignment = ops.where(candidate, score**alpha * _power(overlap, beta), 0.0)
     chosen = ops.logical_and(candidate, _among_top(alignment, min(top, points.shape[0])))
-    # (B, N); chosen before not chosen, then by IoU
+    # (B, N); chosen pairs before others, then by IoU
     owner = ops.argmax(ops.where(chosen, overlap + 1.0, 0.0), axis=1)
     mine = ops.logical_and(
         chosen,
@@ -68,16 +68,18 @@ def task_aligned(
 
 
 def _rows(x, indices):
-    """Of `x` `(B, R, D)` the rows `indices` `(B, I)` of each batch element: `(B, I, D)`."""
+    """Takes the rows `indices` `(B, I)` of `x` `(B, R, D)` in each batch element: `(B, I, D)`."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        return tf.gather(x, indices, batch_dims=1)  # whole rows; the other takes single numbers
+        # takes whole rows; the other operator takes single numbers
+        return tf.gather(x, indices, batch_dims=1)
     return ops.take_along_axis(x, ops.expand_dims(indices, -1), axis=1)
 
 
 def _power(x, exponent):
-    """`x ** exponent`, of whole numbers by products: TensorFlow's power costs a CPU ten of them."""
+    """`x ** exponent`, as products if the exponent is a whole number: TensorFlow's power costs a
+    CPU as much as ten of them."""
     if exponent % 1 or not 1 < exponent <= 16:
         return x**exponent
     half = _power(x, exponent // 2)
@@ -85,8 +87,8 @@ def _power(x, exponent):
 
 
 def _near(points, strides, truth_boxes, radius):
-    """`(B, M, N)`: whether a point is inside a box, or within `radius` strides of its center on
-    both axes."""
+    """Returns `(B, M, N)`: whether a point is inside a box, or within `radius` strides of its
+    center on both axes."""
     boxes = [ops.expand_dims(side, 2) for side in corners(truth_boxes)]  # (B, M, 1) each
     inside, central = True, True
     for axis in range(2):
@@ -98,5 +100,5 @@ def _near(points, strides, truth_boxes, radius):
 
 
 def _among_top(values, top):
-    """Whether each of `values` `(..., N)` is at least the `top`-th largest of its row."""
+    """Whether each of `values` `(..., N)` is at least the `top`-th largest in its row."""
     return values >= ops.top_k(values, top)[0][..., -1:]

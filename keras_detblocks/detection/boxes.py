@@ -10,15 +10,16 @@ _EPSILON = 1e-7
 
 
 def box_area(boxes):
-    """Areas `(...)` of boxes `(..., 4)`; a box whose maximum lies before its minimum has area 0."""
+    """The areas `(...)` of boxes `(..., 4)`; a box whose maximum lies before its minimum has area
+    0."""
     return _area(*corners(boxes))
 
 
 def corners(boxes):
-    """x_min, y_min, x_max, y_max of boxes `(..., 4)`, four tensors `(...)`.
+    """Splits boxes `(..., 4)` into x_min, y_min, x_max, y_max, four tensors `(...)`.
 
-    What is computed of many pairs is computed of these: an operation on the two coordinates of a
-    point at a time costs TensorFlow's CPU kernels several times as much.
+    Computations on many pairs use these: operations on the two coordinates of a point at a time
+    take TensorFlow's CPU kernels several times as long.
     """
     return ops.unstack(boxes, 4, axis=-1)
 
@@ -58,13 +59,13 @@ def giou(a, b):
 
 
 def _hull(a, b):
-    """Width and height of the smallest box around two, given as `corners`."""
+    """The width and height of the smallest box around two, given as `corners`."""
     return [ops.maximum(a[i + 2], b[i + 2]) - ops.minimum(a[i], b[i]) for i in range(2)]
 
 
 def ciou(a, b):
-    """Complete IoU (https://arxiv.org/abs/1911.08287) of boxes `(..., 4)`: `(...)`; less than `iou`
-    by the distance of the centers over the hull's diagonal and by a term of the aspect ratios."""
+    """Complete IoU (https://arxiv.org/abs/1911.08287) of boxes `(..., 4)`: `(...)`: the IoU minus
+    the distance of the centers over the hull's diagonal and a term of the aspect ratios."""
     iou, _ = iou_and_union(a, b)
     a, b = corners(a), corners(b)
     width, height = _hull(a, b)
@@ -76,7 +77,7 @@ def ciou(a, b):
         for box in (a, b)
     ]
     v = 4.0 / math.pi**2 * (angles[0] - angles[1]) ** 2
-    # The weight of the aspect term is a constant to the gradient, as in the paper.
+    # The weight of the aspect term is constant for the gradient, as in the paper.
     alpha = ops.stop_gradient(v / ops.maximum(1.0 - iou + v, _EPSILON))
     return iou - distance / diagonal - alpha * v
 
@@ -88,7 +89,7 @@ def level_points(map_sizes, image_size, levels):
         map_sizes: `(height, width)` of each level's map, static ints.
         image_size: `(height, width)` of the image in pixels.
         levels: the levels' numbers. A map of `ceil(size / 2 ** level)` cells has stride `2 **
-            level`; of any other size (the smallest maps of MLFPN) the spacing is the image's side
+            level`; for any other size (the smallest maps of MLFPN) the spacing is the image's side
             over the map's.
 
     Returns:

@@ -15,14 +15,14 @@ from .classes import checked_classes
 from .detector import Detector
 from .head import AnchorFreeHead
 
-# Stages of the compact backbone that trains from scratch in minutes: RegNet's Y block, one stage
+# Stages of the compact backbone, which trains from scratch in minutes: RegNet's Y block, one stage
 # per level from P2 on.
 COMPACT_WIDTHS = {2: 24, 3: 48, 4: 96, 5: 192}
 COMPACT_DEPTHS = {2: 1, 3: 1, 4: 2, 5: 2}
 _COMPACT = "0.2 to 0.6 million parameters, for training from scratch in minutes."
 
-MOST_FILTERS = 2**13  # a convolution of 3x3 between as many takes 2.4 GB
-DEEPEST = 5  # of the backbones' levels; necks make what lies beyond
+MOST_FILTERS = 2**13  # a 3x3 convolution between this many takes 2.4 GB
+DEEPEST = 5  # level of the backbones; necks make deeper ones
 
 
 def _neck(layer, filters, levels, **options):
@@ -60,8 +60,8 @@ NECKS = {
     "asff": partial(_asff, necks.ASFF),
 }
 # Functions (channels) -> layer for the deepest level of the backbone, as wide as that level. The
-# published rates of ASPP are for maps of stride 8 and 16; at rate 18 a map of stride 32 is met by
-# the center tap alone.
+# published rates of ASPP are for maps of stride 8 and 16; at rate 18 only the center tap meets a
+# map of stride 32.
 CONTEXTS = {
     "spp": partial(_context, context_blocks.SPP),
     "sppcsp": partial(_context, context_blocks.SPPCSP),
@@ -79,7 +79,7 @@ def _first_sentence(layer):
     return text if text.endswith(".") else f"{text}."
 
 
-# What a name stands for, by kind: `print_part_table` shows it.
+# Names and their meaning, by kind, as `print_part_table` shows them.
 PARTS = {
     "backbones of build_detector alone": {"compact": _COMPACT},
     "necks": {name: _first_sentence(make.args[0]) for name, make in NECKS.items()},
@@ -117,7 +117,8 @@ def list_heads():
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """The parts of a detector by name: what the command line, the demo and `build_detector` take.
+    """The parts of a detector by name, as the command line, the demo and `build_detector` take
+    them.
 
     Attributes:
         image_size: `(height, width)` of the input, or one int for a square.
@@ -131,7 +132,7 @@ class ModelOptions:
         filters: width of neck and head.
         resize: `"letterbox"` or `"stretch"`, as in `Detector`.
 
-    Names are taken in any case.
+    Upper and lower case of names do not matter.
 
     Raises:
         ValueError: for an unknown name, with the nearest known ones, for sizes and widths that no
@@ -163,7 +164,8 @@ class ModelOptions:
         self._check_levels()
 
     def _check_levels(self):
-        """The compact backbone begins at P2, the others at P1; an EFM takes one level more."""
+        """Checks the levels: the compact backbone begins at P2, the others at P1; an EFM takes one
+        level more."""
         least = 1 + (self.backbone == "compact") + (self.neck == "efm")
         most = max(self.image_size).bit_length() - 1
         if not least <= self.levels[0] <= self.levels[-1] <= most:
@@ -175,7 +177,7 @@ class ModelOptions:
 
 
 def _known(table, name, kind):
-    """A name as the table has it, or `None`."""
+    """The name as in the table, or `None`."""
     name = name.lower() if isinstance(name, str) else name
     if name is not None:
         look_up(table, name, kind)
@@ -183,7 +185,7 @@ def _known(table, name, kind):
 
 
 def _backbone_name(name):
-    """`"compact"`, or a name as the catalog has it."""
+    """Returns `"compact"`, or the name as in the catalog."""
     compact = isinstance(name, str) and name.lower() == "compact"
     return "compact" if compact else catalog.find(name, others=("compact",))
 
@@ -212,7 +214,7 @@ def build_detector(class_names, image_size=(320, 320), *, neck_options=None, **o
         options["head"] = HEADS[_known(HEADS, options["head"], "head")](num_classes, name="head")
     deepest = min(max(parts.levels), DEEPEST)
     taken = tuple(level for level in parts.levels if level <= deepest) or (deepest,)
-    if parts.neck == "efm":  # each output of an exact fusion model also sees the level below it
+    if parts.neck == "efm":  # each output of an exact fusion model also uses the level below it
         taken = (taken[0] - 1, *taken)
     trunk = build_backbone(parts.backbone, parts.image_size, taken, parts.weights)
     layers, block = [], None

@@ -1,4 +1,4 @@
-"""The classes of a detector: their names, and its outputs for others."""
+"""The classes of a detector: their names, and their exchange for others."""
 
 import keras
 from keras import ops
@@ -8,7 +8,8 @@ from .live import with_live_objects
 
 
 def checked_classes(class_names=None, num_classes=None):
-    """Number and names of classes from either, `class_names` being names or, alone, their number.
+    """Returns number and names of the classes from either argument; `class_names` alone may also be
+    a number.
 
     Raises:
         ValueError: unless they are one or more different names, and as many as `num_classes`.
@@ -44,7 +45,7 @@ def with_classes(detector, class_names):
         )
     count, names = checked_classes(class_names)
     config = detector.get_config()
-    config.pop("run_record", None)  # what follows is another run
+    config.pop("run_record", None)  # the new detector starts another run
     config["head"]["config"]["num_classes"] = count
     config |= {"num_classes": count, "class_names": list(names), "best_score_threshold": None}
     config, objects = with_live_objects(config, vars(detector._parts))
@@ -55,8 +56,8 @@ def with_classes(detector, class_names):
 
 
 def _copy_weights(source, target):
-    """Gives a detector the weights of one for other classes: outputs of a name that both know are
-    taken along, the others stay as they are."""
+    """Gives a detector the weights of one for other classes: outputs for names that both know are
+    copied, the others stay as they are."""
     shared = [name for name in source.class_names if name in target.class_names]
     here = [source.class_names.index(name) for name in shared]
     there = [target.class_names.index(name) for name in shared]

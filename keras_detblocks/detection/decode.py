@@ -1,4 +1,4 @@
-"""From a detector's raw outputs to boxes and scores, and from those to detections (non-maximum
+"""Turns a detector's raw outputs into boxes and scores, and those into detections (non-maximum
 suppression)."""
 
 from keras import ops
@@ -10,7 +10,7 @@ LOGITS, DISTANCES = "logits", "distances"
 
 
 def level_names(outputs):
-    """The levels of raw outputs, finest first: `["P3", "P4"]` of `{"P3_logits": ...,
+    """The names of the levels of raw outputs, finest first: `["P3", "P4"]` of `{"P3_logits": ...,
     "P3_distances": ..., "P4_logits": ...}`."""
     names = {key.removesuffix(f"_{LOGITS}") for key in outputs if key.endswith(f"_{LOGITS}")}
     return finest_first(names)
@@ -71,8 +71,8 @@ def decode(outputs, image_size):
 
 
 def candidate_count(max_detections):
-    """How many pairs of box and class enter the suppression of one image: several for each object
-    that may come out."""
+    """The number of pairs of box and class that enter the suppression of one image: several for
+    each object that it may return."""
     return max(512, 5 * max_detections)
 
 
@@ -122,9 +122,9 @@ def non_max_suppression(found, iou_threshold=0.6, max_detections=100):
     suppresses = ops.cast(ops.logical_and(overlap, earlier), "float32")
     valid = scores > 0.0
 
-    # A candidate is kept if no kept one before it overlaps it. Iterating that sentence from "all
-    # are kept" settles the k-th link of every chain of suppressions in step k, so the fixed point
-    # is the greedy result, in a handful of steps.
+    # A candidate is kept if no kept one before it overlaps it. Iterating this rule from "all are
+    # kept" settles the k-th link of every chain of suppressions in step k, so the fixed point is
+    # the greedy result, reached in a handful of steps.
     def step(kept, _):
         hit = (
             ops.squeeze(ops.matmul(ops.expand_dims(ops.cast(kept, "float32"), 1), suppresses), 1)

@@ -28,8 +28,8 @@ class Detector(DetectionModel):
     padded with -1; assignment happens inside the loss.
 
     Args:
-        backbone: functional model, image in, dict of levels out (`levels=` of our constructors,
-            `feature_pyramid` for others).
+        backbone: a functional model from an image to a dict of levels (`levels=` of our
+            constructors, `feature_pyramid` for others).
         neck: a layer from dict of levels to dict of levels, a list of such layers run in turn, or
             `None`.
         num_classes: number of classes; `None` with `class_names`.
@@ -37,14 +37,15 @@ class Detector(DetectionModel):
         context: a layer for the backbone's deepest level, or a dict such as `{"P3": RFBs(512)}`.
         head: a layer such as `AnchorFreeHead`, which is the default.
         score_threshold, iou_threshold, max_detections, class_agnostic: of the non-maximum
-            suppression in `predict`, `detect` and exports. Attributes of the same names; they can
-            be changed at any time. The score threshold is low because AP needs the unsure ones too.
+            suppression in `predict`, `detect` and exports. They are attributes too, which can be
+            changed at any time. The score threshold is low because AP needs uncertain detections
+            too.
         resize: how pictures are brought to the input's size in training (`training.train`),
             evaluation, `detect` and exports: `"letterbox"` keeps their proportions and fills the
-            rest with gray, `"stretch"` fills the input, as MediaPipe does. An attribute too.
-        best_score_threshold: least score of what is worth showing, as an evaluation found it
-            (`kdb.evaluation`): what `detect` returns from, on exported files too. `None`: not
-            known, `detect` takes 0.3.
+            rest with gray, `"stretch"` fills the input, as MediaPipe does. It is an attribute too.
+        best_score_threshold: the least score worth showing, as an evaluation found it
+            (`kdb.evaluation`): `detect` returns detections from this score on, in exported files
+            too. `None` if not known: then `detect` takes 0.3.
 
     Raises:
         ValueError: if the parts do not fit together.
@@ -82,11 +83,12 @@ class Detector(DetectionModel):
         super().__init__(
             image, outputs, num_classes=num_classes, backbone=backbone, name=name, **kwargs
         )
-        if not trains:  # Keras would keep it from the parts, whose statistics then go on moving
+        # Keras would not pass it on to the parts, whose statistics would go on moving
+        if not trains:
             self.trainable = False
         declare_to_tensorflow(self)
         self.class_names = class_names
-        # In a namespace, which Keras does not track: the parts are in the graph already, and would
+        # In a namespace, which Keras does not track: the parts are in the graph already and would
         # be saved twice.
         self._parts = types.SimpleNamespace(
             backbone=backbone, neck=neck, context=context, head=head
@@ -101,7 +103,7 @@ class Detector(DetectionModel):
 
     @property
     def image_size(self):
-        """`(height, width)` that the model was built for, or `None` if either is dynamic."""
+        """The `(height, width)` that the model was built for, or `None` if either is dynamic."""
         size = tuple(self.input_shape[1:3])
         return None if None in size else size
 
@@ -126,14 +128,14 @@ class Detector(DetectionModel):
         return self._parts.context
 
     def freeze(self, *parts):
-        """Freezes these parts and nothing else; afterward the detector is compiled anew.
+        """Freezes these parts and nothing else; compile the detector again afterward.
 
-        Single layers within can be frozen by their own `trainable`. Either way it is kept by
-        `save`, copies and `with_classes`, and frozen batch normalizations keep their statistics.
+        Single layers within can be frozen by their own `trainable`. Either way it survives `save`,
+        copies and `with_classes`, and frozen batch normalizations keep their statistics.
 
         Args:
-            *parts: of `"backbone"`, `"context"`, `"neck"`, `"head"` and `"batch_norm"` (every batch
-                normalization); none of them lets everything train.
+            *parts: any of `"backbone"`, `"context"`, `"neck"`, `"head"` and `"batch_norm"` (every
+                batch normalization); without any, everything trains.
 
         Raises:
             ValueError: on another name.
@@ -145,7 +147,7 @@ class Detector(DetectionModel):
         True
         """
         frozen = [layer for part in parts for layer in self._layers_of(part)]
-        # One by one: on TensorFlow, Keras passes a flag on only where it changes.
+        # One by one: on TensorFlow, Keras passes a flag on only if it changes.
         for layer in self._flatten_layers():
             layer.trainable = True
         for layer in frozen:
@@ -164,8 +166,8 @@ class Detector(DetectionModel):
 
     @property
     def run_record(self):
-        """What `training.train` says of the run that made the weights, a dict for JSON; `None` for
-        a detector from elsewhere. It travels in `.keras` files and exports."""
+        """The record by `training.train` of the run that made the weights, a dict for JSON; `None`
+        for other detectors. It travels in `.keras` files and exports."""
         return self._about.run_record
 
     @run_record.setter
@@ -174,7 +176,7 @@ class Detector(DetectionModel):
 
     @property
     def resize(self):
-        """`"letterbox"` or `"stretch"`: how pictures are brought to the input's size."""
+        """How pictures are brought to the input's size: `"letterbox"` or `"stretch"`."""
         return self._resize
 
     @resize.setter
@@ -185,7 +187,7 @@ class Detector(DetectionModel):
 
     @property
     def score_threshold(self):
-        """Least score of a detection, from 0 to below 1."""
+        """The least score of a detection, from 0 to below 1."""
         return self._score_threshold
 
     @score_threshold.setter
@@ -195,7 +197,7 @@ class Detector(DetectionModel):
 
     @property
     def iou_threshold(self):
-        """Overlap above which the lower of two scores is suppressed, above 0 and at most 1."""
+        """The overlap above which the lower of two scores is suppressed, above 0 and at most 1."""
         return self._iou_threshold
 
     @iou_threshold.setter
@@ -205,7 +207,7 @@ class Detector(DetectionModel):
 
     @property
     def max_detections(self):
-        """Most detections per image."""
+        """The most detections per image."""
         return self._max_detections
 
     @max_detections.setter
@@ -225,7 +227,8 @@ class Detector(DetectionModel):
 
     @property
     def best_score_threshold(self):
-        """Least score of what `detect` returns by default, from 0 to 1, or `None`."""
+        """The least score of detections that `detect` returns by default, from 0 to 1, or
+        `None`."""
         return self._best_score_threshold
 
     @best_score_threshold.setter
@@ -280,7 +283,7 @@ class Detector(DetectionModel):
         """Exports as `keras.Model.export`, whose arguments `filepath`, `format`, `verbose` and
         `input_signature` are: the file returns the raw maps of the head. `keras_detblocks.export`
         writes files that return detections."""
-        if input_signature is None:  # without it Keras writes ONNX of models alone that have run
+        if input_signature is None:  # without it Keras writes ONNX only for models that have run
             shape = (None, *self.input_shape[1:])
             input_signature = [keras.InputSpec(shape=shape, dtype=self.input.dtype, name="image")]
         super().export(filepath, format, verbose, input_signature, **kwargs)
@@ -289,16 +292,16 @@ class Detector(DetectionModel):
         """Loads weights from `filepath`, as `keras.Model.load_weights`.
 
         Raises:
-            ValueError: if a `.weights.h5` file is of another detector, unless an argument such as
-                `skip_mismatch=True` asks for what fits.
+            ValueError: if a `.weights.h5` file belongs to another detector, unless an argument such
+                as `skip_mismatch=True` asks for the weights that fit.
         """
         if str(filepath).endswith(".weights.h5") and not (args or kwargs):
             check_same_net(self, filepath)
         return super().load_weights(filepath, *args, **kwargs)
 
     def _run_through_graph(self, inputs, operation_fn=None, **kwargs):
-        # `keras.models.clone_model` would make a plain model of the layers, without the losses, the
-        # classes and the detections, and say nothing.
+        # `keras.models.clone_model` would silently make a plain model of the layers, without
+        # losses, classes and detections.
         if getattr(operation_fn, "__module__", "") == keras.models.clone_model.__module__:
             raise ValueError(
                 "A detector is cloned by `type(detector).from_config(detector.get_config())`, and "
@@ -309,10 +312,10 @@ class Detector(DetectionModel):
         return super()._run_through_graph(inputs, **given, **kwargs)
 
     def with_classes(self, class_names):
-        """A detector of the same parts, weights and settings for other classes, to train on other
-        data.
+        """Returns a detector with the same parts, weights and settings for other classes, to train
+        on other data.
 
-        Classes of a name that is known here keep their outputs; others start as in a new head.
+        Classes whose names this detector knows keep their outputs; others start as in a new head.
 
         Args:
             class_names: one name per class.
@@ -321,8 +324,8 @@ class Detector(DetectionModel):
             A new `Detector`, not compiled.
 
         Raises:
-            ValueError: if the head is not one whose classes can be told apart (a `classifier`
-                layer, as `AnchorFreeHead` has).
+            ValueError: if the classes cannot be told apart in the head (it needs a `classifier`
+                layer, as in `AnchorFreeHead`).
 
         >>> backbone = RegNetY("200mf", include_top=False, levels=(4, 5), input_shape=(64, 64, 3))
         >>> detector = Detector(backbone, FPN(16, levels=(4, 5)), class_names=["cat", "dog"])
@@ -371,13 +374,14 @@ class Detector(DetectionModel):
         Args:
             images: one picture or a list: paths, NumPy arrays `(H, W)`, `(H, W, 3 or 4)` or PIL
                 images.
-            score_threshold: least score of what is returned (at least the detector's own
-                threshold); by default its `best_score_threshold`, or 0.3 where none is known.
+            score_threshold: least score of returned detections (at least the detector's own
+                threshold); by default its `best_score_threshold`, or 0.3 if that is not known.
             batch_size: pictures per step.
-            tile: for small objects in large pictures: look at tiles of this many pixels of the
-                picture (a number or (height, width)) one by one, and merge what they show. By
-                default the whole picture is scaled into the network's input.
-            overlap: share of a tile that the next one covers too: at least as wide as the objects.
+            tile: for small objects in large pictures: the size of tiles, in pixels of the picture
+                (a number or (height, width)), which are searched one by one and their detections
+                merged. By default the whole picture is scaled into the network's input.
+            overlap: share of a tile that the next one covers too; it should be at least as wide as
+                the objects.
 
         Returns:
             One dict per picture (a single dict for a single picture): `boxes` `(n, 4)` as x_min,
@@ -387,8 +391,8 @@ class Detector(DetectionModel):
         return detect(self, images, score_threshold, batch_size, tile, overlap)
 
     def explain(self, image, score_threshold=None):
-        """What stands behind the detections of one picture: every candidate of the suppression,
-        the level and cell that it came from, and what became of it.
+        """Explains the detections of one picture: every candidate of the suppression, the level and
+        cell that it came from, and its fate.
 
         Args:
             image: a path, NumPy array or PIL image of any size.

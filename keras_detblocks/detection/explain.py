@@ -1,5 +1,7 @@
-"""What stands behind the detections of one picture: candidates, where each came from, and what
-became of it. For people who build necks and heads, and wonder which level found what."""
+"""Explains the detections of one picture: the candidates, where each came from, and its fate.
+
+For people who build necks and heads and wonder which level found what.
+"""
 
 from dataclasses import dataclass
 
@@ -21,8 +23,11 @@ class Candidate:
     """A box that entered the suppression.
 
     Attributes:
-        box: x_min, y_min, x_max, y_max in the picture's own pixels. score, label, class_name.
-        level: such as `"P4"`. cell: (row, column) of its map. point: (x, y), its center.
+        box: x_min, y_min, x_max, y_max in the picture's own pixels.
+        score, label, class_name: as in `Detector.detect`.
+        level: such as `"P4"`.
+        cell: (row, column) of its map.
+        point: (x, y), the cell's center.
         fate: `"kept"`, `"suppressed"`, or `"beyond the most detections"`.
         by, iou: for a suppressed one, the index of the better one that it overlaps, and by how
             much.
@@ -48,13 +53,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What `Detector.explain` returns.
+    """The result of `Detector.explain`: print it, look at its `rows`, or `draw()` it.
 
     Attributes:
-        picture: uint8 `(H, W, 3)`. rows: `Candidate`s, the highest score first.
-        left_out: cells whose score reached the threshold but which did not enter the suppression,
-            since only so many do.
-        shown_from: least score of what `Detector.detect` shows.
+        picture: uint8 `(H, W, 3)`.
+        rows: `Candidate`s, the highest score first.
+        left_out: the number of cells whose score reached the threshold but which did not enter the
+            suppression, which takes only so many.
+        shown_from: the least score that `Detector.detect` shows.
     """
 
     picture: np.ndarray
@@ -74,20 +80,20 @@ class Explanation:
         return "\n".join([repr(self), *(f"{i}: {row}" for i, row in enumerate(self.rows))])
 
     def levels(self):
-        """Level -> `(candidates, kept)`, finest first."""
+        """Returns level -> `(candidates, kept)`, finest first."""
         names = sorted({row.level for row in self.rows}, key=level_number)
         of_level = {name: [r for r in self.rows if r.level == name] for name in names}
         return {k: (len(v), sum(r.fate == KEPT for r in v)) for k, v in of_level.items()}
 
     def draw(self, least=None, side=768):
-        """The kept candidates with what they suppressed, in a color per level.
+        """Draws the kept candidates and those that they suppressed, in a color per level.
 
-        Kept ones are solid, with their number in `rows`, class, score and level; suppressed ones
+        Kept ones are solid, with their index in `rows`, class, score and level; suppressed ones
         are dashed. Dots are the cells that they came from.
 
         Args:
-            least: score of a kept one, by default what `detect` shows.
-            side: pixels that the longer side of the picture is enlarged to, at least.
+            least: least score of a kept one; by default `shown_from`.
+            side: pixels to which the longer side of the picture is enlarged, at least.
 
         Returns:
             A PIL image.
@@ -95,7 +101,7 @@ class Explanation:
         least = self.shown_from if least is None else least
         kept = {i for i, r in enumerate(self.rows) if r.fate == KEPT and r.score >= least}
         chosen = [i for i, r in enumerate(self.rows) if i in kept or r.by in kept][::-1]
-        rows = [self.rows[i] for i in chosen]  # the best last, on top
+        rows = [self.rows[i] for i in chosen]  # the best last, so on top
         picture = Image.fromarray(self.picture)
         scale = max(1.0, side / max(picture.size))
         picture = picture.resize([round(s * scale) for s in picture.size])
@@ -160,7 +166,7 @@ def explain(detector, image, score_threshold):
 
 
 def _candidates(scores, least, most):
-    """Indices of the best pairs of point and class, and how many more reach the least score."""
+    """The indices of the best pairs of point and class, and how many more reach the least score."""
     flat = scores.reshape(-1)
     order = np.argsort(-flat, kind="stable")
     reaching = int((flat > least).sum())
@@ -168,7 +174,8 @@ def _candidates(scores, least, most):
 
 
 def _fates(boxes, labels, detector):
-    """`(fate, by, iou)` of every candidate: the greedy suppression of `decode`, one by one."""
+    """Returns `(fate, by, iou)` of every candidate, by the greedy suppression of `decode`, one by
+    one."""
     fates, kept = [], []
     for i in range(len(boxes)):
         rivals = [j for j in kept if detector.class_agnostic or labels[j] == labels[i]]
@@ -190,7 +197,7 @@ def _iou(box, boxes):
 
 
 def _cell(outputs, point):
-    """`(level, (row, column))` of a point of the joined levels."""
+    """Returns `(level, (row, column))` of a point of the joined levels."""
     for name in level_names(outputs):
         height, width = outputs[f"{name}_{LOGITS}"].shape[1:3]
         if point < height * width:

@@ -1,5 +1,5 @@
-"""The values of what `fit` is given: counted by every step, and read after the first, so that they
-cost a step nothing."""
+"""Checks the values of the data for `fit`: faults are counted in every step and read after the
+first, so that checking costs a step nothing."""
 
 import warnings
 
@@ -9,14 +9,15 @@ from keras import ops
 
 from ..layers import ImageNormalization
 
-# The largest coordinate of boxes that are shares of the image, rounding included.
+# The largest coordinate of boxes given as shares of the image, rounding included.
 _NORMALIZED = 1.01
-_DEVIATIONS = 10.0  # what is negative in places and nowhere above it was normalized
-_SAMPLED = 8  # every so many rows and columns of the images are looked at
+_DEVIATIONS = 10.0  # images with negative values and none above this were normalized
+_SAMPLED = 8  # only every so many rows and columns of the images are looked at
 
 
 def expects_bytes(backbone):
-    """Whether a backbone is known to take pixels of 0 to 255: it normalizes them itself."""
+    """Whether a backbone is known to take pixels from 0 to 255, because it normalizes them
+    itself."""
     for layer in backbone._flatten_layers():
         if isinstance(layer, ImageNormalization):
             return max(layer.std) > 2
@@ -26,8 +27,8 @@ def expects_bytes(backbone):
 
 
 class Faults(keras.metrics.Metric):
-    """Counts, since it was reset, what cannot be meant in the batches that a detector was trained
-    on. Its result is empty: it is read by `FirstBatch`, and no number of the history."""
+    """Counts values that must be mistakes in the batches since it was reset. `FirstBatch` reads the
+    counts; as a metric its result is empty, so that the history does not show it."""
 
     def __init__(self, num_classes, pixels, name="faults"):
         super().__init__(name=name)
@@ -36,11 +37,12 @@ class Faults(keras.metrics.Metric):
         self.counts = self.add_weight(shape=(len(_MESSAGES),), initializer="zeros", name="counts")
 
     def update_state(self, images, truth):
-        """Adds a batch: images `(B, H, W, C)` and targets of `padded`, which it returns without the
-        labels and boxes that are none."""
+        """Adds a batch: images `(B, H, W, C)` and targets of `padded`, which it returns without
+        invalid labels and boxes."""
         boxes, labels = truth["boxes"], truth["labels"]
         there = labels >= 0
-        boxes = ops.where(ops.expand_dims(there, -1), boxes, 0.0)  # whatever stands beside a -1
+        # whatever the box of a -1 contains
+        boxes = ops.where(ops.expand_dims(there, -1), boxes, 0.0)
         meant = ops.logical_and(
             ops.all(ops.isfinite(boxes), axis=-1), ops.all(boxes[..., 2:] > boxes[..., :2], axis=-1)
         )
@@ -54,8 +56,8 @@ class Faults(keras.metrics.Metric):
             1.0 - ops.cast(ops.all(ops.isfinite(_sampled(images))), "float32"),
         ]
         self.counts.assign_add(ops.stack(counts))
-        # These count as no object: a label must not end in another one's place, nor NaN or infinity
-        # in the weights.
+        # They count as no object: such a label must not address another class's place, nor NaN or
+        # infinity reach the weights.
         refused = ops.logical_or(outside, ops.logical_not(meant))
         return {
             "boxes": ops.where(ops.expand_dims(refused, -1), 0.0, boxes),
@@ -74,8 +76,8 @@ class Faults(keras.metrics.Metric):
 
     def message(self, where):
         """The first of the faults counted, as a sentence, or None."""
-        # Of a `tf.distribute` variable what this process counted: a sum over several would wait for
-        # all of them.
+        # For a `tf.distribute` variable the counts of this process: a sum over several would wait
+        # for all of them.
         parts = getattr(self.counts.value, "values", None) or [self.counts]
         counts = sum(ops.convert_to_numpy(part) for part in parts)
         for text, count in zip(_MESSAGES, counts):
@@ -93,8 +95,8 @@ def _count(flags):
 
 
 def _beyond(sides, boxes, there):
-    """How many boxes have no pixel of their image, if these are half of them or more: a few can be
-    left over from a random crop."""
+    """The number of boxes outside their image, if these are half of them or more: a few may be left
+    over from a random crop."""
     height, width = (ops.cast(side, "float32") for side in sides)
     left, top, right, bottom = (boxes[..., i] for i in range(4))
     off = [left >= width, top >= height, right <= 0.0, bottom <= 0.0]
@@ -120,8 +122,8 @@ _MESSAGES = (
 
 
 class FirstBatch(keras.callbacks.Callback):
-    """Ends a `fit` whose first batch of training or of validation holds what cannot be meant, and
-    warns once at the end of an epoch that does."""
+    """Ends a `fit` whose first batch of training or validation holds values that must be mistakes,
+    and warns once at the end of an epoch that does."""
 
     def __init__(self):
         super().__init__()
@@ -135,7 +137,7 @@ class FirstBatch(keras.callbacks.Callback):
         self._look("test")
 
     def on_test_begin(self, logs=None):
-        if "train" not in self._ahead:  # counts of this epoch, which validation begins anew
+        if "train" not in self._ahead:  # counts of this epoch; validation starts over
             self._warn()
 
     def on_epoch_end(self, epoch, logs=None):
@@ -156,7 +158,7 @@ class FirstBatch(keras.callbacks.Callback):
 
 
 def with_first_batch(callbacks, model):
-    """What `fit` takes as `callbacks`, with a `FirstBatch` among them."""
+    """The `callbacks` for `fit`, with a `FirstBatch` among them."""
     if isinstance(callbacks, keras.callbacks.CallbackList):
         if not any(isinstance(each, FirstBatch) for each in callbacks.callbacks):
             first = FirstBatch()

@@ -19,20 +19,20 @@ class AnchorFreeHead(Block):
     """Predicts, at every cell of every level, class logits and the distances to the four sides of
     the box around it.
 
-    The convolutions are shared by the levels; each level has batch normalizations of its own, which
-    keep its statistics and fold away in an exported file, and a learned scale of its distances.
+    The levels share the convolutions; each level has its own batch normalizations, which keep its
+    statistics and fold away in an exported file, and its own learned scale of distances.
 
     Args:
         num_classes: number of classes.
-        filters: width of the branches; `None`: that of the features.
+        filters: width of the branches; `None` for that of the features.
         num_convs: 3x3 convolutions per branch.
         normalization: `"batch"` (per level), `"group"` or `None`.
         activation: name of an activation.
         prior: the probability that every class starts with (https://arxiv.org/abs/1708.02002,
             section 4.1).
         momentum: of the batch normalizations.
-        output_kernel_size: of the last convolutions. FCOS has 3; with 1 each training
-            step changes the outputs less, which allows a higher learning rate.
+        output_kernel_size: of the last convolutions. FCOS uses 3; with 1 each training step changes
+            the outputs less, which allows a higher learning rate.
 
     Input: dict of levels `{"P3": (B, h, w, C), ...}`, equally wide. Output: `{"P3_logits": (B, h,
     w, num_classes), "P3_distances": (B, h, w, 4), ...}` in float32: left, top, right, bottom, in
@@ -68,8 +68,8 @@ class AnchorFreeHead(Block):
         self.momentum = check_number(momentum, "momentum", least=0, most=1)
         self.output_kernel_size = check_int(output_kernel_size, "output_kernel_size", odd=True)
         self.act = activation_layer(activation, name="act", dtype=self.dtype_policy)
-        # Flat dicts: Keras saves the layers of a list or dict, but not those of a list inside a
-        # dict.
+        # Flat dicts, because Keras saves the layers of a list or dict, but not those of a list
+        # inside a dict.
         self.convs, self.norms, self.scales = {}, {}, {}
 
     def build_parts(self, input_shape):
@@ -116,7 +116,7 @@ class AnchorFreeHead(Block):
         return norm
 
     def _predictor(self, branch):
-        # Every class starts with the prior's probability, every box as three strides wide.
+        # Every class starts at the prior's probability, every box three strides wide.
         bias = math.log(self.prior / (1.0 - self.prior)) if branch == LOGITS else 1.5
         return Conv2D(
             self.num_classes if branch == LOGITS else 4,

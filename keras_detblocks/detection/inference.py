@@ -10,15 +10,15 @@ from ..checks import level_number
 from .decode import level_names
 from .tiled import detect_in_tiles
 
-# Pixels of a picture that is decoded for its tiles: 3 GB.
+# Most pixels of a picture that is decoded for its tiles: 3 GB.
 LARGEST_TILED = 10**9
 
-# Least score of what is shown where no evaluation found a better one.
+# Least score that is shown if no evaluation found a better one.
 DEFAULT_SCORE_THRESHOLD = 0.3
 
 
 def shown_from(detector):
-    """Least score of what a detector or an exported one shows by default."""
+    """The least score that a detector, or an exported one, shows by default."""
     best = getattr(detector, "best_score_threshold", None)
     return DEFAULT_SCORE_THRESHOLD if best is None else best
 
@@ -44,7 +44,8 @@ def detect(detector, images, score_threshold, batch_size, tile=None, overlap=0.2
 
 
 def _in_tiles(detector, image, batch_size, tile, overlap):
-    """One picture tile by tile; pictures may be larger than those that are decoded otherwise."""
+    """Detects in one picture tile by tile; it may be larger than pictures that are decoded
+    otherwise."""
     from ..images.read import read_image
 
     picture = read_image(image, max_pixels=LARGEST_TILED)
@@ -54,7 +55,7 @@ def _in_tiles(detector, image, batch_size, tile, overlap):
 
 
 def _detect(pictures, detector, batch_size):
-    """Boxes, scores and labels of pictures, arrays (h, w, 3), in the pixels of each."""
+    """Detects in pictures, arrays (h, w, 3): boxes, scores and labels in the pixels of each."""
     from ..images.letterbox import letterbox
 
     results = [None] * len(pictures)
@@ -75,7 +76,7 @@ def _detect(pictures, detector, batch_size):
 
 
 def _over(found, score_threshold, class_names):
-    """What is sure enough, with names."""
+    """The detections that are certain enough, with class names."""
     keep = found["scores"] >= max(score_threshold, 1e-9)
     found = {key: values[keep] for key, values in found.items()}
     return found | {"class_names": [class_names[label] for label in found["labels"]]}
@@ -84,7 +85,7 @@ def _over(found, score_threshold, class_names):
 def _found(detector, images):
     if detector.image_size is not None or not hasattr(detector, "postprocess"):
         return detector.predict(images, verbose=0)
-    # Eagerly: a graph that has met two sizes is traced for unknown ones, and the points of a map
+    # Eagerly: a graph that has met two sizes is traced for unknown sizes, but the points of a map
     # need its size.
     outputs = detector.postprocess(detector(images, training=False), images.shape[1:3])
     return {key: ops.convert_to_numpy(value) for key, value in outputs.items()}
@@ -98,7 +99,7 @@ def fitting(detector, picture):
 
 
 def _batches(shapes, size):
-    """Indices of equally shaped pictures, `size` at a time."""
+    """Yields indices of equally shaped pictures, `size` at a time."""
     by_shape = {}
     for i, shape in enumerate(shapes):
         by_shape.setdefault(shape, []).append(i)

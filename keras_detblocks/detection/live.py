@@ -1,5 +1,5 @@
-"""Configs of live objects: `Lambda` layers, lambdas and classes that nobody registered can be made
-again from them, since their code is at hand and no file has to be trusted for it."""
+"""Configs of live objects, from which even `Lambda` layers, lambdas and unregistered classes can be
+rebuilt: their code is at hand, so no file has to be trusted."""
 
 import codecs
 import marshal
@@ -9,14 +9,14 @@ import keras
 
 
 def with_live_objects(config, parts):
-    """A config in which every lambda's code is a name, and what all names in it stand for.
+    """Replaces the code of lambdas in a config by names, and collects the objects of all its names.
 
     Args:
-        config: of `get_config` or `serialize_keras_object`, nested in dicts and lists.
-        parts: the live layers and models that it describes, nested as they like.
+        config: from `get_config` or `serialize_keras_object`, nested in dicts and lists.
+        parts: the live layers and models that it describes, nested in any way.
 
     Returns:
-        `(config, objects)`: the parts can be made again from the config within
+        `(config, objects)`: the parts can be rebuilt from the config within
         `keras.saving.custom_object_scope(objects)`.
     """
     objects, lambdas = {}, []
@@ -45,7 +45,7 @@ def _is_foreign(kind):
 
 def _named(node, lambdas, objects, owner=None):
     """The config with names for lambdas, which are told apart by code and by the layer that has
-    them; adds what the names stand for to `objects`."""
+    them; adds the named objects to `objects`."""
     if isinstance(node, (list, tuple)):
         return [_named(each, lambdas, objects, owner) for each in node]
     if not isinstance(node, dict):
@@ -76,7 +76,7 @@ def _code(node):
 
 
 def _live(code, lambdas, owner):
-    """The lambda of a code, of the layer `owner` if there are several."""
+    """The lambda with this code, of the layer `owner` if there are several."""
     same = [(name, function) for name, function in lambdas if function.__code__ == code]
     same.sort(key=lambda pair: pair[0] != owner)
     return same[0][1] if same else None

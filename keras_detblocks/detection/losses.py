@@ -14,7 +14,8 @@ def quality_focal_loss(logits, targets, beta=2.0):
     """Quality focal loss (https://arxiv.org/abs/2006.04388), elementwise: `|target - p| ** beta *
     cross_entropy`.
 
-    `targets` from 0 to 1 are the wanted scores (an IoU, for the object's class); shapes are equal.
+    `targets` from 0 to 1 are the desired scores (an IoU, for the object's class), in the shape of
+    `logits`.
     """
     return ops.abs(targets - ops.sigmoid(logits)) ** beta * _cross_entropy(logits, targets)
 
@@ -23,8 +24,8 @@ def varifocal_loss(logits, targets, alpha=0.75, gamma=2.0):
     """Varifocal loss (https://arxiv.org/abs/2008.13367), elementwise: positives count by their
     quality, negatives by their score.
 
-    `targets` are the wanted scores (an IoU, for the object's class), 0 for the background; shapes
-    are equal.
+    `targets` are the desired scores (an IoU, for the object's class), 0 for the background, in the
+    shape of `logits`.
     """
     weights = ops.where(targets > 0.0, targets, alpha * ops.sigmoid(logits) ** gamma)
     return ops.stop_gradient(weights) * _cross_entropy(logits, targets)
@@ -48,7 +49,7 @@ def _cross_entropy(logits, targets):
 def detection_losses(
     logits, distances, points, strides, truth, box_loss="giou", classification_loss="quality_focal"
 ):
-    """Losses per image, and what to divide them by.
+    """Computes the losses per image, and the weights to divide them by.
 
     Args:
         logits: `(B, N, C)`. distances: `(B, N, 4)`, in strides. points, strides: `(N, 2)`.
@@ -83,16 +84,16 @@ def detection_losses(
     positive = ops.cast(found["labels"] >= 0, logits.dtype)
     weight = positive if classification_loss == "focal" else quality
     box = (1.0 - BOX_LOSSES[box_loss](boxes, found["boxes"])) * weight
-    # Background points have an arbitrary target box; where() keeps its gradient out, a product with
-    # 0 would keep its NaN.
+    # Background points have an arbitrary target box; where() removes its gradient, while a product
+    # with 0 would keep its NaN.
     box = ops.where(positive > 0, box, 0.0)
     return ops.sum(classification, axis=(1, 2)), ops.sum(box, axis=1), ops.sum(weight, axis=1)
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class PerImageLoss(keras.losses.Loss):
-    """Averages losses that are already computed per image; Keras then scales them for the replicas
-    of a strategy."""
+    """Averages losses that are already given per image; Keras then scales them for the replicas of
+    a strategy."""
 
     def call(self, y_true, y_pred):
         return y_pred

@@ -1,5 +1,5 @@
 """A functional model of raw detections that Keras trains: its loss, what its optimizer decays and
-averages, and how both stand in a file."""
+averages, and how both are stored in a file."""
 
 import inspect
 import types
@@ -22,7 +22,7 @@ class DetectionModel(keras.Model):
         image: the model's symbolic input, `(B, H, W, 3)`.
         outputs: raw outputs by level, as `AnchorFreeHead` gives them.
         num_classes: of the logits.
-        backbone: asked whether it takes pixels of 0 to 255.
+        backbone: tells whether it takes pixels from 0 to 255.
     """
 
     def __init__(self, image, outputs, *, num_classes, backbone, **kwargs):
@@ -30,7 +30,7 @@ class DetectionModel(keras.Model):
         self.num_classes = num_classes
         self._loss_settings = {}
         self._per_image = PerImageLoss()
-        # In a namespace, which Keras does not track: a file of the model has no place for it.
+        # In a namespace, which Keras does not track: a file of the model has no place for these.
         self._checks = types.SimpleNamespace(
             faults=Faults(num_classes, pixels=expects_bytes(backbone))
         )
@@ -46,11 +46,11 @@ class DetectionModel(keras.Model):
         box_loss_weight=2.0,
         **kwargs,
     ):
-        """Configures training: as `keras.Model.compile`, without `loss`, which is the detector's
-        own.
+        """Configures training as `keras.Model.compile` does, without `loss`, which is the
+        detector's own.
 
-        Normalization and biases are kept out of the optimizer's weight decay, in a model loaded
-        from a file too.
+        Normalization and biases are excluded from the optimizer's weight decay, also in a model
+        loaded from a file.
 
         Args:
             optimizer: as in Keras.
@@ -113,7 +113,7 @@ class DetectionModel(keras.Model):
         optimizer = keras.saving.deserialize_keras_object(config.pop("optimizer"))
         optimized = config.pop("optimized", None)
         averaged_statistics = config.pop("averaged_statistics", False)
-        if averaged_statistics is True:  # as older files say it
+        if averaged_statistics is True:  # as older files store it
             averaged_statistics = "twice"
         self._compile(optimizer, config, averaged_statistics, {})
         if optimized is None:
@@ -122,8 +122,8 @@ class DetectionModel(keras.Model):
             self.optimizer.build([self.variables[i] for i in optimized])
 
     def _optimized(self):
-        """Which of the variables the optimizer has states for, where these are not the ones that
-        train: the detector was frozen or released after it was compiled."""
+        """The variables for which the optimizer has states, if these are not the ones that train:
+        the detector was frozen or released after it was compiled."""
         optimizer = _inner(self.optimizer)
         known = getattr(optimizer, "_trainable_variables", []) if optimizer.built else []
         if not known or list(map(id, known)) == list(map(id, self.trainable_variables)):
@@ -139,7 +139,7 @@ class DetectionModel(keras.Model):
 
     @property
     def faults(self):
-        """What cannot be meant in the batches seen, a metric; `fit` reads it after the first."""
+        """A metric that counts mistakes in the batches seen; `fit` reads it after the first."""
         return self._checks.faults
 
     def fit(self, *args, **kwargs):
@@ -148,21 +148,22 @@ class DetectionModel(keras.Model):
 
         Raises:
             ValueError: on targets of another form, and after the first batch if its boxes are not
-                corners in pixels, its labels not classes, or its images between 0 and 1 where the
-                backbone normalizes pixels of 0 to 255.
+                corners in pixels, its labels are not classes, or its images lie between 0 and 1
+                although the backbone normalizes pixels from 0 to 255.
         """
         given = self._looked_at(super().fit, args, kwargs)
         self._make_optimizer_states()
         return super().fit(*given.args, **given.kwargs)
 
     def _make_optimizer_states(self):
-        """TensorFlow traces a step twice whose first run makes variables, seconds each."""
+        """Makes the optimizer's states first: TensorFlow traces a step twice, for seconds each, if
+        its first run makes variables."""
         if keras.backend.backend() == "tensorflow" and self.compiled and not self.optimizer.built:
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
 
     def evaluate(self, *args, **kwargs):
-        """The losses of data, as `keras.Model.evaluate`; raises as `fit` does."""
+        """Computes the losses of data, as `keras.Model.evaluate`; raises as `fit` does."""
         given = self._looked_at(super().evaluate, args, kwargs)
         return super().evaluate(*given.args, **given.kwargs)
 
@@ -196,9 +197,8 @@ class DetectionModel(keras.Model):
             settings["box_loss"],
             settings["classification_loss"],
         )
-        # Every image counts by its objects, over the global batch: Keras averages per-image values
-        # over the global batch, so they are multiplied by its size and divided by the objects of
-        # all replicas.
+        # Every image counts by its objects. Keras averages per-image values over the global batch,
+        # so they are multiplied by its size and divided by the objects of all replicas.
         images = over_replicas(ops.cast(ops.shape(weight)[0], "float32"))
         scale = images / ops.maximum(over_replicas(ops.sum(weight)), 1.0)
         classification, box = classification * scale, box * scale * settings["box_loss_weight"]
@@ -211,5 +211,5 @@ class DetectionModel(keras.Model):
 
 
 def _inner(optimizer):
-    """The optimizer that has the states: mixed precision wraps it."""
+    """The optimizer that has the states, without the wrapper of mixed precision."""
     return getattr(optimizer, "inner_optimizer", optimizer)

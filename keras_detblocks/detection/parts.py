@@ -1,5 +1,4 @@
-"""What a detector is put together from: how its parts are checked and joined, and stand in a
-config."""
+"""The parts of a detector: how they are checked, joined, and stored in a config."""
 
 import keras
 
@@ -36,7 +35,7 @@ def joined(backbone, context, neck, head, num_classes):
 
 
 def _in_turn(neck):
-    """The layers of a neck, in turn."""
+    """The layers of a neck, in order."""
     layers = list(neck) if isinstance(neck, (list, tuple)) else [neck]
     layers = [layer for layer in layers if layer is not None]
     others = [layer for layer in layers if not isinstance(layer, keras.layers.Layer)]
@@ -96,7 +95,7 @@ def serialize(part):
 
 
 def deserialize(config, custom_objects):
-    """The part of a config of `serialize`."""
+    """The part that `serialize` described."""
     if isinstance(config, list):
         return [deserialize(each, custom_objects) for each in config]
     if isinstance(config, dict) and "class_name" not in config:
@@ -107,9 +106,9 @@ def deserialize(config, custom_objects):
 
 
 def refuse_hdf5(path=None):
-    """Refuses Keras' legacy format, which cannot hold the parts of a detector: by a path, or while
-    Keras writes it."""
-    from keras.src.backend.common import global_state  # has no public door
+    """Refuses Keras' legacy format, which cannot hold the parts of a detector: by its path, or
+    while Keras writes it."""
+    from keras.src.backend.common import global_state  # there is no public way
 
     writes = global_state.get_global_attribute("use_legacy_config", False)
     if writes or str(path).endswith((".h5", ".hdf5")):

@@ -1,4 +1,4 @@
-"""Detectors in the manner of papers, put together from the parts of this package by name.
+"""Detectors in the style of papers, assembled by name from the parts of this package.
 
 They follow the papers' plans (which backbone, context block and neck, which levels), not their
 widths, anchors and losses: all have this package's anchor-free head. The small ones (`-s`) train
@@ -53,10 +53,11 @@ def list():  # noqa: A001 (read as `recipes.list()`)
 
 
 def options(name, **changes):
-    """The parts of a recipe as `ModelOptions`, with changes such as `image_size=(256, 320)`.
+    """Returns the parts of a recipe as `ModelOptions`, with `changes` such as `image_size=(256,
+    320)`.
 
     Raises:
-        ValueError: for an unknown name, with the nearest known ones, or impossible changes.
+        ValueError: for an unknown `name`, with the nearest known ones, or impossible changes.
 
     >>> recipes.options("asff-like-s", filters=32).neck
     'asff'

@@ -1,7 +1,7 @@
-"""The start: weights that a compact detector begins its training with, which ship with the package.
+"""The start: weights that ship with the package, from which a compact detector begins its training.
 
 They were learned from pictures made by formulas (`data.synthetic`) with
-`examples/pretrain_start.py`, so that no photograph and no license of one is in them.
+`examples/pretrain_start.py`, so that no photograph, and no photograph's license, is involved.
 Formula-driven pretraining: https://arxiv.org/abs/2101.08515.
 """
 
@@ -11,8 +11,8 @@ import numpy as np
 from keras import ops
 
 SHIPPED = "compact_start.safetensors"
-OBJECT = "object"  # the class of the pretraining that every object belongs to
-_CLASSIFIER = "classifier/"  # of a start file: the filter of that class
+OBJECT = "object"  # the class of the pretraining to which every object belongs
+_CLASSIFIER = "classifier/"  # in a start file: the filter of that class
 
 
 def shipped_start():
@@ -21,15 +21,15 @@ def shipped_start():
 
 
 def start_weights(detector, path=None):
-    """Gives a detector the start's weights, part by part, where its parts are those of the start.
+    """Gives a detector the start's weights, part by part, if its parts match those of the start.
 
-    The backbone starts if all its kernels have the shapes of the start's; the neck if the backbone
-    did and its own fit too; the head if the neck did. What the file lacks (normalizations of a
-    level that it has not) stays new. Every class begins as "any object".
+    The backbone starts if all its kernels have the shapes in the start; the neck if the backbone
+    did and its own kernels match too; the head if the neck did. Weights that the file lacks
+    (normalizations of other levels) stay new. Every class begins as "any object".
 
     Args:
-        detector: a `Detector`, such as of `build_detector(class_names, image_size)`.
-        path: of a file of `save_start`; by default the one that ships.
+        detector: a `Detector`, such as from `build_detector(class_names, image_size)`.
+        path: of a file written by `save_start`; by default the one that ships with the package.
 
     Returns:
         The names of the parts that were started: a tuple of none, some or all of `"backbone"`,
@@ -60,10 +60,10 @@ def start_weights(detector, path=None):
 
 
 def save_start(detector, path, metadata=None):
-    """Writes a detector's weights as a start: float16, and of its classes only `"object"`.
+    """Writes a detector's weights as a start: in float16, and with `"object"` as the only class.
 
     Args:
-        detector: a `Detector` with a class of the name `"object"`.
+        detector: a `Detector` with a class called `"object"`.
         path: of the `.safetensors` file to write.
         metadata: a dict of strings that travels in the file.
 
@@ -98,7 +98,8 @@ def _parts(detector):
 
 
 def _name(detector, variable):
-    """Of a variable in the file: its path, without a head's or a model's name in front."""
+    """The name of a variable in the file: its path, without the name of a head or a model in
+    front."""
     of_classes = getattr(detector.head, "classifier", None)
     if of_classes is not None and any(variable is v for v in of_classes.weights):
         return _CLASSIFIER + variable.path.rpartition("/")[2]

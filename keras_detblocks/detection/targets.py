@@ -1,5 +1,5 @@
-"""The form of ground truth as `fit` takes it: checked where arrays are given and when a step is
-traced, so that it costs a step nothing."""
+"""Checks the form of ground truth for `fit`: once for arrays and when a step is traced, so that
+checking costs a step nothing."""
 
 import keras
 from keras import ops
@@ -8,7 +8,7 @@ WANTED = (
     '{"boxes": (B, M, 4), "labels": (B, M)}, boxes as x_min, y_min, x_max, y_max in pixels of the '
     "input, labels from 0, padded with -1"
 )
-# What other libraries call the two, and what they have beside them that is not used here.
+# Other libraries' names for the two, and other entries of theirs that are not used here.
 _RENAMED = {
     "boxes": ("bboxes", "bbox", "gt_bboxes", "gt_boxes", "box"),
     "labels": ("classes", "class", "cls", "label", "gt_labels", "gt_classes", "category_id"),
@@ -21,7 +21,8 @@ _NO_LABEL = -2
 
 
 def check_data(data):
-    """Raises `ValueError` unless a batch of `fit` is images and a dict of boxes and labels."""
+    """Raises `ValueError` unless a batch for `fit` consists of images and a dict of boxes and
+    labels."""
     x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
     if isinstance(x, dict) and len(x) > 1:
         raise ValueError(
@@ -41,8 +42,8 @@ def check_data(data):
 
 
 def check_given(x, y, image_shape):
-    """Raises `ValueError` on what `fit` is given, arrays or a `tf.data.Dataset`, before a step is
-    traced: Keras takes lists for something else, and a second trace leaves shapes open.
+    """Checks the arguments of `fit`, arrays or a `tf.data.Dataset`, before a step is traced: Keras
+    interprets lists differently, and a second trace would leave shapes open.
 
     Args:
         x, y: as in `fit`. image_shape: of the model's input, `(B, H, W, C)`, `None` where open.
@@ -50,7 +51,7 @@ def check_given(x, y, image_shape):
     if hasattr(x, "element_spec"):
         rows = x.element_spec
         if isinstance(rows, dict) or not isinstance(rows, (tuple, list)) or len(rows) == 1:
-            return  # `check_data` says what a batch is
+            return  # `check_data` describes a batch
         x, y = rows[0], rows[1]
     elif y is None and not hasattr(x, "shape"):
         return  # a generator, or a `PyDataset`
@@ -83,13 +84,13 @@ def _written(shape):
 
 
 def _shape(x):
-    """The shape of an array, a tensor or its spec as a tuple, or `None` where the rank is open."""
+    """The shape of an array, a tensor or its spec as a tuple; `None` if the rank is open."""
     shape = getattr(x, "shape", None)
     return None if shape is None or getattr(shape, "rank", 0) is None else tuple(shape)
 
 
 def _check_numbers(key, value):
-    dtype = getattr(value, "dtype", "float32")  # specs of several replicas tell none
+    dtype = getattr(value, "dtype", "float32")  # specs of several replicas have none
     dtype = getattr(dtype, "name", None) or keras.backend.standardize_dtype(dtype)
     if not dtype.startswith(("int", "uint", "float", "bfloat")):
         raise ValueError(f"`{key}` must be numbers: {WANTED}. Received: {key} of dtype {dtype}")
@@ -134,22 +135,22 @@ def _advice(y):
 
 
 def padded(y):
-    """Targets as tensors: float32 boxes `(B, M, 4)` and int32 labels `(B, M)` with M of at least 1,
-    whether they came padded or as `tf.RaggedTensor`s."""
+    """Converts targets to tensors: float32 boxes `(B, M, 4)` and int32 labels `(B, M)` with M at
+    least 1, whether they came padded or as `tf.RaggedTensor`s."""
     boxes, labels = y["boxes"], y["labels"]
     if hasattr(boxes, "to_tensor"):
         boxes = boxes.to_tensor(shape=(None, None, 4))
     if hasattr(labels, "to_tensor"):
         labels = labels.to_tensor(default_value=-1)
     boxes, labels = ops.cast(boxes, "float32"), _whole(labels)
-    if not boxes.shape[1]:  # unknown, or none in the whole batch
+    if not boxes.shape[1]:  # unknown, or no object in the whole batch
         boxes = ops.pad(boxes, [(0, 0), (0, 1), (0, 0)])
         labels = ops.pad(labels, [(0, 0), (0, 1)], constant_values=-1)
     return {"boxes": boxes, "labels": labels}
 
 
 def _whole(labels):
-    """Labels as int32, where a fraction or NaN becomes one that no class has."""
+    """Converts labels to int32; a fraction or NaN becomes a label that no class has."""
     if keras.backend.is_float_dtype(keras.backend.standardize_dtype(labels.dtype)):
         labels = ops.where(ops.equal(labels, ops.floor(labels)), labels, _NO_LABEL)
     return ops.cast(labels, "int32")

@@ -6,7 +6,7 @@ from ..images.tiles import cut_by_window, merged, windows
 
 
 def detect_in_tiles(find, picture, tile, overlap, iou_threshold):
-    """Detections of one picture.
+    """Detects objects in one picture tile by tile.
 
     Args:
         find: a function from a list of pictures, arrays (h, w, 3), to a list of dicts with `boxes`,
@@ -14,11 +14,11 @@ def detect_in_tiles(find, picture, tile, overlap, iou_threshold):
         picture: uint8 (H, W, 3).
         tile: size of a tile in pixels of the picture, a number or (height, width).
         overlap: share of a tile that the next one covers too. An object that is no larger than that
-            is whole in one of them; what is cut of it elsewhere is dropped.
+            is whole in one of them; its cut parts in others are dropped.
         iou_threshold: of the suppression across tiles.
 
     Returns:
-        A dict of `boxes`, `scores`, `labels`, scores falling.
+        A dict of `boxes`, `scores`, `labels`, in falling order of scores.
     """
     height, width = picture.shape[:2]
     found = windows(width, height, tile, overlap)
@@ -43,7 +43,8 @@ def detect_in_tiles(find, picture, tile, overlap, iou_threshold):
 
 
 def _least_overlap(starts, ends):
-    """Pixels that neighbors along one side have in common; all of a side that has one window."""
+    """The least number of pixels that neighbors along one side share; the whole side if it has one
+    window."""
     starts, ends = np.unique(starts), np.unique(ends)
     if len(starts) < 2:
         return np.inf
