@@ -130,8 +130,8 @@ class Detector(DetectionModel):
     def freeze(self, *parts):
         """Freezes these parts and nothing else; compile the detector again afterward.
 
-        Single layers within can be frozen by their own `trainable`. Either way it survives `save`,
-        copies and `with_classes`, and frozen batch normalizations keep their statistics.
+        Single layers can be frozen by their own `trainable`. It survives `save`, copies and
+        `with_classes`, and frozen batch normalizations keep their statistics.
 
         Args:
             *parts: any of `"backbone"`, `"context"`, `"neck"`, `"head"` and `"batch_norm"` (every
@@ -280,9 +280,8 @@ class Detector(DetectionModel):
     def export(
         self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **kwargs
     ):
-        """Exports as `keras.Model.export`, whose arguments `filepath`, `format`, `verbose` and
-        `input_signature` are: the file returns the raw maps of the head. `keras_detblocks.export`
-        writes files that return detections."""
+        """Exports as `keras.Model.export` (`filepath`, `format`, `verbose`, `input_signature`): raw
+        maps of the head. `keras_detblocks.export` writes files that return detections."""
         if input_signature is None:  # without it Keras writes ONNX only for models that have run
             shape = (None, *self.input_shape[1:])
             input_signature = [keras.InputSpec(shape=shape, dtype=self.input.dtype, name="image")]
@@ -347,16 +346,8 @@ class Detector(DetectionModel):
         return found if state is None else (found, state)
 
     def postprocess(self, outputs, image_size):
-        """Turns raw outputs into detections.
-
-        Args:
-            outputs: the dict of maps that the model returns.
-            image_size: `(height, width)` of the input.
-
-        Returns:
-            A dict of `boxes` `(B, max_detections, 4)` in pixels, `scores`, `labels` (-1 in unused
-            places) and `count`.
-        """
+        """Turns raw `outputs` for an input of `image_size` (height, width) into detections: `boxes`
+        `(B, max_detections, 4)` in pixels, `scores`, `labels` (-1 in unused places) and `count`."""
         boxes, scores = decode(outputs, image_size)
         found = candidates(
             boxes,
