@@ -150,15 +150,14 @@ def loaded(folder, split):
 @functools.cache
 def on_device(folder, split, size):
     """A data set, and its pictures, boxes and labels on the device."""
-    from compare_starts import arrays
+    from jax_training import arrays
 
     dataset = loaded(folder, split)
     return dataset, arrays(dataset, (size, size))
 
 
 def run_job(job, options):
-    from compare_starts import judged, trained
-    from jax_training import Change, Training, make_predict
+    from jax_training import Change, Training, judged, make_predict, trained
 
     first, folder = job[0][0], options.sets[job[0][0].data]
     train_set, ring = on_device(folder, "train", first.size)
@@ -199,14 +198,13 @@ def keep(trial, seed, options, **found):
 
 
 def run_by_train(job, options):
-    """The trials by `training.train`, which knows no slower backbone, and mosaics to the end
-    only."""
+    """The trials by `training.train`, which knows no slower backbone."""
     import keras
 
     for trial, seed in job:
         if time.time() > options.until:
             return
-        if trial.frozen or trial.backbone != 1 or (trial.mosaic and trial.closed < 1):
+        if trial.frozen or trial.backbone != 1:
             print(f"{trial.group} | {trial.name}: only on JAX", flush=True)
             continue
         keras.backend.clear_session()
@@ -236,7 +234,7 @@ def found_by_train(trial, seed, options):
         optimizer=trial.optimizer,
         learning_rate=trial.rate,
         ema=trial.average,
-        augment=dataclasses.replace(kdb.data.AUGMENTATIONS["dihedral"], mosaic=trial.mosaic),
+        augment=augmented(trial),
         seed=seed,
     )
     seconds = time.monotonic() - since
@@ -245,6 +243,25 @@ def found_by_train(trial, seed, options):
         "started": started, "AP": ap.ap, "AP50": ap.ap50, "loss": history["losses"][-1]["loss"],
         "seconds": seconds, "parameters": model.count_params(),
     }  # fmt: skip
+
+
+def augmented(trial):
+    """What changes the pictures: mosaics among them until so many batches were made."""
+    import tensorflow as tf
+
+    import keras_detblocks as kdb
+
+    change = dataclasses.replace(kdb.data.AUGMENTATIONS["dihedral"], mosaic=trial.mosaic)
+    if trial.closed == 1:
+        return change
+    made, last = tf.Variable(0, trainable=False, dtype="int64"), int(trial.closed * trial.steps)
+    plain = dataclasses.replace(change, mosaic=1e-9)  # never, and yet as many boxes
+
+    def until_closed(*batch):
+        mosaics = made.assign_add(1) <= last
+        return tf.cond(mosaics, lambda: change(*batch), lambda: plain(*batch))
+
+    return until_closed
 
 
 def controls_at(trial, step, warm):
@@ -274,7 +291,7 @@ def begin(model, fresh, trial, seed, options):
     import keras_detblocks as kdb
 
     keras.utils.set_random_seed(seed)
-    if trial.model and dict(trial.model).get("head") == "per level":
+    if "head" in dict(trial.model):
         again = build(trial, model.class_names)
     else:
         again = type(fresh).from_config(fresh.get_config())
@@ -312,8 +329,7 @@ def pretrained(model, options, steps=2500, pictures=16_000, size=192, batch=64):
 def pretrain(path, options, steps, pictures, size, batch):
     import jax
     import numpy as np
-    from compare_starts import trained
-    from jax_training import Change, Training
+    from jax_training import Change, Training, trained
     from pretrain_start import Pictures, object_and_class_losses
     from safetensors.numpy import save_file
 

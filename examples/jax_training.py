@@ -19,7 +19,10 @@ from jax import numpy as jnp
 
 from keras_detblocks.detection.decode import flatten
 from keras_detblocks.detection.losses import detection_losses
+from keras_detblocks.images.letterbox import Letterbox, letterbox
+from keras_detblocks.images.read import read_image
 from keras_detblocks.optimizers import conv_groups
+from keras_detblocks.training.coco_ap import coco_ap
 from keras_detblocks.training.recipe import PREDICTORS
 
 GRAY = 114.0
@@ -340,3 +343,33 @@ def as_dataset(boxes, labels, size, class_names):
         areas, crowd = (b[:, 2:] - b[:, :2]).prod(1), np.zeros(len(y), bool)
         records.append(Record("", size, size, b, y, crowd, areas, i))
     return Dataset(records, tuple(class_names), tuple(range(1, len(class_names) + 1)))
+
+
+def trained(training, ring, filled, steps, controls, seed):
+    """Trains anew from the weights that the model holds; returns the last loss. `controls` are a
+    function of the step: see `Training`."""
+    training.reset()
+    key = jax.random.key(seed)
+    for step in range(steps):
+        key, once = jax.random.split(key)
+        training.state, loss = training.step(training.state, ring, filled, once, controls(step))
+    return float(loss)
+
+
+def arrays(dataset, size):
+    """A data set on the device: letterboxed pictures, boxes and labels padded with -1."""
+    images = np.stack([letterbox(read_image(r.path), size)[0] for r in dataset.records])
+    boxes = np.zeros((len(images), dataset.max_boxes, 4), "float32")
+    labels = np.full(boxes.shape[:2], -1, "int32")
+    for i, r in enumerate(dataset.records):
+        kept = Letterbox.fit((r.height, r.width), size).to_letterboxed(r.boxes[~r.crowd])
+        boxes[i, : len(kept)], labels[i, : len(kept)] = kept, r.labels[~r.crowd]
+    return [jax.device_put(array) for array in (images, boxes, labels)]
+
+
+def judged(predict, state, test, test_set, size, batch=16):
+    """COCO AP on a data set, of which `test` are the `arrays`."""
+    found = detections(predict, state, np.asarray(test[0]), batch)
+    for each, r in zip(found, test_set.records):
+        each["boxes"] = Letterbox.fit((r.height, r.width), size).to_original(each["boxes"])
+    return coco_ap(test_set, found)

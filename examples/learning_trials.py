@@ -21,7 +21,7 @@ class Trial:
         start: `"start"`, `"backbone"` (of the start alone), `"scratch"`, or `"regnet"` (a backbone
             pretrained on `kdb.data.synthetic`).
         backbone: its share of the learning rate. frozen: the share of the steps in which it stands
-            still.
+            still. standing: beginnings of the names of its layers that stand still to the end.
         assign: arguments of the assigner. mosaic: their share, until `closed` of the steps.
     """
 
@@ -38,6 +38,7 @@ class Trial:
     optimizer: str = "muon"
     backbone: float = 1.0
     frozen: float = 0.0
+    standing: tuple = ()
     assign: tuple = ()
     mosaic: float = 0.0
     closed: float = 1.0
@@ -46,13 +47,14 @@ class Trial:
     def compiled(self):
         """What trials of one compiled step have in common."""
         own = (self.data, self.model, self.size, self.batch, self.optimizer, self.assign)
+        own += (self.standing,)
         return (*own, self.mosaic > 0, self.average)
 
 
 def trials():
     """Every trial with its seeds, the most wanted first."""
     rows = [*necks((0,)), *tuning(), *regnets(), *longer(), *recipes(), *fewer_doubts()]
-    return [*rows, *necks((1,)), *necks((2,))]
+    return [*rows, *standing(), *necks((1,)), *necks((2,))]
 
 
 def necks(seeds):
@@ -93,6 +95,22 @@ def tuning():
         yield from itertools.product(rows, (0, 1) if data == "bccd" else (0, 1, 2))
 
 
+STANDING = {"stem": ("stem",), "stem and stage 1": ("stem", "s1_")}
+STANDING["weights of stem and stage 1"] = ("~stem", "~s1_")
+STANDING["weights of stem, stages 1 and 2"] = ("~stem", "~s1_", "~s2_")
+STANDING["stem, stages 1 and 2"] = ("stem", "s1_", "s2_")
+
+
+def standing():
+    """Finest layers that keep what the start has learned, and cost no backward pass."""
+    for data, (images, steps, size) in SMALL.items():
+        new = functools.partial(
+            Trial, f"standing {data}", data=data.rstrip("20"), images=images, steps=steps, size=size
+        )
+        rows = [new("all learn")] + [new(name, standing=key) for name, key in STANDING.items()]
+        yield from itertools.product(rows, (0, 1, 2))
+
+
 def fewer_doubts():
     """Assigner, mosaics, batches, heads; the default is the first of `tuning bccd`."""
     new = functools.partial(Trial, "learning")
@@ -102,11 +120,13 @@ def fewer_doubts():
     rows += [new(f"radius {value}", assign=(("radius", value),)) for value in (0.5, 1.5)]
     rows += [new("mosaic 0.5", mosaic=0.5), new("mosaic 0.5 to 75 %", mosaic=0.5, closed=0.75)]
     rows += [new(f"batch 4, {r}", batch=4, steps=1920, rate=r) for r in (0.005, 0.01, 0.02)]
+    rows += [new(f"batch 8, {r}", batch=8, steps=960, rate=r) for r in (0.01, 0.014, 0.02)]
     rows += [new(f"batch 32, {r}", batch=32, steps=240, rate=r) for r in (0.02, 0.03)]
     scratch = functools.partial(new, start="scratch", steps=1440)
     rows += [
         scratch("scratch"),
         scratch("scratch, a head per level", model=(("head", "per level"),)),
+        scratch("scratch, a head and a prior per level", model=(("head", "priors by level"),)),
     ]
     rows += [scratch("scratch, 4/3 as wide", model=(("widened", True),), steps=1000)]
     yield from itertools.product(rows, (0, 1))
@@ -155,26 +175,38 @@ def build(trial, class_names):
     widths = by_name.COMPACT_WIDTHS
     if options.pop("widened", False):
         widths = {level: 4 * width // 3 for level, width in widths.items()}
-    if options.get("head") == "per level":
-        options["head"] = head_per_level(len(class_names))
+    if "head" in options:
+        options["head"] = head_per_level(len(class_names), **HEADS[options["head"]])
     with mock.patch.object(by_name, "COMPACT_WIDTHS", widths):
-        return kdb.build_detector(class_names, (trial.size, trial.size), **options)
+        detector = kdb.build_detector(class_names, (trial.size, trial.size), **options)
+    for layer in detector.backbone.layers:
+        if f"{layer.name}".startswith(trial.standing or ("-",)):
+            layer.trainable = False
+        if f"~{layer.name}".startswith(trial.standing or ("-",)):  # weights alone
+            for variable in layer.trainable_variables:
+                variable.trainable = False
+    return detector
 
 
-def head_per_level(num_classes):
-    """A head of which the levels share nothing."""
+# A class' probability at first: alike, or by how many of a level's cells an object is among.
+HEADS = {"per level": {}, "priors by level": {"priors": {"P3": 0.002, "P4": 0.008, "P5": 0.03}}}
+
+
+def head_per_level(num_classes, priors=None):
+    """A head of which the levels share nothing; `priors` are those of its levels' classes."""
     import keras
 
     import keras_detblocks as kdb
 
     class HeadPerLevel(keras.layers.Layer):
-        def __init__(self, num_classes, **kwargs):
+        def __init__(self, num_classes, priors=None, **kwargs):
             super().__init__(**kwargs)
-            self.num_classes, self.heads = num_classes, {}
+            self.num_classes, self.priors, self.heads = num_classes, dict(priors or {}), {}
 
         def build(self, shapes):
             for level, shape in shapes.items():
-                self.heads[level] = kdb.AnchorFreeHead(self.num_classes, name=level)
+                prior = self.priors.get(level, 0.01)
+                self.heads[level] = kdb.AnchorFreeHead(self.num_classes, prior=prior, name=level)
                 self.heads[level].build({level: shape})
 
         def call(self, maps, training=None):
@@ -184,6 +216,7 @@ def head_per_level(num_classes):
             return found
 
         def get_config(self):
-            return {**super().get_config(), "num_classes": self.num_classes}
+            own = {"num_classes": self.num_classes, "priors": self.priors}
+            return {**super().get_config(), **own}
 
-    return HeadPerLevel(num_classes, name="head")
+    return HeadPerLevel(num_classes, priors, name="head")
