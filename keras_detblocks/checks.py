@@ -14,12 +14,29 @@ import re
 import numpy as np
 
 
+def plain(value):
+    """NumPy's numbers, and its arrays without dimensions, as Python's; all else as it is.
+
+    >>> plain(np.array(3))
+    3
+    """
+    single = isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0
+    return value.item() if single else value
+
+
+def _several(value):
+    """Whether it is a sequence of numbers."""
+    return isinstance(plain(value), (tuple, list, range, np.ndarray))
+
+
 def is_int(value, least=1, most=None):
-    """Whether it is an int (NumPy's too) within both; `True` does not count as a number."""
+    """Whether it is an int (NumPy's too) within the limits that are given; `True` does not count as
+    a number."""
+    value = plain(value)
     return (
         isinstance(value, numbers.Integral)
-        and not isinstance(value, (bool, np.bool_))
-        and value >= least
+        and not isinstance(value, bool)
+        and (least is None or value >= least)
         and (most is None or value <= most)
     )
 
@@ -30,7 +47,7 @@ def check_int(value, name, least=1, optional=False, odd=False, most=None):
     Args:
         value: what was passed.
         name: of the argument, for the message.
-        least: the smallest int that is allowed.
+        least: the smallest int that is allowed; `None` for any.
         optional: whether `None` is allowed.
         odd: whether it has to be odd.
         most: the largest int that is allowed, if there is one.
@@ -44,20 +61,21 @@ def check_int(value, name, least=1, optional=False, odd=False, most=None):
     if value is None and optional:
         return None
     if not is_int(value, least, most) or (odd and value % 2 == 0):
-        kind = f"an {'odd ' * odd}int of {_range(least, most)}{' or None' * optional}"
+        kind = f"an {'odd ' * odd}int{_range(least, most)}{' or None' * optional}"
         raise ValueError(f"`{name}` must be {kind}. Received: {name}={value!r}")
     return int(value)
 
 
 def _range(least, most):
-    return f"at least {least}" + (f" and at most {most}" if most is not None else "")
+    limits = [("at least", least), ("at most", most)]
+    given = [f"{word} {limit}" for word, limit in limits if limit is not None]
+    return f" of {' and '.join(given)}" if given else ""
 
 
 def check_ints(values, name, least=1, odd=False, empty=False):
     """A tuple of ints, each as in `check_int`; at least one, unless it may be empty."""
-    given = isinstance(values, (tuple, list, range, np.ndarray))
     if (
-        not given
+        not _several(values)
         or not (empty or len(values))
         or not all(is_int(v, least) and (v % 2 or not odd) for v in values)
     ):
@@ -66,22 +84,41 @@ def check_ints(values, name, least=1, odd=False, empty=False):
     return tuple(int(v) for v in values)
 
 
-def check_pair(value, name, most=None):
-    """Two positive ints, of at most `most`, from one or from a pair: height and width of a kernel,
-    a stride, an image."""
-    pair = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else (value, value)
-    if len(pair) != 2 or not all(is_int(v, most=most) for v in pair):
-        raise ValueError(
-            f"`{name}` must be an int of {_range(1, most)} or a pair of them. Received: "
-            f"{name}={value!r}"
-        )
+def check_pair(value, name, most=None, least=1, optional=False):
+    """Two ints from one or from a pair: height and width of a kernel, a stride, an image; or `None`
+    where that is allowed."""
+    if value is None and optional:
+        return None
+    pair = tuple(value) if _several(value) else (value, value)
+    if len(pair) != 2 or not all(is_int(v, least, most) for v in pair):
+        kind = f"an int{_range(least, most)} or a pair of them{' or None' * optional}"
+        raise ValueError(f"`{name}` must be {kind}. Received: {name}={value!r}")
     return tuple(int(v) for v in pair)
 
 
 def one_or_pair(value, name):
     """As `check_pair`, but an int stays one: a config holds what was passed."""
     pair = check_pair(value, name)
-    return pair if isinstance(value, (tuple, list, np.ndarray)) else pair[0]
+    return pair if _several(value) else pair[0]
+
+
+def check_shape(shape, name, form=None):
+    """A shape as a tuple of ints, `None` for what is open; of three where `form` names them.
+
+    >>> check_shape([224, None, 3], "input_shape", "(height, width, channels)")
+    (224, None, 3)
+    """
+    # TensorFlow's shapes and NumPy's arrays are sequences too; a string or a number is not.
+    known = hasattr(plain(shape), "__len__") and not isinstance(shape, (str, bytes, dict, set))
+    sides = tuple(shape) if known else ()
+    fits = known and (form is None or len(sides) == 3)
+    if not fits or not all(n is None or is_int(n) for n in sides):
+        kind = f"three integers, {form}" if form else "integers, without the batch"
+        raise ValueError(
+            f"`{name}` must be a tuple of {kind}, of at least 1, or None where a side is open. "
+            f"Received: {name}={shape!r}"
+        )
+    return tuple(None if n is None else int(n) for n in sides)
 
 
 def check_number(value, name, least=None, above=None, most=None, below=None, optional=False):
@@ -93,23 +130,56 @@ def check_number(value, name, least=None, above=None, most=None, below=None, opt
     if value is None and optional:
         return None
     limits = {"at least": least, "above": above, "at most": most, "below": below}
-    given = {word: limit for word, limit in limits.items() if limit is not None}
-    valid = isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
-    valid = valid and _is_finite(value) and all(_WITHIN[w](value, x) for w, x in given.items())
-    if not valid:
-        kind = " and ".join(f"{word} {limit:g}" for word, limit in given.items())
+    if not _is_number(value, limits):
         raise ValueError(
-            f"`{name}` must be a finite number{f' {kind}' if kind else ''}{' or None' * optional}. "
-            f"Received: {name}={value!r}"
+            f"`{name}` must be a finite number{_within(limits)}{' or None' * optional}. Received: "
+            f"{name}={value!r}"
         )
-    return float(value)
+    return float(plain(value))
 
 
-def _is_finite(number):
+def check_numbers(values, name, count=None, least=None, above=None):
+    """A tuple of floats, each as in `check_number`; `count` of them, or one or more.
+
+    >>> check_numbers((1, np.float32(2.5)), "scale", count=2, above=0)
+    (1.0, 2.5)
+    """
+    limits = {"at least": least, "above": above}
+    fits = _several(values) and (len(values) == count if count else len(values))
+    if not fits or not all(_is_number(each, limits) for each in values):
+        kind = f"a tuple of {count or 'one or more'} finite numbers{_within(limits)}"
+        raise ValueError(f"`{name}` must be {kind}. Received: {name}={values!r}")
+    return tuple(float(plain(each)) for each in values)
+
+
+def check_seed(seed, name="seed"):
+    """An int of at least 0, or a tuple of such ints."""
+    return check_ints(seed, name, least=0) if _several(seed) else check_int(seed, name, least=0)
+
+
+def check_generator(rng, name="rng"):
+    """A `numpy.random.Generator`: itself, or one of a seed; for `None` another one each time."""
+    if isinstance(rng, (np.random.Generator, np.random.BitGenerator, np.random.SeedSequence)):
+        return np.random.default_rng(rng)
+    return np.random.default_rng(None if rng is None else check_seed(rng, name))
+
+
+def _is_number(value, limits):
+    value = plain(value)
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return False
     try:
-        return math.isfinite(number)
+        finite = math.isfinite(value)
     except OverflowError:  # an int of hundreds of digits
         return False
+    return finite and all(
+        limit is None or _WITHIN[word](value, limit) for word, limit in limits.items()
+    )
+
+
+def _within(limits):
+    given = [f"{word} {limit:g}" for word, limit in limits.items() if limit is not None]
+    return f" {' and '.join(given)}" if given else ""
 
 
 _WITHIN = {
@@ -120,16 +190,18 @@ _WITHIN = {
 }
 
 
-def check_flag(value, name):
-    """The value as a bool, if it is `True` or `False` (NumPy's too)."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}")
+def check_flag(value, name, other=None):
+    """The value as a bool, if it is `True` or `False` (NumPy's too); `other` names what the caller
+    takes instead."""
+    if not isinstance(plain(value), bool):
+        kind = f"True, False or {other}" if other else "True or False"
+        raise ValueError(f"`{name}` must be {kind}. Received: {name}={value!r}")
     return bool(value)
 
 
 def check_choice(value, name, choices):
     """The value, if it is one of the choices: strings, numbers or `None`."""
-    value = value.item() if isinstance(value, np.generic) else value
+    value = plain(value)
     if not any(type(value) is type(each) and value == each for each in choices):
         *most, last = [repr(each) for each in choices]
         known = f"{', '.join(most)} or {last}" if most else last
@@ -154,17 +226,30 @@ def did_you_mean(name, known, count=3):
 
 
 def look_up(table, name, kind):
-    """The value of a name in a dict; for an unknown name the message has the nearest ones, and all.
+    """The value of a name in a dict, in any case; for an unknown one as `spelled`.
 
     >>> look_up({"fpn": 1, "sppf": 2}, "fnp", "neck")
     Traceback (most recent call last):
     ...
     ValueError: Unknown neck 'fnp'. Did you mean 'fpn'? Known: fpn, sppf.
     """
-    if not isinstance(name, str) or name not in table:
-        known = ", ".join(map(str, table))
+    return table[spelled(table, name, kind)]
+
+
+def spelled(table, name, kind):
+    """A name, given in any case, as a dict or list of names has it.
+
+    Raises:
+        ValueError: for an unknown one, with the nearest ones, and all.
+
+    >>> spelled(["fpn", "sppf"], "FPN", "neck")
+    'fpn'
+    """
+    found = {each.lower(): each for each in table}
+    if not isinstance(name, str) or name.lower() not in found:
+        known = ", ".join(table)
         raise ValueError(f"Unknown {kind} {name!r}. {did_you_mean(name, table)}Known: {known}.")
-    return table[name]
+    return found[name.lower()]
 
 
 def who(layer):
@@ -210,15 +295,15 @@ def level_size(size, level):
     return tuple(None if side is None else -(-side // 2**level) for side in size)
 
 
-def check_levels(levels, name="levels", optional=False):
-    """A tuple of level numbers, ascending, or `None` where that is allowed."""
+def check_levels(levels, name="levels", optional=False, ascending=True):
+    """A tuple of level numbers, ascending or at least distinct, or `None` where that is allowed."""
     if levels is None and optional:
         return None
-    given = isinstance(levels, (tuple, list, range, np.ndarray)) and len(levels) > 0
-    valid = given and all(is_int(each, least=0) for each in levels)
-    if not valid or list(levels) != sorted(set(levels)):
+    valid = _several(levels) and len(levels) and all(is_int(each, least=0) for each in levels)
+    numbers = [int(each) for each in levels] if valid else []
+    if not valid or (numbers if ascending else sorted(numbers)) != sorted(set(numbers)):
         raise ValueError(
-            f"`{name}` must be ascending level numbers such as (3, 4, 5). Received: "
-            f"{name}={levels!r}"
+            f"`{name}` must be {'ascending' if ascending else 'distinct'} level numbers such as "
+            f"(3, 4, 5). Received: {name}={levels!r}"
         )
-    return tuple(int(each) for each in levels)
+    return tuple(numbers)

@@ -2,6 +2,8 @@
 
 import keras
 
+from ..checks import check_int, check_shape
+
 __all__ = ["as_model"]
 
 
@@ -19,20 +21,23 @@ def as_model(layer, input_shape, batch_size=None, name=None):
     Returns:
         A `keras.Model`; with a dict of shapes its input is a dict of the same keys.
 
+    Raises:
+        ValueError: on what is no shape or batch size.
+
     Example:
 
     >>> as_model(keras.layers.ReLU(), (8, 8, 3)).output_shape
     (None, 8, 8, 3)
     """
+    batch_size = check_int(batch_size, "batch_size", optional=True)
     if isinstance(input_shape, dict):
+        shapes = {key: check_shape(each, "input_shape") for key, each in input_shape.items()}
         inputs = {
             key: keras.Input(shape=shape, batch_size=batch_size, name=key)
-            for key, shape in input_shape.items()
+            for key, shape in shapes.items()
         }
     else:
-        inputs = keras.Input(
-            shape=tuple(input_shape),
-            batch_size=batch_size,
-            name="image" if input_shape[-1] == 3 else "x",
-        )
+        shape = check_shape(input_shape, "input_shape")
+        name_of_input = "image" if shape[-1:] == (3,) else "x"
+        inputs = keras.Input(shape=shape, batch_size=batch_size, name=name_of_input)
     return keras.Model(inputs, layer(inputs), name=name or f"{layer.name}_model")

@@ -45,8 +45,7 @@ def complexity(model_or_spec, image_size=224, classes=1000):
     >>> complexity(kdb.RegNetX002()).macs == complexity("regnetx002").macs == 199_040_872
     True
     """
-    check_int(image_size, "image_size")
-    check_int(classes, "classes")
+    image_size, classes = check_int(image_size, "image_size"), check_int(classes, "classes")
     if isinstance(model_or_spec, str):
         model_or_spec = _named(model_or_spec, image_size, classes)
     if isinstance(model_or_spec, (AnyNetSpec, RegNetSpec)):

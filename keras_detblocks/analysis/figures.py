@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from ..checks import check_int
+
 __all__ = ["plot_receptive_fields"]
 
 
@@ -20,7 +22,7 @@ def plot_receptive_fields(fields, path=None, columns=5):
     Returns:
         The matplotlib figure.
     """
-    columns = min(columns, len(fields))
+    columns = min(check_int(columns, "columns"), len(fields))
     rows = math.ceil(len(fields) / columns)
     figure, axes = subplots(
         rows, columns, figsize=(2.4 * columns, 2.7 * rows), layout="constrained"

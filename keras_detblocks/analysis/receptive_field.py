@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from ..backbones.pyramid import functional_form
+from ..checks import check_choice, check_int, check_number, check_shape
 from .as_model import as_model
 
 __all__ = ["ReceptiveField", "effective_receptive_field", "theoretical_receptive_field"]
@@ -77,9 +78,8 @@ def effective_receptive_field(
     >>> effective_receptive_field(layer, (9, 9, 1)).size
     3.0
     """
-    rng = np.random.default_rng(seed)
-    if inputs is None and samples < 1:
-        raise ValueError(f"`samples` must be at least 1. Received: samples={samples}")
+    samples = check_int(samples, "samples")
+    rng = np.random.default_rng(check_int(seed, "seed", least=0))
     if inputs is None:
         inputs = rng.normal(size=(samples, *_fixed_shape(model_or_layer, input_shape))).astype(
             "float32"
@@ -87,13 +87,10 @@ def effective_receptive_field(
     inputs = np.asarray(inputs, "float32")
     model = _model(model_or_layer, inputs.shape[1:])
     names = list(_maps(model))
-    if output is not None and output not in names:
-        raise ValueError(f"`output` must be one of {names}. Received: output={output!r}")
+    output = names[0] if output is None else check_choice(output, "output", names)
     total = np.zeros(inputs.shape[1:3])
     for image in inputs:
-        total += np.abs(_center_gradient(model, image[None], output or names[0], rng)).sum(
-            axis=(0, -1)
-        )
+        total += np.abs(_center_gradient(model, image[None], output, rng)).sum(axis=(0, -1))
     return ReceptiveField(total / max(total.max(), np.finfo("float32").tiny))
 
 
@@ -117,6 +114,7 @@ class ReceptiveField:
 
     def side(self, share=0.95):
         """Side of the smallest centered square that holds this share of the gradient's sum."""
+        share = check_number(share, "share", above=0, most=1)
         rows, columns = np.indices(self.map.shape)
         center = [_center(n) for n in self.map.shape]
         distance = np.maximum(abs(rows - center[0]), abs(columns - center[1]))
@@ -139,7 +137,7 @@ def _dynamic_model(model_or_layer, channels):
             f"`channels` is needed for a layer. Received: {model_or_layer.name!r} without it"
         )
     if model is None:
-        return as_model(model_or_layer, (None, None, channels))
+        return as_model(model_or_layer, (None, None, check_int(channels, "channels")))
     if len(model.inputs) != 1 or model.inputs[0].shape[1:3] != (None, None):
         shapes = [tuple(x.shape) for x in model.inputs]
         raise ValueError(
@@ -154,11 +152,13 @@ def _fixed_shape(model_or_layer, input_shape):
     model = functional_form(model_or_layer)
     if input_shape is None and model is not None and len(model.inputs) == 1:
         input_shape = model.inputs[0].shape[1:]
-    if input_shape is None or len(input_shape) != 3 or None in input_shape:
+    if input_shape is not None:
+        input_shape = check_shape(input_shape, "input_shape", "(H, W, C)")
+    if input_shape is None or None in input_shape:
         raise ValueError(
             f"Give `input_shape=(H, W, C)`, or `inputs`. Received: input_shape={input_shape}"
         )
-    return tuple(input_shape)
+    return input_shape
 
 
 def _named(outputs):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from ..checks import check_int, check_ints, check_number
+from ..checks import check_int, check_ints, check_number, check_numbers
 from ..layers import SqueezeExcite, StochasticDepth, conv_norm_act
 from .applications import Trunk, check_strides_and_drops
 from .checkpoints import ANYNET_STAGES
@@ -52,7 +52,7 @@ class AnyNetSpec:
     def __post_init__(self):
         for field in ("depths", "widths", "group_widths"):
             object.__setattr__(self, field, check_ints(getattr(self, field), field))
-        ratios = tuple(check_number(b, "bottleneck_ratios") for b in self.bottleneck_ratios)
+        ratios = check_numbers(self.bottleneck_ratios, "bottleneck_ratios")
         object.__setattr__(self, "bottleneck_ratios", ratios)
         lengths = {
             f: len(getattr(self, f))

@@ -13,7 +13,14 @@ from typing import Any
 
 import keras
 
-from ..checks import check_choice, check_flag, check_int, check_number, is_int
+from ..checks import (
+    check_choice,
+    check_flag,
+    check_int,
+    check_levels,
+    check_number,
+    check_shape,
+)
 from . import pretrained
 
 
@@ -62,11 +69,14 @@ class Arguments:
     levels: tuple | None = None
 
     def __post_init__(self):
-        if self.levels is not None:
-            levels = (self.levels,) if is_int(self.levels, 0) else tuple(self.levels)
-            object.__setattr__(self, "levels", levels)
+        levels = check_levels(self.levels, optional=True, ascending=False)
+        object.__setattr__(self, "levels", levels)
         for name, check in (("include_top", check_flag), ("classes", check_int)):
             object.__setattr__(self, name, check(getattr(self, name), name))
+        given = self.include_preprocessing
+        if not isinstance(given, keras.layers.Layer):
+            given = check_flag(given, "include_preprocessing", "a keras.layers.Layer")
+            object.__setattr__(self, "include_preprocessing", given)
 
 
 def application(trunk, arguments):
@@ -153,10 +163,9 @@ def _check_levels(trunk, arguments):
             f"Received: levels={levels}, include_top={arguments.include_top}, "
             f"pooling={arguments.pooling!r}"
         )
-    unknown = [level for level in levels if not is_int(level, 0) or level not in trunk.levels]
-    if unknown or not levels or len(set(levels)) != len(levels):
+    if not set(levels) <= set(trunk.levels):
         raise ValueError(
-            f"`levels` must be distinct ones of {trunk.levels}, those of {trunk.name} (level l has "
+            f"`levels` must be some of {trunk.levels}, those of {trunk.name} (level l has "
             f"stride 2 ** l). Received: levels={levels}"
         )
 
@@ -209,14 +218,7 @@ def _image(trunk, arguments):
 
 def _checked_shape(shape, trunk, arguments):
     """A shape as a tuple of ints and None, or an error that says what it must be."""
-    # TensorFlow's shapes and NumPy's arrays are sequences too; a string or a number is not.
-    sides = tuple(shape) if hasattr(shape, "__len__") and not isinstance(shape, str) else ()
-    if len(sides) != 3 or not all(n is None or is_int(n) for n in sides):
-        raise ValueError(
-            "`input_shape` must be a tuple of three integers, (height, width, channels) such as "
-            f"(224, 224, 3). Received: input_shape={shape!r}"
-        )
-    shape = tuple(None if n is None else int(n) for n in sides)
+    shape = check_shape(shape, "input_shape", "(height, width, channels)")
     _check_imagenet_shape(shape, trunk, arguments)
     if arguments.include_top and None in shape and arguments.input_tensor is None:
         raise ValueError(

@@ -149,9 +149,7 @@ def find(name, others=()):
     if _plain(name) in known:
         return known[_plain(name)]
     hint = did_you_mean(name, [*others, *names()])
-    raise ValueError(
-        f"Unknown backbone {name!r}. {hint}`list_models()` and `detblocks models` name all of them."
-    )
+    raise ValueError(f"Unknown backbone {name!r}. {hint}`list_models()` names all of them.")
 
 
 def _plain(name):

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..checks import check_int, check_number
+
 
 @dataclass(frozen=True)
 class Architectures:
@@ -96,6 +98,12 @@ def population_complexity(population, se_ratio=0.0, stem_width=32, image_size=22
     Returns:
         `Complexity` of `int64` arrays `(n,)`.
     """
+    se_ratio = check_number(se_ratio, "se_ratio", least=0, most=1)
+    stem_width, image_size = (
+        check_int(stem_width, "stem_width"),
+        check_int(image_size, "image_size"),
+    )
+    classes = check_int(classes, "classes")
     depths, widths, groups = (
         a.astype(np.int64) for a in (population.depths, population.widths, population.group_widths)
     )

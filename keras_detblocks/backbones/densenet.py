@@ -11,7 +11,7 @@ transitions keep the channels. Pooling stands after the second transition.
 import keras
 from keras import ops
 
-from ..checks import check_int
+from ..checks import check_int, check_number
 from ..layers import (
     Conv2D,
     ConvNormAct,
@@ -301,7 +301,7 @@ def _trunk(name, stem, stage, stages, output_stride, stem_kernel):
 
 
 def _check_drop_path(name, rate):
-    if rate:
+    if check_number(rate, "drop_path_rate"):
         raise ValueError(
             f"{name} has no residual branches to drop: leave `drop_path_rate` at 0. Received: "
             f"{rate}"

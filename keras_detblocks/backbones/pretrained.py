@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from .. import weights as loading
+from ..checks import check_int
 from ..layers import ImageNormalization
 from ..layers.normalization import IMAGENET_MEAN, IMAGENET_STD
 from .checkpoints import CLASSIFIER
@@ -169,5 +170,5 @@ def decode_predictions(preds, top=5):
         One list of `(wordnet id, name, score)` per image, best first.
     """
     return keras.applications.imagenet_utils.decode_predictions(
-        ops.convert_to_numpy(preds), top=top
+        ops.convert_to_numpy(preds), top=check_int(top, "top")
     )

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from ..checks import level_number
+from ..checks import check_levels, level_name, level_number
 
 # Layers that move pixels at random in training: the boxes of a picture would stay where they were.
 MOVING = (
@@ -65,9 +65,7 @@ def feature_pyramid(model, levels=(3, 4, 5), preprocess=None, name=None):
     """
     graph = functional_form(model)
     image = _image_input(model, graph)
-    levels = tuple(levels)
-    if not levels or len(set(levels)) != len(levels):
-        raise ValueError(f"`levels` must be distinct and at least one. Received: levels={levels}")
+    levels = check_levels(levels, ascending=False)
     found = _levels(graph)
     if not set(levels) <= set(found):
         raise ValueError(
@@ -75,7 +73,7 @@ def feature_pyramid(model, levels=(3, 4, 5), preprocess=None, name=None):
             f"l).{_advice(graph, levels)} Received: levels={levels}"
         )
     ends = _ends(graph, [found[level] for level in levels])
-    outputs = {f"P{level}": end for level, end in zip(levels, ends)}
+    outputs = {level_name(level): end for level, end in zip(levels, ends)}
     pyramid = keras.Model(
         image,
         outputs,

@@ -47,11 +47,10 @@ class RegNetSpec:
     rounding: str = "pycls"
 
     def __post_init__(self):
-        for field in ("depth", "group_width", "stem_width"):
+        for field in ("depth", "w_0", "group_width", "stem_width"):
             object.__setattr__(self, field, check_int(getattr(self, field), field))
-        if check_number(self.w_0, "w_0", above=0) % 8:
-            raise ValueError(f"`w_0` must be a positive multiple of 8. Received: w_0={self.w_0}")
-        object.__setattr__(self, "w_0", int(self.w_0))
+        if self.w_0 % 8:
+            raise ValueError(f"`w_0` must be a multiple of 8. Received: w_0={self.w_0}")
         # Widths grow with depth, and w_m is the ratio between the widths of stages.
         limits = {"w_a": {"least": 0}, "w_m": {"above": 1}, "bottleneck_ratio": {"above": 0}}
         for field, limit in limits.items():

@@ -11,7 +11,7 @@ HELP = "write a data set of any layout as a COCO, Pascal VOC or YOLO folder"
 def add_options(parser):
     shared.add_data(parser)
     parser.add_argument("--split", default=None, help="(default: all)")
-    parser.add_argument("--to", required=True, choices=("coco", "voc", "yolo"))
+    parser.add_argument("--to", required=True, type=str.lower, choices=("coco", "voc", "yolo"))
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder to make")
     parser.add_argument(
         "--link", action="store_true", help="make hard links to the pictures instead of copies"

@@ -4,6 +4,16 @@ import json
 import pathlib
 import runpy
 
+from ..checks import look_up
+
+# What the library calls the options of this verb.
+FLAGS = {
+    "`batch_size`": "--batch-size",
+    "`classes`": "--classes",
+    "`dataset`": "--dataset",
+    "`image_size`": "--image-size",
+    "`n`": "-n",
+}
 HELP = "sample design spaces, train a population of nets, compare and choose"
 
 
@@ -174,13 +184,9 @@ def _space(text):
     """Returns a space by its name, or from a Python file."""
     from ..design.spaces import SPACES, is_space
 
-    if text in SPACES:
-        return SPACES[text]
     path, _, name = text.rpartition(":")
     if not path:
-        raise ValueError(
-            f"Expected a space among {', '.join(SPACES)}, or FILE.py:NAME. Received: {text!r}."
-        )
+        return look_up(SPACES, text, "space")
     defined = runpy.run_path(path)
     if not is_space(defined.get(name)):
         raise ValueError(

@@ -7,6 +7,7 @@ from .datasets import add_reading
 
 # The library's name of an argument, and the option that sets it.
 FLAGS = {
+    "`Dataset.describe()`": "`detblocks check`",
     "`batch_size`": "--batch",
     "`ema`": "--ema",
     "`epochs`": "--epochs",
@@ -17,13 +18,16 @@ FLAGS = {
     "`images`": "--images FOLDER",
     "`learning_rate`": "--learning-rate",
     "`levels`": "--levels",
+    "`list_models()`": "`detblocks models`",
     "`minutes`": "--minutes",
     "`out`": "--out",
+    "`overlap`": "--overlap",
     "`patience`": "--patience",
     "`repeat_threshold`": "--repeat-threshold",
     "`resume=True`": "--resume",
     "`seed`": "--seed",
     "`storage`": "--storage",
+    "`tile`": "--tile",
     "`warmup_steps`": "--warmup-steps",
     "`weight_decay`": "--weight-decay",
 }

@@ -5,6 +5,8 @@ import pathlib
 from . import datasets
 from . import options as shared
 
+# What the library calls the options of this verb.
+FLAGS = {"`size`": "--size", "`min_visible`": "--min-visible"}
 HELP = "cut the pictures of a data set into tiles, for small objects in large pictures"
 
 

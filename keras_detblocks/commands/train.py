@@ -4,7 +4,7 @@ import pathlib
 import sys
 from dataclasses import asdict
 
-from ..checks import check_int, look_up
+from ..checks import check_int, spelled
 from . import datasets, settings, training_options
 from . import options as shared
 from .options import with_flags
@@ -78,10 +78,7 @@ def run(options):
 def _frozen(options):
     """The names of the parts to freeze."""
     parts = options.freeze.split(",") if options.freeze else []
-    return [
-        look_up({part: part for part in training_options.FROZEN}, part.strip(), "part")
-        for part in parts
-    ]
+    return [spelled(training_options.FROZEN, part.strip(), "part") for part in parts]
 
 
 def _recipe(options):
@@ -157,7 +154,9 @@ def _detector(options, model, class_names):
         detector = shared.open_model(options.start).with_classes(class_names)
     else:
         detector = build_detector(class_names, **asdict(model))
-        if options.start is None:
+        if options.weights is not None:
+            print(f"Starts from the backbone's pretrained weights: {options.weights}.")
+        elif options.start is None:
             _say_start(start_weights(detector))
     detector.freeze(*_frozen(options))
     return detector

@@ -77,7 +77,7 @@ class ASPP(ContextBlock):
         self.filters = check_int(filters, "filters")
         self.merge = check_choice(merge, "merge", ("concat", "sum"))
         self.rates = None if rates is None else check_ints(rates, "rates", empty=merge == "concat")
-        self.output_stride = output_stride
+        self.output_stride = check_choice(output_stride, "output_stride", (*RATES, None))
         self.dilations = self._dilations()
         self.image_pooling = check_flag(image_pooling, "image_pooling")
         self.separable = check_flag(separable, "separable")
@@ -91,18 +91,19 @@ class ASPP(ContextBlock):
             pool_normalization, "pool_normalization", NORMALIZATIONS
         )
         self.activation = check_activation(activation)
-        self.dropout_layer = keras.layers.Dropout(dropout, name="dropout", dtype=self.dtype_policy)
+        self.dropout_layer = keras.layers.Dropout(
+            self.dropout, name="dropout", dtype=self.dtype_policy
+        )
         self.branches, self.image_pool, self.project = [], None, None
 
     def _dilations(self):
         if self.output_stride is None:
             return RATES[16] if self.rates is None else self.rates
-        if self.output_stride not in list(RATES) or self.rates is not None or self.merge == "sum":
+        if self.rates is not None or self.merge == "sum":
             raise ValueError(
-                f"`output_stride` must be {' or '.join(map(str, RATES))}, or None, and stands for "
-                "DeepLabv3's rates, so `rates` must be None and `merge` 'concat'; for other "
-                f"strides give the rates alone. Received: output_stride={self.output_stride!r}, "
-                f"rates={self.rates}, merge={self.merge!r}"
+                "`output_stride` stands for DeepLabv3's rates, so `rates` must be None and `merge` "
+                f"'concat'. Received: output_stride={self.output_stride}, rates={self.rates}, "
+                f"merge={self.merge!r}"
             )
         return RATES[self.output_stride]
 

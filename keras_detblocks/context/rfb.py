@@ -75,7 +75,7 @@ class RFB(ContextBlock):
         self.filters = check_int(filters, "filters")
         self.branches = _as_tuples(branches)
         self.strides = check_int(strides, "strides")
-        self.scale = check_number(scale, "scale")
+        self.scale = check_number(scale, "scale", least=0)
         self.visual = check_int(visual, "visual", optional=True)
         self.reduction = check_int(reduction, "reduction", optional=True)
         self.groups = check_int(groups, "groups")

@@ -9,9 +9,11 @@ https://arxiv.org/abs/1902.04103: the objects of both images count in full.
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from ..checks import check_flag, check_number, check_numbers
 from ..images.letterbox import FILL
 
 _LUMA = np.array([0.299, 0.587, 0.114], "float32")
@@ -61,27 +63,12 @@ class Augment:
     min_visible: float = 0.3
 
     def __post_init__(self):
-        shares = (
-            self.horizontal_flip,
-            self.vertical_flip,
-            self.mosaic,
-            self.mixup,
-            self.min_visible,
-        )
-        if not all(0 <= share <= 1 for share in shares):
+        for name, check in _CHECKS.items():
+            object.__setattr__(self, name, check(getattr(self, name), name))
+        if self.scale[0] > self.scale[1]:
             raise ValueError(
-                f"Augment: expected probabilities and min_visible from 0 to 1; received {self}. "
-                f"Give shares, not percent."
-            )
-        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(
-                f"Augment: expected scale=(least, largest), both above 0; received {self.scale}. "
-                f"(1, 1) leaves sizes alone."
-            )
-        if len(self.color) != 4 or min(self.color) < 0 or self.translate < 0:
-            raise ValueError(
-                "Augment: expected color=(brightness, contrast, saturation, hue) and translate, "
-                f"none below 0; received {self.color}, {self.translate}. Zeros switch them off."
+                "`scale` must be (least, largest); (1, 1) leaves sizes alone. Received: "
+                f"scale={self.scale}"
             )
 
     def __call__(self, images, boxes, labels, seed):
@@ -130,6 +117,16 @@ class Augment:
         images = _sample(images, corner, window, extent, turned, flipped, size)
         boxes = _move(boxes, corner[:, ::-1], zoom, flipped[:, ::-1], canvas[::-1])
         return images, *_keep_visible(boxes, labels, canvas[::-1], self.min_visible, count)
+
+
+_share = partial(check_number, least=0, most=1)
+_CHECKS = {
+    **dict.fromkeys(("horizontal_flip", "vertical_flip", "mosaic", "mixup", "min_visible"), _share),
+    "rotate90": check_flag,
+    "scale": partial(check_numbers, count=2, above=0),
+    "translate": partial(check_number, least=0),
+    "color": partial(check_numbers, count=4, least=0),
+}
 
 
 def _sample(images, corner, window, extent, turned, flipped, size):

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ..checks import check_number
+
 
 def repeat_factors(dataset, threshold):
     """How many times each picture is shown in a pass, on average: repeat-factor sampling
@@ -37,6 +39,7 @@ def rare(dataset, threshold):
 
 def _factors(dataset, threshold):
     """The factor of each class `(C,)`; 1 for one that occurs in no picture."""
+    threshold = check_number(threshold, "threshold", above=0, most=1)
     counts = np.zeros(len(dataset.class_names))
     for record in dataset.records:
         counts[list(_classes(record))] += 1

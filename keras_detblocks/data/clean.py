@@ -7,11 +7,12 @@ leaves open.
 
 import numpy as np
 
+from ..checks import check_choice, check_number
 from ..images.files import MAX_PIXELS
 from ..images.read import LOOKED_AT, levels_of_files
 from .account import ASSUMED, REPAIRED
 from .dataset import Dataset, Record
-from .frames import Frames, check_convention, drawn_on_stored, turn
+from .frames import CONVENTIONS, Frames, drawn_on_stored, turn
 from .locate import assign, locate
 
 
@@ -26,7 +27,8 @@ def cleaned(found, exif="evidence", max_pixels=MAX_PIXELS):
     Raises:
         DatasetError: no picture is usable; `PicturesNotFound` if no file exists.
     """
-    check_convention(exif)
+    exif = check_choice(exif, "exif", CONVENTIONS)
+    max_pixels = check_number(max_pixels, "max_pixels", above=0)
     pictures = locate(found, max_pixels)
     objects = found.objects.frozen()
     _join_classes(found, objects)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..checks import check_int
 from .account import Skipped
 from .describe import describe, summary
 from .errors import DatasetError
@@ -71,7 +72,7 @@ class Dataset:
 
     def take(self, count):
         """The same data set with the first `count` images only."""
-        return replace(self, records=self.records[:count])
+        return replace(self, records=self.records[: check_int(count, "count", least=0)])
 
     def with_classes(self, class_names):
         """The same records with labels that follow another order of classes, such as a detector's;

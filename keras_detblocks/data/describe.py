@@ -45,7 +45,7 @@ def _class_numbers(boxes):
 
 
 def describe(dataset):
-    """The report that `detblocks check` prints."""
+    """See `Dataset.describe`."""
     found = summary(dataset)
     lines = [
         f"{found['source']}: {found['images']} images ({found['images_without_objects']} without "

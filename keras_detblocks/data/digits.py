@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
+from ..checks import check_int
 from ..files import written_beside
 
 _VERSION = 1  # raise when the drawing changes, so that old folders are not reused
@@ -51,19 +52,13 @@ def write_digits(out, train_images=4000, val_images=500, image_size=192, seed=0)
         ImportError: scikit-learn is not installed.
     """
     out = pathlib.Path(out)
-    if image_size < LEAST_SIZE or train_images < 1 or val_images < 1:
-        raise ValueError(
-            f"write_digits: expected image_size >= {LEAST_SIZE} and at least one image in each "
-            f"split; received {image_size=}, {train_images=}, {val_images=}. A canvas must hold "
-            "the largest digit."
-        )
     settings = {
         "data": "keras_detblocks digits",
         "version": _VERSION,
-        "train_images": train_images,
-        "val_images": val_images,
-        "image_size": image_size,
-        "seed": seed,
+        "train_images": check_int(train_images, "train_images"),
+        "val_images": check_int(val_images, "val_images"),
+        "image_size": check_int(image_size, "image_size", least=LEAST_SIZE),
+        "seed": check_int(seed, "seed", least=0),
     }
     if _made_with(out) == settings:
         return out

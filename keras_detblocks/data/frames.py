@@ -9,18 +9,10 @@ evidence; the whole set decides.
 import numpy as np
 
 from .account import ASSUMED
-from .errors import DatasetError
 
 CONVENTIONS = ("evidence", "upright", "stored")
 _UPRIGHT = "boxes taken as drawn on the upright picture"
 _STORED = "boxes taken as drawn on the pixels as they are stored, and turned with them"
-
-
-def check_convention(exif):
-    if exif not in CONVENTIONS:
-        raise DatasetError(
-            f"expected exif to be one of {', '.join(CONVENTIONS)}; received {exif!r}."
-        )
 
 
 def drawn_on_stored(frames, exif, skipped):

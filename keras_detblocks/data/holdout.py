@@ -3,6 +3,7 @@
 import zlib
 from dataclasses import replace
 
+from ..checks import check_int, check_number
 from .errors import DatasetError
 
 
@@ -18,12 +19,11 @@ def hold_out(dataset, fraction, seed=0):
         seed: of the choice.
 
     Raises:
-        DatasetError: a fraction out of range, or fewer than two pictures.
+        ValueError: a fraction out of range.
+        DatasetError: fewer than two pictures.
     """
-    if not 0 < fraction < 1:
-        raise DatasetError(
-            f"expected a fraction above 0 and below 1 for validation; received {fraction}."
-        )
+    fraction = check_number(fraction, "fraction", above=0, below=1)
+    seed = check_int(seed, "seed", least=0)
     count = len(dataset)
     if count < 2:
         raise DatasetError(f"{dataset.source}: expected two or more pictures to part; has {count}.")

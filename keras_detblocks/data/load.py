@@ -2,11 +2,12 @@
 
 import os
 
+from ..checks import check_choice, look_up
 from .account import ASSUMED
 from .clean import cleaned
 from .dataset import merge
 from .errors import DatasetError
-from .frames import check_convention
+from .frames import CONVENTIONS
 from .layouts import (
     coco,
     createml,
@@ -62,7 +63,7 @@ def load(path, split=None, images=None, exif="evidence", layout=None, **limits):
         images: folder of the pictures, if they do not lie beside the annotations.
         exif: what the boxes of pictures with an EXIF orientation were drawn on: "upright",
             "stored", or "evidence", which decides by the boxes that leave one of the two frames.
-        layout: name of the layout, such as "yolo" or "COCO JSON", for folders that hold several.
+        layout: name of the layout in any case, such as "yolo" or "COCO JSON", for folders that hold several.
         **limits: `max_pixels`, the largest size of a picture.
 
     Returns:
@@ -70,10 +71,11 @@ def load(path, split=None, images=None, exif="evidence", layout=None, **limits):
         on all of it.
 
     Raises:
+        ValueError: another `exif` or `layout`.
         DatasetError: (a ValueError) nothing there can be read, or there is no such split;
             `PicturesNotFound` if annotations were found, but none of their pictures.
     """
-    check_convention(exif)
+    exif = check_choice(exif, "exif", CONVENTIONS)
     tree = Tree(path, _folder(images))
     readers, others = _readers(tree, layout)
     if split is None and len(readers) == 1:
@@ -111,9 +113,7 @@ def _readers(tree, layout=None):
             f"{tree.path}: it does not exist; expected a data set in one of the layouts "
             f"{_all_names()}."
         )
-    layouts = [each for each in LAYOUTS if layout is None or layout.lower() in _names(each)]
-    if not layouts:
-        raise DatasetError(f"expected layout to be one of {_all_names()}; received {layout!r}.")
+    layouts = LAYOUTS if layout is None else [_named(layout)]
     if tree.is_file:
         # A JSON file of no other layout is taken for COCO's, whose errors say what is missing.
         layouts = sorted(layouts, key=lambda each: each is coco)
@@ -132,9 +132,11 @@ def _readers(tree, layout=None):
     return found[first], others
 
 
-def _names(layout):
-    """The layout's name in words, and in one word."""
-    return layout.NAME.lower(), layout.__name__.rpartition(".")[2].replace("_", "-")
+def _named(layout):
+    """The layout of a name in words, or in one."""
+    short = {each.__name__.rpartition(".")[2].replace("_", "-"): each.NAME for each in LAYOUTS}
+    name = short.get(str(layout).lower(), layout)
+    return look_up({each.NAME: each for each in LAYOUTS}, name, "layout")
 
 
 def _all_names():

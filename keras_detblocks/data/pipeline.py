@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from ..checks import check_int, check_number, check_pair
+from ..checks import check_flag, check_int, check_number, check_pair
 from ..images.files import ImageError
 from ..images.letterbox import FILL, MOST_SIDE, Letterbox
 from ..images.read import read_letterboxed
@@ -73,11 +73,17 @@ def pipeline(
     batch_size = check_int(batch_size, "batch_size", most=MOST_BATCH)
     if image_size is None:
         raise ValueError(
-            "pipeline: expected image_size=(height, width); received None. A detector of dynamic "
-            "size needs one here."
+            "`image_size` must be (height, width), which a detector of dynamic size does not tell. "
+            "Received: image_size=None"
         )
     size = check_pair(image_size, "image_size", MOST_SIDE)
-    check_number(repeat_threshold, "repeat_threshold", above=0, most=1, optional=True)
+    training, seed = check_flag(training, "training"), check_int(seed, "seed", least=0)
+    skip = check_int(skip, "skip", least=0)
+    memory_budget = check_number(memory_budget, "memory_budget", least=0)
+    index, count = _checked_shard(shard)
+    repeat_threshold = check_number(
+        repeat_threshold, "repeat_threshold", above=0, most=1, optional=True
+    )
     records = dataset.records
     if len(records) * size[0] * size[1] * 3 <= memory_budget:
         canvases, readable = _decoded(dataset, size, resize)
@@ -94,18 +100,25 @@ def pipeline(
     objects_of = _objects(records, size, resize)
 
     def batch(indices, seeds):
-        mine = _part(indices, *shard)
+        mine = _part(indices, index, count)
         images, readable = images_of(mine)
         boxes, labels = objects_of(mine, readable, among=indices)
         if training and augment is not None:  # each part has its own seeds
-            images, boxes, labels = augment(images, boxes, labels, seeds + shard[0])
+            images, boxes, labels = augment(images, boxes, labels, seeds + index)
         return tf.cast(images, "float32"), {"boxes": boxes, "labels": labels}
 
     indices = _indices(dataset, chosen.astype("int32"), training, seed, repeat_threshold)
     batches = _with_seeds(indices.batch(batch_size, drop_remainder=training), seed).skip(skip)
-    at_a_time = _at_a_time(batch_size // shard[1], size)
+    at_a_time = _at_a_time(batch_size // count, size)
     batches = batches.map(batch, num_parallel_calls=at_a_time, deterministic=True).prefetch(2)
     return without_autotuning(batches)
+
+
+def _checked_shard(shard):
+    pair = check_pair(shard, "shard", least=0)
+    if pair[0] >= pair[1]:
+        raise ValueError(f"`shard` must be (index, count of processes). Received: shard={shard}")
+    return pair
 
 
 def without_autotuning(batches):

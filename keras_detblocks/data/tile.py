@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
+from ..checks import check_number
 from ..images.files import ImageError
 from ..images.read import read_image
 from ..images.tiles import check_tile, windows
@@ -38,8 +39,12 @@ def write_tiles(parts, out, size=640, overlap=0.2, min_visible=MIN_VISIBLE, suff
 
     Returns:
         A dict of the tiled `Dataset`s by split.
+
+    Raises:
+        ValueError: on sizes and shares out of range, or a folder that is not empty.
     """
-    check_tile(size, overlap)
+    size, overlap = check_tile(size, overlap)
+    min_visible = check_number(min_visible, "min_visible", least=0, most=1)
     out = pathlib.Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DatasetError(f"expected a new or empty folder; received {out}. Name another one.")

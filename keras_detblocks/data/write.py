@@ -6,6 +6,7 @@ import pathlib
 import shutil
 from xml.sax.saxutils import escape
 
+from ..checks import check_flag, spelled
 from ..files import written_beside
 from .errors import DatasetError
 
@@ -19,7 +20,7 @@ def write(parts, out, layout, link=False):
         parts: a `Dataset`, or a dict of them by the names of their splits (None: not split), all of
             the same classes.
         out: folder to make.
-        layout: "coco", "voc" or "yolo".
+        layout: "coco", "voc" or "yolo", in any case.
         link: whether to make hard links to the pictures instead of copies, if the file system has
             them.
 
@@ -27,11 +28,10 @@ def write(parts, out, layout, link=False):
         A list of lines that say what the layout could not hold.
 
     Raises:
-        DatasetError: an unknown layout, parts of different classes, or a folder that is not empty.
+        ValueError: an unknown layout.
+        DatasetError: parts of different classes, or a folder that is not empty.
     """
-    if layout not in WRITERS:
-        known = ", ".join(WRITERS)
-        raise DatasetError(f"expected the layout to be one of {known}; received {layout!r}.")
+    layout, link = spelled(WRITERS, layout, "layout"), check_flag(link, "link")
     parts = parts if isinstance(parts, dict) else {None: parts}
     out = pathlib.Path(out)
     _check(parts, out)

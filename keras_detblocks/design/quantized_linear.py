@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..backbones.complexity import to_anynet
+from ..checks import check_int
 
 
 class Fit(NamedTuple):
@@ -43,7 +44,7 @@ def fit_quantized_linear(spec, rounds=4):
     w_0 = np.unique(8 * np.rint(target[0] * np.linspace(0.5, 1.5, 17) / 8).clip(min=1))
     slopes, w_m = np.concatenate([[0.0], np.geomspace(0.01, 8, 80)]), np.linspace(1.5, 3, 61)
     best, steps = list(product(w_0, slopes, w_m)), (8.0, 1.09, 0.025)
-    for _ in range(rounds):
+    for _ in range(check_int(rounds, "rounds")):
         points = np.array(best)
         errors = np.abs(np.log(_line(points, len(target)) / target)).mean(axis=1)
         order = np.argsort(errors, kind="stable")[:12]

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..checks import check_choice, check_int, check_number, check_numbers, plain
+
 
 @dataclass(frozen=True)
 class Range:
@@ -35,20 +37,22 @@ class Range:
     settings: int | None = None
 
     def __post_init__(self):
-        if not self.quantum > 0:
-            raise ValueError(f"The quantum of a range must be positive. Received: {self}.")
-        if self.low > self.high:
-            raise ValueError(f"Expected low <= high, else the range is empty. Received: {self}.")
+        scale = check_choice(self.scale, "scale", ("log", "uniform"))
+        above = 0 if scale == "log" else None  # a logarithm has no other
+        checked = {
+            "low": _number(self.low, "low", above=above),
+            "high": _number(self.high, "high", least=plain(self.low)),
+            "quantum": _number(self.quantum, "quantum", above=0),
+            "settings": check_int(self.settings, "settings", optional=True),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
         for end in (self.low, self.high):
             if abs(end / self.quantum - round(end / self.quantum)) > 1e-6:
                 raise ValueError(
                     f"The ends of a range must be multiples of its quantum {self.quantum}. "
-                    f"Received: {self}."
+                    f"Received: {self}"
                 )
-        if self.scale not in ("log", "uniform"):
-            raise ValueError(f"scale must be 'log' or 'uniform'. Received: {self}.")
-        if self.scale == "log" and self.low <= 0:
-            raise ValueError(f"A log scale needs low > 0; use scale='uniform'. Received: {self}.")
 
     @property
     def values(self):
@@ -73,6 +77,12 @@ class Range:
         ]
 
 
+def _number(value, name, **limits):
+    """A number as an int where it is whole, so that what is drawn in whole steps is one too."""
+    value = check_number(value, name, **limits)
+    return int(value) if value.is_integer() else value
+
+
 @dataclass(frozen=True)
 class Choice:
     """One of the `options`, each as likely as the others: `Choice((1, 2, 4))`; a single one is a
@@ -85,11 +95,10 @@ class Choice:
     options: tuple
 
     def __post_init__(self):
-        object.__setattr__(self, "options", tuple(self.options))
-        if not self.options or len(set(self.options)) < len(self.options):
-            raise ValueError(
-                f"A choice needs at least one value, each once. Received: {self.options}."
-            )
+        options = check_numbers(self.options, "options")
+        object.__setattr__(self, "options", tuple(plain(each) for each in self.options))
+        if len(set(options)) < len(options):
+            raise ValueError(f"`options` must be different. Received: options={self.options}")
 
     @property
     def values(self):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..backbones.complexity import Architectures, Complexity, population_complexity
-from ..checks import check_int
+from ..checks import check_generator, check_int, check_number
 
 _CHUNK = 20_000  # draws per vectorized step: some tens of megabytes
 
@@ -73,8 +73,8 @@ def sample(
     >>> len(nets), nets[0].group_width > 0
     (5, True)
     """
-    n = check_int(n, "n", least=0)
-    windows, rng = _windows(constraints), np.random.default_rng(rng)
+    n, max_draws = check_int(n, "n", least=0), check_int(max_draws, "max_draws")
+    windows, rng = _windows(constraints), check_generator(rng)
     found, draws, accepted = {}, 0, 0
     while len(found) < n and draws < max_draws:
         size = min(_CHUNK, max_draws - draws)
@@ -112,7 +112,8 @@ def acceptance_rate(space, constraints, draws=20_000, rng=None, *, image_size=22
         space, constraints, rng, image_size, classes: as in `sample`.
         draws: how many to make.
     """
-    windows, rng = _windows(constraints), np.random.default_rng(rng)
+    draws = check_int(draws, "draws")
+    windows, rng = _windows(constraints), check_generator(rng)
     sizes = [min(_CHUNK, draws - start) for start in range(0, draws, _CHUNK)]
     return (
         sum(len(_draw(space, size, windows, rng, image_size, classes)[1]) for size in sizes) / draws
@@ -157,10 +158,7 @@ def _windows(constraints):
                 f"A constraint is a window (low, high), with None for an open end. Received: "
                 f"{name}={window!r}."
             )
-        low, high = (
-            (-np.inf if window[0] is None else window[0]),
-            (np.inf if window[1] is None else window[1]),
-        )
+        low, high = (_end(*each, name) for each in zip(window, (-np.inf, np.inf)))
         if low > high:
             raise ValueError(
                 f"Expected low <= high, else nothing can meet the constraint. Received: "
@@ -168,3 +166,10 @@ def _windows(constraints):
             )
         windows[name] = (low, high)
     return windows
+
+
+def _end(value, otherwise, name):
+    """An end of a window; one that is open, or infinite, is `otherwise`."""
+    if value is None or value in (-np.inf, np.inf):
+        return otherwise
+    return check_number(value, name)

@@ -23,6 +23,7 @@ from keras_detblocks.backbones.anynet import AnyNetSpec
 from keras_detblocks.backbones.regnet import RegNetSpec
 
 from ..backbones.complexity import Architectures
+from ..checks import check_int, check_number
 from .ranges import Choice, Range
 
 _PER_STAGE = {
@@ -54,7 +55,7 @@ class AnyNetSpace:
             space.
 
     Raises:
-        ValueError: `shared` or `increasing` names none of the four.
+        ValueError: `shared` or `increasing` names none of the four, or a value of another kind.
     """
 
     name: str
@@ -70,6 +71,7 @@ class AnyNetSpace:
     where: tuple = ()
 
     def __post_init__(self):
+        _check(self, _PER_STAGE)
         unknown = {*self.shared, *self.increasing} - set(_PER_STAGE)
         if unknown:
             raise ValueError(
@@ -131,6 +133,9 @@ class RegNetSpace:
         depth, w_0, w_a, w_m, group_width, bottleneck_ratio: `Range` or `Choice` of each parameter
             of `RegNetSpec`.
         stages, se_ratio, stem_width, where: as in `AnyNetSpace`.
+
+    Raises:
+        ValueError: on a value of another kind.
     """
 
     name: str
@@ -144,6 +149,9 @@ class RegNetSpace:
     se_ratio: float = 0.0
     stem_width: int = 32
     where: tuple = ()
+
+    def __post_init__(self):
+        _check(self, self.parameters)
 
     def derive(self, name, **changes):
         """The space with other fields, under a new name."""
@@ -243,11 +251,28 @@ def complexity_bounds(macs):
     Returns:
         A dict to merge into the `constraints` of `sample`.
     """
-    billions = macs / 1e9
+    billions = check_number(macs, "macs", above=0) / 1e9
     return {
         "params": (None, (3 + 5.5 * billions) * 1e6),
         "activations": (None, 6.5 * math.sqrt(billions) * 1e6),
     }
+
+
+def _check(space, drawn):
+    """Brings the numbers of a space into Python's types; `drawn` are the names of its ranges."""
+    for name in drawn:
+        if not isinstance(getattr(space, name), (Range, Choice)):
+            raise ValueError(
+                f"`{name}` must be a Range or a Choice, such as Choice((1, 2)). Received: "
+                f"{name}={getattr(space, name)!r}"
+            )
+    fixed = {
+        "stages": check_int(space.stages, "stages"),
+        "se_ratio": check_number(space.se_ratio, "se_ratio", least=0, most=1),
+        "stem_width": check_int(space.stem_width, "stem_width"),
+    }
+    for name, value in fixed.items():
+        object.__setattr__(space, name, value)
 
 
 def _holds(where, nets):

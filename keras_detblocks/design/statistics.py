@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..checks import check_generator, check_int, check_ints, check_number
+
 
 class EDF(NamedTuple):
     """An error distribution: `fractions[i]` of the nets have an error of at most `errors[i]`
@@ -87,7 +89,7 @@ def complexity_weights(metric, bins=10, bounds=None):
     Raises:
         ValueError: a bin without a net, by its bounds.
     """
-    metric = np.asarray(metric, np.float64)
+    metric, bins = np.asarray(metric, np.float64), check_int(bins, "bins")
     edges = np.linspace(*(bounds or (metric.min(), metric.max())), bins + 1)
     inside = (metric >= edges[0]) & (metric <= edges[-1])
     index = np.clip(np.searchsorted(edges, metric, side="right") - 1, 0, bins - 1)
@@ -133,9 +135,9 @@ def bootstrap(values, errors, share=0.25, repetitions=10_000, rng=None):
         raise ValueError(
             f"Expected one value for each of {len(errors)} errors. Received: shape {values.shape}."
         )
-    drawn = np.random.default_rng(rng).integers(
-        len(errors), size=(repetitions, max(1, round(share * len(errors))))
-    )
+    size = max(1, round(check_number(share, "share", above=0) * len(errors)))
+    repetitions = check_int(repetitions, "repetitions")
+    drawn = check_generator(rng).integers(len(errors), size=(repetitions, size))
     best = drawn[np.arange(repetitions), np.argmin(errors[drawn], axis=1)]
     return Band(*(float(q) for q in np.percentile(values[best], [2.5, 50, 97.5])))
 
@@ -162,8 +164,8 @@ def random_search_efficiency(errors, tries=None):
     """
     errors = np.sort(_errors(errors))
     n = len(errors)
-    tries = np.arange(1, n + 1) if tries is None else np.asarray(tries)
-    if tries.min() < 1 or tries.max() > n:
+    tries = np.array(range(1, n + 1) if tries is None else check_ints(tries, "tries"))
+    if tries.max() > n:
         raise ValueError(
             f"A population of {n} nets allows 1 to {n} tries. Received: {tries.min()} to "
             f"{tries.max()}."
@@ -202,13 +204,14 @@ def compare(errors, others, repetitions=10_000, rng=None):
         `Comparison(mean_difference, mean_p, ks_distance, ks_p)`; both p-values two-sided.
     """
     errors, others = _errors(errors), _errors(others)
+    repetitions, rng = check_int(repetitions, "repetitions"), check_generator(rng)
     n, pooled = len(errors), np.concatenate([errors, others])
     values, position = np.unique(pooled, return_inverse=True)
     seen = np.array(_statistics(np.arange(len(pooled))[None] < n, pooled, position, len(values)))[
         :, 0
     ]
     seen[0] = errors.mean() - others.mean()  # exactly 0 of equal ones, which no matrix product is
-    rng, beyond = np.random.default_rng(rng), np.zeros(2)
+    beyond = np.zeros(2)
     for start in range(0, repetitions, 1000):
         size = min(1000, repetitions - start)
         labels = rng.permuted(np.tile(np.arange(len(pooled)) < n, (size, 1)), axis=1)

@@ -14,8 +14,6 @@ import warnings
 from dataclasses import asdict, fields
 from datetime import datetime
 
-import numpy as np
-
 from keras_detblocks.backbones.anynet import AnyNetSpec
 from keras_detblocks.backbones.regnet import RegNetSpec
 
@@ -236,8 +234,3 @@ def attempts(trials):
         trial.state.name == "FAIL" and not {"failure", "stopped"} & set(trial.user_attrs)
         for trial in trials
     )
-
-
-def plain(value):
-    """NumPy numbers as Python's, for JSON."""
-    return value.item() if isinstance(value, np.generic) else value

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from ..backbones.complexity import complexity
-from ..checks import check_choice, check_int
+from ..checks import check_choice, check_flag, check_int, plain
 from .results import load_sweep
 from .sampling import sample, within
 from .spaces import is_space
@@ -31,7 +31,6 @@ from .study import (
     is_settled,
     open_storage,
     open_study,
-    plain,
     spec_from_dict,
     spec_to_dict,
 )
@@ -97,7 +96,10 @@ def sweep(
     (3, 0)
     """
     optuna = import_optuna()
-    _check_search(space, n, search)
+    n = _check_search(space, n, search)
+    seed, image_size = check_int(seed, "seed", least=0), check_int(image_size, "image_size")
+    classes, progress = check_int(classes, "classes"), check_flag(progress, "progress")
+    heartbeat_interval = check_int(heartbeat_interval, "heartbeat_interval")
     queue = _queue(space, n, constraints, seed, search, image_size, classes)
     n = n or len(queue)
     counted = {"image_size": image_size, "classes": classes}
@@ -128,12 +130,12 @@ def sweep(
 
 
 def _check_search(space, n, search):
+    """The number of nets, `None` for all of a list."""
     check_choice(search, "search", ("random", "tpe"))
     drawn = is_space(space)
     if search == "tpe" and not drawn:
         raise ValueError("A search needs a space to propose nets from. Received: a list of specs.")
-    if drawn or n is not None:
-        check_int(n, "n")
+    return check_int(n, "n", optional=not drawn)
 
 
 def _file_in(out):

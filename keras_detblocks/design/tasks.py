@@ -9,9 +9,11 @@ import numpy as np
 from keras_detblocks.backbones.anynet import AnyNet
 
 from ..backbones.complexity import to_anynet
+from ..checks import check_choice, check_int, check_number
 from ..data.pipeline import without_autotuning
 
 KERAS_DATASETS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
+_COUNTS = ("epochs", "image_size", "batch_size")
 _VALIDATION_SCANS = 397  # of the 1,797
 
 
@@ -35,7 +37,7 @@ class Classification:
         seed: of initialization and shuffling.
 
     Raises:
-        ValueError: an unknown data set.
+        ValueError: an unknown data set, or a number out of range.
 
     Example:
 
@@ -55,11 +57,16 @@ class Classification:
     _arrays: list = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self):
-        if isinstance(self.dataset, str) and self.dataset not in ("digits", *KERAS_DATASETS):
-            raise ValueError(
-                f"Expected arrays or a data set among {('digits', *KERAS_DATASETS)}. Received: "
-                f"{self.dataset!r}."
-            )
+        if isinstance(self.dataset, str):
+            check_choice(self.dataset, "dataset", ("digits", *KERAS_DATASETS))
+        checked = {
+            **{name: check_int(getattr(self, name), name) for name in _COUNTS},
+            "learning_rate": check_number(self.learning_rate, "learning_rate", above=0),
+            "weight_decay": check_number(self.weight_decay, "weight_decay", least=0),
+            "seed": check_int(self.seed, "seed", least=0, most=2**32 - 1),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
     @property
     def settings(self):

@@ -7,7 +7,7 @@ from functools import partial
 from .. import context as context_blocks
 from .. import necks
 from ..backbones import AnyNet, AnyNetSpec, catalog
-from ..checks import check_choice, check_int, check_levels, check_pair, look_up
+from ..checks import check_choice, check_int, check_levels, check_pair, spelled
 from ..images.letterbox import MOST_SIDE, RESIZES
 from ..layers import ImageNormalization
 from ..layers.normalization import PLAIN_MEAN, PLAIN_STD
@@ -123,7 +123,7 @@ class ModelOptions:
     Attributes:
         image_size: `(height, width)` of the input, or one int for a square.
         backbone: `"compact"` (0.2 to 0.6 million parameters, for training from scratch) or a name
-            that `list_models()` or `detblocks models` shows.
+            that `list_models()` shows.
         weights: the backbone's: `None` for random ones, a `.safetensors` or `.keras` file, a hub
             id, or `"imagenet"`.
         neck: one of `list_necks()`, or `None` for the backbone's levels as they are.
@@ -178,10 +178,7 @@ class ModelOptions:
 
 def _known(table, name, kind):
     """The name as in the table, or `None`."""
-    name = name.lower() if isinstance(name, str) else name
-    if name is not None:
-        look_up(table, name, kind)
-    return name
+    return None if name is None else spelled(table, name, kind)
 
 
 def _backbone_name(name):
@@ -228,8 +225,8 @@ def build_detector(class_names, image_size=(320, 320), *, neck_options=None, **o
 
 
 def build_backbone(name, image_size, levels, weights=None):
-    """Builds a backbone from its name: `"compact"`, or one that `list_models()` or `detblocks
-    models` names, in any case.
+    """Builds a backbone from its name: `"compact"`, or one that `list_models()` names, in
+    any case.
 
     Args:
         name: of the backbone.
@@ -244,6 +241,7 @@ def build_backbone(name, image_size, levels, weights=None):
     ['P4', 'P5']
     """
     name = _backbone_name(name)
+    image_size, levels = check_pair(image_size, "image_size", MOST_SIDE), check_levels(levels)
     if name == "compact":
         if weights is not None:
             raise ValueError(

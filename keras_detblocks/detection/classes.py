@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from ..checks import is_int
+from ..checks import is_int, plain
 from .live import with_live_objects
 
 
@@ -17,6 +17,7 @@ def checked_classes(class_names=None, num_classes=None):
     >>> checked_classes(2)
     (2, ('0', '1'))
     """
+    class_names, num_classes = plain(class_names), plain(num_classes)
     if is_int(class_names) and num_classes is None:
         num_classes, class_names = class_names, None
     if class_names is None and num_classes is None:

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 from PIL import Image, ImageDraw
 
-from ..checks import level_number
+from ..checks import check_int, check_number, level_number
 from ..images.draw import COLORS, draw_boxes
 from ..images.letterbox import letterbox
 from ..images.read import read_image
@@ -98,7 +98,8 @@ class Explanation:
         Returns:
             A PIL image.
         """
-        least = self.shown_from if least is None else least
+        least = check_number(least, "least", least=0, most=1, optional=True)
+        least, side = self.shown_from if least is None else least, check_int(side, "side")
         kept = {i for i, r in enumerate(self.rows) if r.fate == KEPT and r.score >= least}
         chosen = [i for i, r in enumerate(self.rows) if i in kept or r.by in kept][::-1]
         rows = [self.rows[i] for i in chosen]  # the best last, so on top
@@ -135,7 +136,8 @@ def explain(detector, image, score_threshold):
     """See `Detector.explain`."""
     from .inference import fitting, shown_from
 
-    least = detector.score_threshold if score_threshold is None else score_threshold
+    least = check_number(score_threshold, "score_threshold", least=0, most=1, optional=True)
+    least = detector.score_threshold if least is None else least
     picture = read_image(image)
     size = detector.image_size or fitting(detector, picture)
     canvas, fitted = letterbox(picture, size, detector.resize)

@@ -6,7 +6,8 @@ from functools import partial
 import numpy as np
 from keras import ops
 
-from ..checks import level_number
+from ..checks import check_int, check_number, level_number
+from ..images.tiles import check_tile
 from .decode import level_names
 from .tiled import detect_in_tiles
 
@@ -29,10 +30,10 @@ def detect(detector, images, score_threshold, batch_size, tile=None, overlap=0.2
 
     if score_threshold is None:
         score_threshold = shown_from(detector)
-    if not 0.0 <= score_threshold <= 1.0:
-        raise ValueError(
-            f"`score_threshold` must be from 0 to 1. Received: score_threshold={score_threshold}"
-        )
+    score_threshold = check_number(score_threshold, "score_threshold", least=0, most=1)
+    batch_size = check_int(batch_size, "batch_size")
+    if tile is not None:
+        tile, overlap = check_tile(tile, overlap, "tile")
     single = not isinstance(images, (list, tuple))
     images = [images] if single else images
     if tile is None:

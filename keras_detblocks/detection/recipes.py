@@ -62,15 +62,14 @@ def options(name, **changes):
     >>> recipes.options("asff-like-s", filters=32).neck
     'asff'
     """
-    look_up(RECIPES, name, "recipe")
-    return replace(RECIPES[name].parts, **changes)
+    return replace(look_up(RECIPES, name, "recipe").parts, **changes)
 
 
 def build(name, class_names, **changes):
     """Builds the `Detector` of a recipe.
 
     Args:
-        name: one of `recipes.list()`.
+        name: one of `recipes.list()`, in any case.
         class_names: one name per class.
         **changes: fields of its `ModelOptions`, such as `image_size=(256, 320)` or `filters=32`.
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..checks import check_int
 from ..training.coco_ap import checked, picture_order
 from . import average
 from .classes import align
@@ -46,7 +47,7 @@ def evaluate(
         from ..training.evaluate import predict_any
 
         dataset, detections = predict_any(detector, dataset, batch_size, image_size, max_detections)
-    limit = detector.max_detections if max_detections is None else max_detections
+    limit = check_int(max_detections, "max_detections", optional=True) or detector.max_detections
     return measure(
         dataset,
         detections,
@@ -77,6 +78,8 @@ def measure(
         resamples, about: as in `evaluate`.
     """
     class_names = tuple(class_names or dataset.class_names)
+    max_detections = check_int(max_detections, "max_detections")
+    resamples = check_int(resamples, "resamples")
     if len(detections) != len(dataset.records):
         raise ValueError(
             f"Expected detections for each of the {len(dataset.records)} pictures; received "

@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 
+from ..checks import check_int
 from ..files import write_text
 from . import advice, figures, pictures
 from .curves import THRESHOLDS
@@ -27,6 +28,7 @@ def write_report(evaluation, folder, *, history=None, most_pictures=24, notes=()
     Returns:
         The path of the page.
     """
+    most_pictures = check_int(most_pictures, "most_pictures", least=0)
     folder = pathlib.Path(folder)
     page = folder / "index.html"
     content = _summary(evaluation, notes) | _figures(evaluation, history)

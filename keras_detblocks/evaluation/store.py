@@ -4,6 +4,7 @@ import json
 import shutil
 import zipfile
 
+from ..checks import check_number
 from ..files import written_beside
 
 _CONFIG = "config.json"
@@ -21,6 +22,7 @@ def store_threshold(path, threshold):
         ValueError: if the file holds no `Detector`.
         OSError: if it cannot be written.
     """
+    threshold = check_number(threshold, "threshold", least=0, most=1, optional=True)
     try:
         with zipfile.ZipFile(path) as file:
             config = json.loads(file.read(_CONFIG))

@@ -93,7 +93,7 @@ def signature_of(model, image_size=None, batch_size=1):
     """
     model = _with_graph(model)
     _check_not_quantized(model)
-    check_int(batch_size, "batch_size", optional=True)
+    batch_size = check_int(batch_size, "batch_size", optional=True)
     for size in image_size.values() if isinstance(image_size, dict) else [image_size]:
         check_size(size)
     structure = model._inputs_struct

@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ..checks import check_int
 from ..files import written_beside
 
 COLORS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
@@ -46,7 +47,8 @@ def draw_boxes(
         .copy()
     )
     draw = ImageDraw.Draw(picture)
-    width = width or max(2, round(max(picture.size) / 250))
+    width = check_int(width, "width", optional=True) or max(2, round(max(picture.size) / 250))
+    casing = check_int(casing, "casing", least=0)
     font = ImageFont.load_default(size=max(10, round(max(picture.size) / 32)))
     for i, box in enumerate(np.asarray(boxes, "float64").reshape(-1, 4)):
         label = None if labels is None else int(labels[i])
@@ -98,6 +100,7 @@ def detection_grid(pictures, path, columns=6, cell=240):
         columns: pictures in a row.
         cell: side of a cell in pixels.
     """
+    columns, cell = check_int(columns, "columns"), check_int(cell, "cell", least=5)
     rows = math.ceil(len(pictures) / columns)
     canvas = Image.new("RGB", (columns * cell, rows * cell), "white")
     for i, picture in enumerate(pictures):

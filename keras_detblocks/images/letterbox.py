@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from ..checks import check_choice
+from ..checks import check_choice, check_pair
 
 RESIZES = ("letterbox", "stretch")
 """How a picture is fitted to a size: the whole picture and a margin, or stretched to it."""
@@ -31,12 +31,14 @@ class Letterbox:
     @classmethod
     def fit(cls, original, size, resize="letterbox"):
         """The letterbox of an image of `original` (height, width) in a canvas of `size` (height,
-        width). The `resize` `"stretch"` fills the canvas, whatever becomes of the proportions."""
+        width) or one number. The `resize` `"stretch"` fills the canvas, whatever becomes of the
+        proportions."""
+        original, size = check_pair(original, "original"), check_pair(size, "size")
         if check_choice(resize, "resize", RESIZES) == "stretch":
-            return cls(*(tuple(int(o) for o in each) for each in (original, size, size)))
+            return cls(original, size, size)
         scale = min(size[0] / original[0], size[1] / original[1])
         resized = tuple(max(1, min(s, round(o * scale))) for o, s in zip(original, size))
-        return cls(tuple(int(o) for o in original), resized, tuple(int(s) for s in size))
+        return cls(original, resized, size)
 
     @property
     def scale(self):
@@ -79,7 +81,6 @@ def letterbox(image, size, resize="letterbox"):
     >>> fitted.to_original([[0, 0, 64, 32]]).tolist()
     [[0.0, 0.0, 200.0, 100.0]]
     """
-    size = (size, size) if np.ndim(size) == 0 else tuple(size)
     fitted = Letterbox.fit(image.shape[:2], size, resize)
     return place(image, fitted), fitted
 

@@ -5,6 +5,7 @@ import os
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
+from ..checks import check_number
 from .color16 import color16, is_color16
 from .files import MAX_PIXELS, ImageError, opened
 from .header import orientation_of
@@ -47,7 +48,7 @@ def read_letterboxed(path, size, levels=None, max_pixels=MAX_PIXELS, resize="let
 
     Args:
         path: of the file.
-        size: (height, width) of the canvas.
+        size: (height, width) of the canvas, or one number for a square.
         levels, max_pixels: as in `read_image`.
         resize: as in `letterbox`.
 
@@ -84,6 +85,7 @@ def levels_of_files(paths):
 
 
 def _check_pixels(picture, max_pixels, path):
+    max_pixels = check_number(max_pixels, "max_pixels", above=0)
     if picture.width * picture.height > max_pixels:
         raise ImageError(
             f"expected a picture of at most {max_pixels / 1e6:.0f} megapixels; {path} has "

@@ -3,6 +3,8 @@ once."""
 
 import numpy as np
 
+from ..checks import check_number, check_pair
+
 
 def windows(width, height, size, overlap=0.2):
     """Windows of one size that cover a picture, row by row.
@@ -18,25 +20,16 @@ def windows(width, height, size, overlap=0.2):
     >>> windows(1000, 600, 640).tolist()
     [[0, 0, 640, 600], [360, 0, 1000, 600]]
     """
-    size = check_tile(size, overlap)
+    size, overlap = check_tile(size, overlap)
     columns, rows = (_starts(w, s, overlap) for w, s in ((width, size[1]), (height, size[0])))
     return np.array(
         [(x, y, min(x + size[1], width), min(y + size[0], height)) for y in rows for x in columns]
     )
 
 
-def check_tile(size, overlap):
-    """(height, width) of a tile.
-
-    Raises:
-        ValueError: sizes below one pixel, or an overlap out of range.
-    """
-    size = (size, size) if np.ndim(size) == 0 else tuple(size)
-    if len(size) != 2 or not all(int(side) == side and side > 0 for side in size):
-        raise ValueError(f"`tile` is a size in pixels or (height, width). Received: tile={size}")
-    if not 0 <= overlap <= 0.9:
-        raise ValueError(f"`overlap` is a share from 0 to 0.9. Received: overlap={overlap}")
-    return int(size[0]), int(size[1])
+def check_tile(size, overlap, name="size"):
+    """(height, width) of a tile, and the share of it that the next one covers too."""
+    return check_pair(size, name), check_number(overlap, "overlap", least=0, most=0.9)
 
 
 def _starts(length, size, overlap):

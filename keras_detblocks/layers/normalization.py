@@ -42,12 +42,8 @@ class ImageNormalization(keras.layers.Layer):
         kwargs.setdefault("autocast", False)
         super().__init__(**kwargs)
         self.mean = _numbers(mean, "mean")
-        self.std = _numbers(std, "std")
+        self.std = _numbers(std, "std", above=0)
         self.evaluation = evaluation
-        if any(s <= 0 for s in self.std):
-            raise ValueError(
-                f"`std` must be positive: the image is divided by it. Received: std={std}"
-            )
 
     def build(self, input_shape):
         self._channel_values(self.mean, input_shape[-1])
@@ -84,8 +80,11 @@ class ImageNormalization(keras.layers.Layer):
         }
 
 
-def _numbers(value, name):
-    return tuple(check_number(each, name) for each in np.ravel(value).tolist())
+def _numbers(value, name, **limits):
+    """One number, or one per channel."""
+    values = value.ravel() if isinstance(value, np.ndarray) else value
+    values = values if isinstance(values, (tuple, list, np.ndarray)) else (value,)
+    return tuple(check_number(each, name, **limits) for each in values)
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
@@ -100,6 +99,15 @@ class BatchNormalization(Lean, keras.layers.BatchNormalization):
     >>> tuple(BatchNormalization()(keras.ops.ones((2, 4, 4, 3)), training=True).shape)
     (2, 4, 4, 3)
     """
+
+    def __init__(self, axis=-1, momentum=0.99, epsilon=1e-3, *args, **kwargs):
+        super().__init__(
+            check_int(axis, "axis", least=None),
+            check_number(momentum, "momentum", least=0, most=1),
+            check_number(epsilon, "epsilon", least=0),
+            *args,
+            **kwargs,
+        )
 
     def call(self, inputs, training=None, mask=None):
         if not (training and self.trainable and mask is None and self._fusible(inputs)):
@@ -171,10 +179,11 @@ def normalization_layer(
         name, dtype: of the layer.
 
     Raises:
-        ValueError: if `normalization` is unknown.
+        ValueError: if `normalization` is unknown, or a number out of range.
     """
-    check_choice(normalization, "normalization", ("batch", "group"))
-    if normalization == "batch":
+    epsilon = check_number(epsilon, "epsilon", above=0)
+    groups = check_int(groups, "groups")
+    if check_choice(normalization, "normalization", ("batch", "group")) == "batch":
         return BatchNormalization(epsilon=epsilon, momentum=momentum, name=name, dtype=dtype)
     return keras.layers.GroupNormalization(groups=groups, epsilon=epsilon, name=name, dtype=dtype)
 

@@ -5,8 +5,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from ..checks import check_choice, check_pair, one_or_pair
+from ..checks import check_choice, check_int, check_pair, one_or_pair
 from .conv import PADDINGS, for_devices
+
+METHODS = ("nearest", "bilinear")
 
 
 def upsample_to(x, like, method="nearest", factor=None):
@@ -25,7 +27,8 @@ def upsample_to(x, like, method="nearest", factor=None):
     Returns:
         `(B, H, W, C)`.
     """
-    factor = factor or _factor(x, like)
+    check_choice(method, "method", METHODS)
+    factor = check_int(factor, "factor", optional=True) or _factor(x, like)
     if factor == 1:
         return x
     height, width = ops.shape(like)[1], ops.shape(like)[2]
@@ -59,6 +62,7 @@ def resize_to(x, like, method="nearest"):
     Returns:
         `(B, H, W, C)`.
     """
+    check_choice(method, "method", METHODS)
     for axis in (1, 2):
         here = x.shape[axis] if x.shape[axis] is not None else ops.shape(x)[axis]
         there = like.shape[axis] if like.shape[axis] is not None else ops.shape(like)[axis]

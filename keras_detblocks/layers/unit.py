@@ -108,7 +108,7 @@ class ConvNormAct(Block):
         self.dilation_rate = one_or_pair(dilation_rate, "dilation_rate")
         self.normalization = check_choice(normalization, "normalization", NORMALIZATIONS)
         self.activation = check_activation(activation)
-        self.use_bias = None if use_bias is None else check_flag(use_bias, "use_bias")
+        self.use_bias = None if use_bias is None else check_flag(use_bias, "use_bias", "None")
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.padding = check_choice(padding, "padding", PADDINGS)
         check_norm_options(self, epsilon, momentum, norm_groups)

@@ -150,8 +150,7 @@ class BiFPN(Neck):
             variant: `"d0"` to `"d7x"`, or `"lite0"` to `"lite4"`.
             **kwargs: arguments that override the variant's.
         """
-        look_up(VARIANTS, variant, "variant")
-        return cls(**{**VARIANTS[variant], **kwargs})
+        return cls(**{**look_up(VARIANTS, variant, "variant"), **kwargs})
 
     def make_levels(self, shapes):
         top = max(level for level in shapes if level <= max(self.levels))

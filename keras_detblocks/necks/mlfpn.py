@@ -89,7 +89,7 @@ class MLFPN(Neck):
         **kwargs,
     ):
         super().__init__(filters, levels, normalization, activation, upsampling, **kwargs)
-        if max(self.levels) == min(self.levels) or filters < 2:
+        if max(self.levels) == min(self.levels) or self.filters < 2:
             raise ValueError(
                 f"MLFPN has at least two scales and two filters. Received: levels={levels}, "
                 f"filters={filters}"
@@ -143,11 +143,13 @@ class MLFPN(Neck):
         """An MLFPN of M2Det or its ablations.
 
         Args:
-            variant: `"m2det_320"`, `"m2det_512"`, `"m2det_800"`, or an ablation's name.
+            variant: `"m2det_320"`, `"m2det_512"`, `"m2det_800"` (or the number alone), or an
+                ablation's name.
             **kwargs: arguments that override the variant's.
         """
-        look_up(VARIANTS, variant, "variant")
-        return cls(**{**VARIANTS[variant], **kwargs})
+        known = f"m2det_{variant}"  # of a number
+        variant = known if known in VARIANTS else variant
+        return cls(**{**look_up(VARIANTS, variant, "variant"), **kwargs})
 
     def required_levels(self, shapes):
         lowest = min(self.levels)

@@ -164,7 +164,7 @@ class StepLog(keras.callbacks.Callback):
         if not logs["loss"] < float("inf"):
             raise FloatingPointError(
                 f"The loss became {logs['loss']} by step {self.budget.step}: lower the learning "
-                f"rate (`learning_rate`), or look at the boxes with `detblocks check`."
+                "rate (`learning_rate`), or look at the boxes with `Dataset.describe()`."
             )
         values = {**logs, "learning_rate": float(numpy_of(self.model.optimizer.learning_rate))}
         self.history["losses"].append(

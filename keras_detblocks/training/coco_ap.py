@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..checks import check_choice, check_int
+
 BACKENDS = {  # package -> (module, class) of its annotation table and of its evaluation
     "faster_coco_eval": (("faster_coco_eval", "COCO"), ("faster_coco_eval", "COCOeval_faster")),
     "pycocotools": (("pycocotools.coco", "COCO"), ("pycocotools.cocoeval", "COCOeval")),
@@ -83,6 +85,7 @@ def coco_ap(dataset, detections, backend=None, max_detections=100):
             f"received {len(detections)}. Pass a dict of empty arrays for an image without "
             "detections."
         )
+    max_detections = check_int(max_detections, "max_detections")
     limits = (*(m for m in _MAX_DETECTIONS if m < max_detections), max_detections)
     coco_class, eval_class = _backend(backend)
     with contextlib.redirect_stdout(io.StringIO()):  # both backends report their progress in print
@@ -143,10 +146,7 @@ def _mean(values):
 
 def _backend(name):
     """`(COCO class, evaluation class)`."""
-    if name is not None and name not in BACKENDS:
-        raise ValueError(
-            f"coco_ap: expected backend None or one of {', '.join(BACKENDS)}; received {name!r}."
-        )
+    check_choice(name, "backend", (*BACKENDS, None))
     for package in [name] if name else BACKENDS:
         if importlib.util.find_spec(package) is not None:
             return tuple(

@@ -5,7 +5,7 @@ import contextlib
 import keras
 import numpy as np
 
-from ..checks import check_int
+from ..checks import check_int, check_pair
 from ..data import Dataset, pipeline
 from .coco_ap import coco_ap
 from .examples import predict_examples
@@ -29,8 +29,7 @@ def evaluate_ap(detector, dataset, batch_size=16, image_size=None, max_detection
     Raises:
         ValueError: a source in another form, or one that does not end.
     """
-    limit = detector.max_detections if max_detections is None else max_detections
-    limit = check_int(limit, "max_detections")
+    limit = check_int(max_detections, "max_detections", optional=True) or detector.max_detections
     if isinstance(dataset, Dataset):
         dataset = dataset.with_classes(detector.class_names)
     dataset, found = predict_any(detector, dataset, batch_size, image_size, max_detections)
@@ -41,6 +40,9 @@ def predict_any(detector, dataset, batch_size=16, image_size=None, max_detection
     """Returns `(Dataset, detections)` for any source that `evaluate_ap` takes: the data set itself,
     or one made of the examples, and for each of its `records` a dict of `boxes`, `scores`,
     `labels`."""
+    batch_size = check_int(batch_size, "batch_size")
+    image_size = check_pair(image_size, "image_size", optional=True)
+    max_detections = check_int(max_detections, "max_detections", optional=True)
     with _giving(detector, max_detections):
         if isinstance(dataset, Dataset):
             return dataset, predict_dataset(detector, dataset, batch_size, image_size)
@@ -75,9 +77,9 @@ class ValidationAP(keras.callbacks.Callback):
     def __init__(self, dataset, batch_size=16, image_size=None, max_detections=None):
         super().__init__()
         self.dataset = dataset
-        self.batch_size = batch_size
-        self.image_size = image_size
-        self.max_detections = max_detections
+        self.batch_size = check_int(batch_size, "batch_size")
+        self.image_size = check_pair(image_size, "image_size", optional=True)
+        self.max_detections = check_int(max_detections, "max_detections", optional=True)
 
     def on_epoch_end(self, epoch, logs=None):
         numbers = evaluate_ap(

@@ -8,6 +8,7 @@ import tempfile
 import keras
 from rich.console import Console
 
+from ..checks import check_flag
 from ..data import pipeline
 from ..weights import load_keras_file
 from .callbacks import Budget, Callbacks, Milestones, StepLog
@@ -137,6 +138,7 @@ def train(
         precision=precision,
         synchronize=synchronize,
     )
+    resume = check_flag(resume, "resume")
     _check_data(train_set, given, devices)
     data = {"train": described(train_set), "validation": described(validation_set)}
     settings = _settings(given, data, settings)

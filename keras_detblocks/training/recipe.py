@@ -27,12 +27,13 @@ def compile_detector(
         optimizer: `"muon"` or `"adamw"`.
         **kwargs: arguments of `Detector.compile`.
     """
-    checked(weight_decay=weight_decay, ema=ema, optimizer=optimizer)
+    given = checked(weight_decay=weight_decay, ema=ema, optimizer=optimizer)
+    optimizer, ema = given["optimizer"], given["ema"]
     if not callable(learning_rate):
-        checked(learning_rate=learning_rate)
+        learning_rate = checked(learning_rate=learning_rate)["learning_rate"]
     learning_rate = LEARNING_RATES[optimizer] if learning_rate is None else learning_rate
     common = {
-        "weight_decay": weight_decay,
+        "weight_decay": given["weight_decay"],
         "global_clipnorm": 10.0,
         "use_ema": bool(ema),
         "ema_momentum": ema or 0.99,

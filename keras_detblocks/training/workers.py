@@ -6,6 +6,8 @@ import os
 import re
 from dataclasses import dataclass
 
+from ..checks import check_int
+
 # The port for SLURM's jobs, to which a number derived from the job is added.
 SLURM_PORT = 12000
 
@@ -32,10 +34,8 @@ class Workers:
             raise ValueError(
                 f"Workers are different addresses HOST:PORT. Received: {', '.join(self.addresses)}"
             )
-        if not 0 <= self.index < len(self.addresses):
-            raise ValueError(
-                f"Workers are numbered from 0 to {len(self.addresses) - 1}. Received: {self.index}"
-            )
+        last = len(self.addresses) - 1
+        object.__setattr__(self, "index", check_int(self.index, "index", least=0, most=last))
 
 
 def _is_address(text):

@@ -191,6 +191,21 @@ def test_pictures_of_a_coco_file_elsewhere(tmp_path, capsys):
     assert "1 images" in capsys.readouterr().out
 
 
+def test_training_says_which_weights_it_starts_from(monkeypatch, tmp_path, capsys):
+    folder, weights = data.write_digits(tmp_path / "digits", 1, 1, 96), tmp_path / "bb.keras"
+    weights.touch()
+    given, small = [], build_detector([*"0123456789"], (64, 64), filters=8)
+    monkeypatch.setattr(
+        "keras_detblocks.detection.build.build_detector", lambda *_, **k: given.append(k) or small
+    )
+    monkeypatch.setattr(training, "train", lambda build, *_, **__: (build(), {}))
+    options = ["--out", str(tmp_path / "run"), "--size", "64", "--no-report", "--weights", weights]
+    assert detblocks(f"train {folder} --backbone RegNetY002", *options) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Starts")]
+    assert said == [f"Starts from the backbone's pretrained weights: {weights}."]
+    assert given[0]["weights"] == str(weights)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said", "same"),

@@ -381,7 +381,7 @@ def test_training_mode_of_one_image_is_finite_and_inference_leaves_statistics():
         (lambda: kdb.ASPP(True), "filters"),
         (lambda: kdb.ASPP(8, rates=(), merge="sum"), "one or more ints"),
         (lambda: kdb.ASPP(8, rates=6), "rates"),
-        (lambda: kdb.ASPP(8, output_stride=32), "must be 8 or 16"),
+        (lambda: kdb.ASPP(8, output_stride=32), "must be 8, 16 or None"),
         (lambda: kdb.ASPP(8, (3, 6), output_stride=16), "`rates` must be None"),
         (lambda: kdb.ASPP(8, merge="sum", output_stride=16), "`merge` 'concat'"),
         (lambda: kdb.ASPP(8, merge="sum", separable=True), "use separable=False"),

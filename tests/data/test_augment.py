@@ -214,5 +214,5 @@ def test_in_the_pipeline(tmp_path):
     ],
 )
 def test_values_out_of_range(wrong):
-    with pytest.raises(ValueError, match="Augment: expected"):
+    with pytest.raises(ValueError, match=f"`{next(iter(wrong))}` must be"):
         Augment(**wrong)

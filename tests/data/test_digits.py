@@ -86,5 +86,5 @@ def test_reused_redrawn_refused(folder, tmp_path):
 
 @pytest.mark.parametrize("wrong", [{"image_size": 64}, {"train_images": 0}, {"val_images": 0}])
 def test_sizes_out_of_range(tmp_path, wrong):
-    with pytest.raises(ValueError, match="expected image_size >= 96"):
+    with pytest.raises(ValueError, match=f"`{next(iter(wrong))}` must be an int of at least"):
         data.write_digits(tmp_path / "x", **wrong)

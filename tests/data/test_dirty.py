@@ -66,7 +66,7 @@ def test_without_evidence_the_stated_size_decides_and_the_option_overrides(tmp_p
     np.testing.assert_array_equal(dataset.records[0].boxes, [[75, 10, 95, 30]])
     upright = data.load(path, exif="upright").records[0].boxes
     np.testing.assert_array_equal(upright, [[10, 5, 30, 25]])
-    with pytest.raises(data.DatasetError, match="expected exif to be one of"):
+    with pytest.raises(ValueError, match="`exif` must be 'evidence', 'upright' or 'stored'"):
         data.load(path, exif="yes")
 
 

@@ -430,7 +430,7 @@ def test_one_of_several_layouts_is_read_and_the_others_told(tmp_path):
     assert dataset.skipped.examples["layout that was found too and not read"] == ["CSV"]
     for layout in ("CSV", "csv"):
         makers.check(data.load(tmp_path, layout=layout))
-    with pytest.raises(data.DatasetError, match="expected layout to be one of COCO JSON"):
+    with pytest.raises(ValueError, match="Unknown layout 'xlsx'.*Known: COCO JSON"):
         data.load(tmp_path, layout="xlsx")
 
 

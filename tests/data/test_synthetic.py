@@ -107,7 +107,7 @@ def test_folder(tmp_path):
 
 
 def test_errors(tmp_path):
-    with pytest.raises(ValueError, match="at least 64 pixels"):
+    with pytest.raises(ValueError, match="`size` must be an int of at least 64"):
         synthetic.draw_scene(0, 40)
-    with pytest.raises(ValueError, match="at least one picture"):
+    with pytest.raises(ValueError, match="`train_images` must be an int of at least 1"):
         synthetic.write_scenes(tmp_path / "a", 0, 1)

@@ -7,12 +7,12 @@ from keras_detblocks.design import Choice, Range
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"low": 9, "high": 8}, "empty"),
+        ({"low": 9, "high": 8}, "`high` must be a finite number at least 9"),
         ({"low": 8, "high": 100, "quantum": 8}, "multiples of its quantum"),
         ({"low": 4, "high": 16, "quantum": 8}, "multiples of its quantum"),
-        ({"low": 0, "high": 8}, "log scale"),
-        ({"low": 1, "high": 8, "scale": "normal"}, "scale must be"),
-        ({"low": 1, "high": 8, "quantum": 0}, "positive"),
+        ({"low": 0, "high": 8}, "`low` must be a finite number above 0"),
+        ({"low": 1, "high": 8, "scale": "normal"}, "`scale` must be"),
+        ({"low": 1, "high": 8, "quantum": 0}, "`quantum` must be a finite number above 0"),
     ],
 )
 def test_bad_range(arguments, message):
@@ -20,9 +20,9 @@ def test_bad_range(arguments, message):
         Range(**arguments)
 
 
-@pytest.mark.parametrize("options", [(), (1, 1)])
+@pytest.mark.parametrize("options", [(), (1, 1)], ids=str)
 def test_bad_choice(options):
-    with pytest.raises(ValueError, match="at least one value"):
+    with pytest.raises(ValueError, match="`options` must be"):
         Choice(options)
 
 

@@ -35,7 +35,7 @@ def test_tiles_find_what_each_picture_shows(trained):
             near = np.abs(together["boxes"] - box).max(1) < 0.5
             assert (together["labels"][near] == label).any()
     assert 0 < len(together["boxes"]) <= sum(len(part["boxes"]) for part in alone)
-    with pytest.raises(ValueError, match="`tile` is a size"):
+    with pytest.raises(ValueError, match="`tile` must be an int"):
         detector.detect(pictures[0], tile=0)
 
 

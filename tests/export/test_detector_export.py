@@ -498,9 +498,9 @@ def test_wrong_pictures_and_formats_are_refused(files, tmp_path):
         pytest.raises(ValueError, match="takes images"),
     ):
         exported.predict(np.zeros((1, 8, 8, 3)))
-    with pytest.raises(ValueError, match="Formats are"):
+    with pytest.raises(ValueError, match="Unknown format 'coreml'"):
         export.exported_path(tmp_path, "coreml")
-    with pytest.raises(ValueError, match="Formats are"):
+    with pytest.raises(ValueError, match="Unknown format 'coreml'"):
         export.export_all(None, tmp_path, "onnx, coreml")
     with pytest.raises(ValueError, match="calibration"):
         export.export_all(None, tmp_path, ("tflite-int8",))

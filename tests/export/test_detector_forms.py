@@ -211,11 +211,11 @@ def test_stretched_pictures_fill_the_canvas(detector, tmp_path):
 
 
 def test_wrong_arguments_are_refused(detector, dynamic, tmp_path):
-    with pytest.raises(ValueError, match="`quantization` must be one of"):
+    with pytest.raises(ValueError, match="`quantization` must be None, 'fp16' or 'int8'"):
         export.to_onnx(detector, tmp_path / "m.onnx", quantization="int4")
     with pytest.raises(ValueError, match="representative_data"):
         export.to_onnx(detector, tmp_path / "m.onnx", quantization="int8")
-    with pytest.raises(ValueError, match="`outputs` must be one of"):
+    with pytest.raises(ValueError, match="`outputs` must be 'mediapipe' or 'pixels'"):
         export.to_tflite(detector, tmp_path / "m.tflite", outputs="boxes")
     with pytest.raises(ValueError, match="TFLite files have one size"):
         export.to_tflite(dynamic, tmp_path / "m.tflite", image_size=(None, None))

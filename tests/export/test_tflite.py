@@ -119,7 +119,7 @@ def test_a_file_that_differs_is_not_kept(tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"quantization": "int4"}, "`quantization` must be one of"),
+        ({"quantization": "int4"}, "`quantization` must be None, 'fp16' or 'int8'"),
         ({"quantization": "int8"}, "representative_data"),
         ({"input_dtype": "int8"}, "'float32' or 'uint8'"),
         ({"quantization": "int8", "representative_data": []}, "is empty"),

@@ -22,7 +22,7 @@ def test_windows_cover_everything_and_overlap(size, overlap):
 
 @pytest.mark.parametrize("wrong", [{"size": 0}, {"size": (1, 2, 3)}, {"size": 64, "overlap": 0.95}])
 def test_sizes_out_of_range(wrong):
-    with pytest.raises(ValueError, match="`tile` is|`overlap` is"):
+    with pytest.raises(ValueError, match="`size` must be|`overlap` must be"):
         windows(100, 100, **wrong)
 
 

@@ -61,7 +61,7 @@ def test_image_normalization_averages_the_default_for_other_channels():
 
 @pytest.mark.parametrize("options", [{"std": (1.0, 0.0, 1.0)}, {"std": -1.0}])
 def test_image_normalization_refuses_a_std_that_is_not_positive(options):
-    with pytest.raises(ValueError, match="positive"):
+    with pytest.raises(ValueError, match="`std` must be a finite number above 0"):
         ImageNormalization(**options)
 
 

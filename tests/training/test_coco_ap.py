@@ -173,7 +173,7 @@ def test_errors(monkeypatch):
         coco_ap(dataset, [_found([[0, 0, 1, 1]], [], [])])
     with pytest.raises(ValueError, match="labels below 1"):
         coco_ap(dataset, [_found([[0, 0, 1, 1]], [0.5], [4])])
-    with pytest.raises(ValueError, match="expected backend None"):
+    with pytest.raises(ValueError, match="`backend` must be .* or None"):
         coco_ap(dataset, [NOTHING], "coco")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"keras_detblocks\[train\]"):

@@ -53,7 +53,10 @@ def test_the_command_line_comes_first():
         (("a,b:2", 0, {}), "HOST:PORT. Received: a, b:2"),
         (("a:1,b:70000", 0, {}), "HOST:PORT. Received: a:1, b:70000"),
         (("a:1,a:1", 0, {}), "different addresses"),
-        (("a:1,b:2", 2, {}), "numbered from 0 to 1. Received: 2"),
+        (
+            ("a:1,b:2", 2, {}),
+            "`index` must be an int of at least 0 and at most 1. Received: index=2",
+        ),
         ((None, None, {"TF_CONFIG": "{"}), "TF_CONFIG: expected"),
         ((None, None, _tf({"worker": list(TWO)}, "ps", 0)), "TF_CONFIG: expected"),
     ],

@@ -5,12 +5,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from ...checks import check_pair, check_seed
 from .camera import camera
 from .masks import CLASS_NAMES, draw_mask
 from .textures import COUNT, color, crop
 
 MAX_OBJECTS = 48
 """The most objects in a scene."""
+LEAST_SIZE = 64  # pixels of a side
 LEAST_SIDE = 5  # pixels: smaller objects are painted but not labeled
 LEAST_VISIBLE = 0.4  # share of an object's pixels that must be seen for it to be labeled
 _MOST_COVERED = 0.35  # largest covered share of the smaller of two boxes when objects are placed
@@ -52,12 +54,8 @@ def draw_scene(seed, size=256):
     >>> pixels.shape
     (64, 96, 3)
     """
-    height, width = (size, size) if np.ndim(size) == 0 else size
-    if min(height, width) < 64:
-        raise ValueError(
-            f"A synthetic picture has sides of at least 64 pixels. Received: size={size}"
-        )
-    rng = np.random.default_rng(seed)
+    height, width = check_pair(size, "size", least=LEAST_SIZE)
+    rng = np.random.default_rng(check_seed(seed))
     canvas = background(rng, height, width)
     light = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.45)  # direction, strength
     shadow = rng.uniform(0.2, 0.7) if rng.random() < 0.3 else 0.0

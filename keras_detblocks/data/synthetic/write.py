@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image
 
+from ...checks import check_int, check_pair
 from ...files import written_beside
 from .masks import CLASS_NAMES
-from .scene import draw_scene
+from .scene import LEAST_SIZE, draw_scene
 
 _SPLITS = ("train", "val")
 
@@ -31,21 +32,19 @@ def write_scenes(out, train_images=2000, val_images=200, image_size=256, seed=0)
         The folder, a `pathlib.Path`, ready for `data.load(folder, "train")`.
 
     Raises:
-        ValueError: a split of no pictures, or `out` exists already.
+        ValueError: a split of no pictures, a size below 64, or `out` exists already.
     """
     out = pathlib.Path(out)
-    if min(train_images, val_images) < 1:
-        raise ValueError(
-            "write_scenes: expected at least one picture in each split; received "
-            f"{train_images=}, {val_images=}."
-        )
+    counts = check_int(train_images, "train_images"), check_int(val_images, "val_images")
+    image_size = check_pair(image_size, "image_size", least=LEAST_SIZE)
+    seed = check_int(seed, "seed", least=0)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ValueError(
             f"write_scenes: expected a new or empty folder; received {out}. Name another one."
         )
     with written_beside(out, durable=False) as partial:  # it can be made again
         (partial / "annotations").mkdir(parents=True)
-        for number, (split, count) in enumerate(zip(_SPLITS, (train_images, val_images))):
+        for number, (split, count) in enumerate(zip(_SPLITS, counts)):
             drawn = _split(partial / split, (seed, number), count, image_size)
             annotations = partial / "annotations" / f"instances_{split}.json"
             annotations.write_text(json.dumps(_coco(drawn)))

@@ -2,8 +2,25 @@
 
 import numpy as np
 
+from ...checks import check_choice
+
 # How many of them a written file is compared on.
 COMPARED = 4
+
+
+QUANTIZATIONS = (None, "fp16", "int8")
+
+
+def check_quantization(quantization, representative_data):
+    """The quantization, if it is one that files have and what it needs is there."""
+    if check_choice(quantization, "quantization", QUANTIZATIONS) != "int8":
+        return quantization
+    if representative_data is None:
+        raise ValueError(
+            "int8 needs `representative_data`: batches of inputs such as the model will meet, to "
+            "find its ranges."
+        )
+    return quantization
 
 
 def calibration_samples(signature, representative_data, most=None):

@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from ...checks import is_int
+from ...checks import check_flag, check_int
 from ..check.detections import compare_detections
 from ..check.outputs import (
     ExportError,
@@ -19,7 +19,7 @@ from ..check.outputs import (
     size_of,
     staged,
 )
-from ..check.samples import COMPARED, calibration_samples
+from ..check.samples import COMPARED, calibration_samples, check_quantization
 from ..detections import is_detector, metadata, raw_signature, with_detections
 from ..graph import freeze, is_dynamic, nodes_of, signature_of
 from ..runtime.archive import METADATA_KEY
@@ -29,7 +29,6 @@ from .onnx_small import halve, quantize
 
 OPSET = 18
 OPSETS = range(13, 19)
-QUANTIZATIONS = (None, "fp16", "int8")
 
 
 def to_onnx(
@@ -70,20 +69,9 @@ def to_onnx(
             outputs differ.
         ImportError: without the extra `keras_detblocks[export]`.
     """
-    if not (is_int(opset) and OPSETS[0] <= opset <= OPSETS[-1]):
-        raise ValueError(
-            f"`opset` must be an int from {OPSETS[0]} to {OPSETS[-1]}, which tf2onnx writes and "
-            f"current runtimes read. Received: opset={opset!r}"
-        )
-    if quantization not in QUANTIZATIONS:
-        raise ValueError(
-            f"`quantization` must be one of {QUANTIZATIONS}. Received: {quantization!r}"
-        )
-    if quantization == "int8" and representative_data is None:
-        raise ValueError(
-            "int8 needs `representative_data`: batches of inputs such as the model will meet, to "
-            "find its ranges."
-        )
+    opset = check_int(opset, "opset", least=OPSETS[0], most=OPSETS[-1])
+    check_quantization(quantization, representative_data)
+    postprocess = check_flag(postprocess, "postprocess")
     if is_detector(model):
         make = _detector if postprocess else _raw_detector
         return make(model, path, image_size, batch_size, opset, representative_data, quantization)

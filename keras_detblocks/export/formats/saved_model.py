@@ -5,7 +5,7 @@ import pathlib
 
 import tensorflow as tf
 
-from ...checks import check_int
+from ...checks import check_flag, check_int
 from ..check.detections import compare_detections
 from ..check.outputs import ExportReport, compare_outputs, size_of, staged
 from ..check.samples import comparison_samples
@@ -54,8 +54,9 @@ def to_saved_model(
     Raises:
         ExportError: if it does not load or differs; no folder is left then.
     """
-    path = pathlib.Path(path)
-    if check_int(version, "version", least=0, optional=True) is not None:
+    path, postprocess = pathlib.Path(path), check_flag(postprocess, "postprocess")
+    version = check_int(version, "version", least=0, optional=True)
+    if version is not None:
         path = path / str(version)
     if is_detector(model) and postprocess:
         return _detector(model, path, image_size, batch_size, representative_data)

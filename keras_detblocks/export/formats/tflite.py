@@ -6,10 +6,11 @@ import warnings
 
 import tensorflow as tf
 
+from ...checks import check_choice, check_flag, check_number
 from ...startup import hidden_stderr
 from ..check.detections import compare_detections
 from ..check.outputs import ExportError, ExportReport, compare_outputs, size_of, staged
-from ..check.samples import COMPARED, calibration_samples
+from ..check.samples import COMPARED, calibration_samples, check_quantization
 from ..detections import is_detector, metadata, raw_signature, tail, with_detections
 from ..graph import is_dynamic, nodes_of, signature_of
 from ..runtime.archive import packed, with_files
@@ -29,7 +30,6 @@ from .saved_model import write_saved_model
 
 # Parts in which an int8 network still pays; a neck's resizes make three or five.
 MOST_PARTITIONS = 5
-QUANTIZATIONS = (None, "fp16", "int8")
 
 
 def to_tflite(
@@ -81,6 +81,8 @@ def to_tflite(
         ValueError: on another quantization or input dtype, or int8 without representative data.
     """
     check_arguments(quantization, representative_data, input_dtype, outputs)
+    tolerance = check_number(tolerance, "tolerance", above=0, optional=True)
+    postprocess = check_flag(postprocess, "postprocess")
     if is_detector(model) and postprocess:
         return _detector(
             model,
@@ -205,19 +207,9 @@ def _detector(
 
 
 def check_arguments(quantization, representative_data, input_dtype, outputs="mediapipe"):
-    if quantization not in QUANTIZATIONS:
-        raise ValueError(
-            f"`quantization` must be one of {QUANTIZATIONS}. Received: {quantization!r}"
-        )
-    if outputs not in FORMS:
-        raise ValueError(f"`outputs` must be one of {tuple(FORMS)}. Received: {outputs!r}")
-    if input_dtype not in ("float32", "uint8"):
-        raise ValueError(f"`input_dtype` must be 'float32' or 'uint8'. Received: {input_dtype!r}")
-    if quantization == "int8" and representative_data is None:
-        raise ValueError(
-            "int8 needs `representative_data`: batches of inputs such as the model will meet, to "
-            "find its ranges."
-        )
+    check_quantization(quantization, representative_data)
+    check_choice(outputs, "outputs", tuple(FORMS))
+    check_choice(input_dtype, "input_dtype", ("float32", "uint8"))
     _tools()
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...checks import check_int, check_ints
+from ...checks import check_flag, check_int, check_ints
 from ..formats.cut import PARTS, cut, describe, kernels, parts_of
 from .session import Session
 
@@ -58,7 +58,7 @@ def compare_latency(paths, images=50, threads=(1,), image_size=None, profile=Fal
     Raises:
         ValueError: if a file is damaged, or takes something else than pictures.
     """
-    check_int(images, "images")
+    images, profile = check_int(images, "images"), check_flag(profile, "profile")
     threads = check_ints(threads, "threads")
     with contextlib.ExitStack() as stack:
         runs = [

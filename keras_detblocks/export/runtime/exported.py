@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 
-from ...checks import check_int
+from ...checks import check_int, spelled
 from ...detection.decode import decode
 from ...detection.inference import detect
 from ..check.outputs import size_of
@@ -33,9 +33,7 @@ FORMATS = {
 
 def exported_path(folder, format):
     """The path at which `export_all` puts a format in a `folder`."""
-    if format not in FORMATS:
-        raise ValueError(f"Formats are {', '.join(FORMATS)}. Received: {format!r}")
-    return pathlib.Path(folder) / FORMATS[format]
+    return pathlib.Path(folder) / FORMATS[spelled(FORMATS, format, "format")]
 
 
 def export_all(
@@ -54,7 +52,7 @@ def export_all(
     Args:
         detector: a `Detector`.
         folder: that the files are written to, under the names of `FORMATS`.
-        formats: keys of `FORMATS`, or a string of them with commas between.
+        formats: keys of `FORMATS` in any case, or a string of them with commas between.
         calibration: for int8: batches of fitted pictures (`data.pipeline`), about a hundred.
         image_size: `(height, width)`, for a detector of dynamic size.
         batch_size: of ONNX files, `None` for any; TFLite files have batch 1, SavedModels any.
@@ -66,7 +64,8 @@ def export_all(
     """
     if isinstance(formats, str):
         formats = formats.split(",")
-    paths = {each: exported_path(folder, each) for each in map(str.strip, formats)}
+    names = [spelled(FORMATS, str(each).strip(), "format") for each in formats]
+    paths = {name: exported_path(folder, name) for name in names}
     if any(each.endswith("int8") for each in paths) and calibration is None:
         raise ValueError("int8 needs `calibration`: batches of fitted pictures, about a hundred.")
     own = {

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 
+from ...checks import check_int
 from ...weights.keras_file import whole
 from ..graph import check_size, picture_like
 from .archive import is_tflite
@@ -117,7 +118,7 @@ class Session:
     """
 
     def __init__(self, path, num_threads=1, fresh=False, checked=False):
-        self.path, self.num_threads = str(path), num_threads
+        self.path, self.num_threads = str(path), check_int(num_threads, "num_threads")
         self.kind = kind_of(path)
         if not checked:
             _check(path, self.kind)
