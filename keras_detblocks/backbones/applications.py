@@ -165,7 +165,7 @@ def _check_levels(trunk, arguments):
         )
     if not set(levels) <= set(trunk.levels):
         raise ValueError(
-            f"`levels` must be some of {trunk.levels}, those of {trunk.name} (level l has "
+            f"`levels` must be distinct ones of {trunk.levels}, those of {trunk.name} (level l has "
             f"stride 2 ** l). Received: levels={levels}"
         )
 

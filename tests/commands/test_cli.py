@@ -294,6 +294,7 @@ def test_training_starts_from_a_detector(demo, tmp_path, capsys, eager):
         ("evaluate nowhere.keras data", "No such model: nowhere.keras"),
         ("predict nowhere.keras a.png --out x", "No such model"),
         ("summary regnety8", "Did you mean 'RegNetY"),
+        ("summary regnety8", "`detblocks models` names all of them"),
         ("summary RegNetY008 --size 16", "Input size must be at least 32x32"),
         ("summary RegNetY008 --levels 3-6", "--levels must be distinct ones of (1, 2, 3, 4, 5)"),
         ("summary compact --levels 3-6", "levels 2 to 5"),
