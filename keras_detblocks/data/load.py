@@ -63,7 +63,8 @@ def load(path, split=None, images=None, exif="evidence", layout=None, **limits):
         images: folder of the pictures, if they do not lie beside the annotations.
         exif: what the boxes of pictures with an EXIF orientation were drawn on: "upright",
             "stored", or "evidence", which decides by the boxes that leave one of the two frames.
-        layout: name of the layout in any case, such as "yolo" or "COCO JSON", for folders that hold several.
+        layout: name of the layout in any case, such as "yolo" or "COCO JSON", for folders that hold
+            several.
         **limits: `max_pixels`, the largest size of a picture.
 
     Returns:
