@@ -31,7 +31,7 @@ from keras_detblocks.commands.demo import compare_formats
 from keras_detblocks.commands.options import print_table
 from keras_detblocks.detection.build import NECKS, ModelOptions, build_detector
 from keras_detblocks.images.draw import COLORS
-from keras_detblocks.training.state import Checkpoint, write_json
+from keras_detblocks.training.state import RunCheckpoint, write_json
 
 EXPORTED = ("tflite", "tflite-int8")
 RECIPES = [name for name in kdb.recipes.list() if name.endswith("-s")]
@@ -159,7 +159,7 @@ def trained(name, options, train_set, validation_set, folder, console):
         batch_size=batch,
         augment=kdb.data.AUGMENTATIONS[options.augment],
         evaluations=1,
-        resume=Checkpoint(folder / "checkpoint").exists(),
+        resume=RunCheckpoint(folder / "checkpoint").exists(),
         console=console,
     )[0]
 

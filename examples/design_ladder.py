@@ -91,7 +91,7 @@ def main(arguments=None):
     ]
     for result in results:
         distribution = design.edf(result.errors)
-        p = design.compare(result.errors, results[0].errors, rng=0).mean_p
+        p = design.permutation_test(result.errors, results[0].errors, rng=0).mean_p
         print(
             f"{result.name:10} n={len(result)} min {distribution.min:.3f} mean "
             f"{distribution.mean:.3f} p={p:.2f}"

@@ -66,7 +66,7 @@ def measured(options):
 
     dataset = pictures(4 * options.batch, options.size)
     turns, memory = Turns(dataset, options), []
-    end, save = callbacks.Milestones.on_train_batch_end, state.Checkpoint.save
+    end, save = callbacks.Milestones.on_train_batch_end, state.RunCheckpoint.save
 
     def timed_end(milestones, batch, logs=None):
         end(milestones, batch, logs)  # the last of the callbacks
@@ -77,7 +77,7 @@ def measured(options):
         save(checkpoint, model, progress)
         memory.append((progress["step"], resident()))
 
-    callbacks.Milestones.on_train_batch_end, state.Checkpoint.save = timed_end, noted_save
+    callbacks.Milestones.on_train_batch_end, state.RunCheckpoint.save = timed_end, noted_save
     small = {"levels": (3, 4), "filters": 32} if options.size < 320 else {}
     with tempfile.TemporaryDirectory() as folder:
         kdb.training.train(

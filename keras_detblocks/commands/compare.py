@@ -30,7 +30,7 @@ def add_options(parser):
 
 
 def run(options):
-    from ..evaluation.compare import compare_detections
+    from ..evaluation.compare import compare_found
     from ..evaluation.measure import described
     from ..training import predict_dataset
     from ..training.state import prepare_folder
@@ -48,7 +48,7 @@ def run(options):
         found[name] = predict_dataset(model, dataset), model.class_names
         if hasattr(model, "close"):
             model.close()
-    result = compare_detections(found, dataset, about=about)
+    result = compare_found(found, dataset, about=about)
     for problem in result.problems:
         print(problem)
     print(result.answer)

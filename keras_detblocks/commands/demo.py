@@ -171,7 +171,7 @@ def _claim(out, settings, fresh):
 def _trained(folder, train_set, validation_set, minutes, model, console):
     from ..detection.build import build_detector
     from ..training import train
-    from ..training.state import Checkpoint
+    from ..training.state import RunCheckpoint
     from ..weights import load_keras_file
 
     if (folder / "detector.keras").is_file():
@@ -183,7 +183,7 @@ def _trained(folder, train_set, validation_set, minutes, model, console):
         folder,
         minutes=minutes,
         evaluations=2,
-        resume=Checkpoint(folder / "checkpoint").exists(),
+        resume=RunCheckpoint(folder / "checkpoint").exists(),
         console=console,
     )
     report(folder, detector, validation_set, history)

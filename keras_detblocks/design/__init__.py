@@ -39,12 +39,12 @@ from .spaces import (
 from .statistics import (
     EDF,
     Band,
-    Comparison,
+    PermutationTest,
     SearchEfficiency,
     bootstrap,
-    compare,
     complexity_weights,
     edf,
+    permutation_test,
     random_search_efficiency,
 )
 from .sweep import sweep
@@ -68,9 +68,9 @@ __all__ = [
     "Band",
     "Choice",
     "Classification",
-    "Comparison",
     "Complexity",
     "Fit",
+    "PermutationTest",
     "Range",
     "RegNetSpace",
     "RegNetXSpace",
@@ -84,12 +84,12 @@ __all__ = [
     "SweepResult",
     "acceptance_rate",
     "bootstrap",
-    "compare",
     "complexity_bounds",
     "complexity_weights",
     "edf",
     "fit_quantized_linear",
     "load_sweep",
+    "permutation_test",
     "plots",
     "population_complexity",
     "random_search_efficiency",
@@ -99,8 +99,15 @@ __all__ = [
     "sweep",
 ]
 
-# Names that two things had: `kdb.RegNetX` builds a net, `kdb.complexity` counts models as well.
-_RENAMED = {"RegNetX": "RegNetXSpace", "RegNetY": "RegNetYSpace", "complexity": "spec_complexity"}
+# Names that two things had: `kdb.RegNetX` builds a net, `kdb.complexity` counts models as well,
+# `kdb.evaluation.compare` compares detectors.
+_RENAMED = {
+    "Comparison": "PermutationTest",
+    "RegNetX": "RegNetXSpace",
+    "RegNetY": "RegNetYSpace",
+    "compare": "permutation_test",
+    "complexity": "spec_complexity",
+}
 
 
 def __getattr__(name):

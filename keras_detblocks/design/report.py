@@ -10,7 +10,7 @@ import numpy as np
 
 from ..backbones.complexity import to_anynet
 from . import plots
-from .statistics import compare, complexity_weights, edf
+from .statistics import complexity_weights, edf, permutation_test
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto;
@@ -108,7 +108,7 @@ def _summary(results):
             f"{distribution.mean:.4g}",
         ]
         if result is not results[0]:
-            test = compare(result.errors, results[0].errors, rng=0)
+            test = permutation_test(result.errors, results[0].errors, rng=0)
             row += [f"{test.mean_difference:+.4g}", f"{test.mean_p:.2g}", f"{test.ks_p:.2g}"]
         rows.append(row + [""] * (len(head) - len(row)))
     note = (

@@ -182,7 +182,7 @@ def random_search_efficiency(errors, tries=None):
     return SearchEfficiency(tries, chance @ errors, low, high)
 
 
-class Comparison(NamedTuple):
+class PermutationTest(NamedTuple):
     """Two populations: the difference of mean errors (first less second), the Kolmogorov-Smirnov
     distance, their p-values."""
 
@@ -192,7 +192,7 @@ class Comparison(NamedTuple):
     ks_p: float
 
 
-def compare(errors, others, repetitions=10_000, rng=None):
+def permutation_test(errors, others, repetitions=10_000, rng=None):
     """Tests whether two populations of errors could come from one distribution, by permutation.
 
     Args:
@@ -201,7 +201,7 @@ def compare(errors, others, repetitions=10_000, rng=None):
         rng: `numpy.random.Generator`, or a seed for one.
 
     Returns:
-        `Comparison(mean_difference, mean_p, ks_distance, ks_p)`; both p-values two-sided.
+        `PermutationTest(mean_difference, mean_p, ks_distance, ks_p)`; both p-values two-sided.
     """
     errors, others = _errors(errors), _errors(others)
     repetitions, rng = check_int(repetitions, "repetitions"), check_generator(rng)
@@ -218,7 +218,7 @@ def compare(errors, others, repetitions=10_000, rng=None):
         drawn = np.array(_statistics(labels, pooled, position, len(values)))
         beyond += (np.abs(drawn) >= np.abs(seen)[:, None] - 1e-12).sum(axis=1)
     mean_p, ks_p = ((beyond + 1) / (repetitions + 1)).tolist()
-    return Comparison(float(seen[0]), mean_p, float(seen[1]), ks_p)
+    return PermutationTest(float(seen[0]), mean_p, float(seen[1]), ks_p)
 
 
 def _statistics(labels, pooled, position, count):

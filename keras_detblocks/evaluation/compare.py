@@ -162,10 +162,10 @@ def compare(models, dataset, *, batch_size=16, image_size=None, resamples=RESAMP
         detections = predict_dataset(model, dataset, batch_size, image_size)
         found[name] = detections, model.class_names
         known[name] = described(model) | (about or {}).get(name, {})
-    return compare_detections(found, dataset, resamples=resamples, about=known)
+    return compare_found(found, dataset, resamples=resamples, about=known)
 
 
-def compare_detections(found, dataset, *, resamples=RESAMPLES, about=None):
+def compare_found(found, dataset, *, resamples=RESAMPLES, about=None):
     """Compares detections that were made before, as `compare` does; `found` is name ->
     `(detections, class_names)`."""
     if len(found) < 2:

@@ -18,10 +18,10 @@ from .interrupt import Interrupts
 from .limits import LEARNING_RATES, MOST_STEPS, check_memory, checked_run, steps_of
 from .progress import ProgressBar, speaker, tensorboard_writer
 from .recipe import built_with, compile_detector
-from .record import Record, described
+from .record import RunRecord, described
 from .resume import changes, check_folder
 from .run import Run, finalize
-from .state import Checkpoint, prepare_folder, sweep
+from .state import RunCheckpoint, prepare_folder, remove_unfinished
 from .together import together
 from .told import Told, said_of_precision, said_of_repeats
 
@@ -143,7 +143,7 @@ def train(
     data = {"train": described(train_set), "validation": described(validation_set)}
     settings = _settings(given, data, settings)
     out = pathlib.Path(out)
-    checkpoint = Checkpoint(out / "checkpoint")
+    checkpoint = RunCheckpoint(out / "checkpoint")
     resume = devices.from_chief(lambda: _claim(out, checkpoint, resume, settings))
     with Interrupts() as interrupts:
         progress, model = _begun(build, devices, checkpoint if resume else None, settings, out, say)
@@ -157,7 +157,7 @@ def train(
             budget=budget,
             log=_log(out, budget, progress, devices),
             progress=progress,
-            record=Record(settings, data, about, progress["changes"], devices),
+            record=RunRecord(settings, data, about, progress["changes"], devices),
             train_set=train_set,
             validation_set=validation_set,
             interrupts=interrupts,
@@ -299,8 +299,8 @@ def _claim(out, checkpoint, resume, settings):
     check_folder(out, checkpoint, resume)
     if resume:
         changes(checkpoint.progress()["settings"], settings, out)
-    sweep(out)
-    sweep(checkpoint.folder)
+    remove_unfinished(out)
+    remove_unfinished(checkpoint.folder)
     return resume
 
 

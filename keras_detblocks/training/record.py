@@ -48,7 +48,7 @@ def described(dataset):
     }
 
 
-class Record:
+class RunRecord:
     """The content of `run.json`, a dict for JSON.
 
     Args:

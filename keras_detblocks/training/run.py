@@ -11,7 +11,7 @@ from .ema import RawWeights, averaged, judged, keep_better
 from .evaluate import evaluate_ap
 from .interrupt import Stopped
 from .pictures import sample_pictures
-from .state import not_finite, save_model, sweep, write_json
+from .state import not_finite, remove_unfinished, save_model, write_json
 
 # Share of the pictures of a pass; if more cannot be read, the run ends.
 UNREAD_SHARE = 0.01
@@ -21,10 +21,10 @@ class Run:
     """Measures, saves and finishes; the callbacks of a run call it. It begins with `run.json`.
 
     Args:
-        model: compiled. out: the folder. checkpoint: a `Checkpoint`.
+        model: compiled. out: the folder. checkpoint: a `RunCheckpoint`.
         budget, log: the callbacks `Budget` and `StepLog`.
         progress: the one in the checkpoint from which the run continues.
-        record: a `Record`, the content of `run.json`.
+        record: a `RunRecord`, the content of `run.json`.
         train_set, validation_set: `data.Dataset`, the second may be `None`.
         interrupts: `Interrupts`. say: prints a line. patience: evaluations without a better AP
             before training ends, or `None`. devices: `Alone` or the like.
@@ -244,7 +244,7 @@ class Run:
                 with self.devices.by_itself():
                     self._until_saved()
                 self.checkpoint.remove()  # last: one killed before this line can still be resumed
-                sweep(self.out)
+                remove_unfinished(self.out)
             self._wait_for_chief()
 
     def _wait_for_chief(self):

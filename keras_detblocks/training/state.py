@@ -41,7 +41,7 @@ def prepare_folder(path):
     return path
 
 
-def sweep(folder):
+def remove_unfinished(folder):
     """Removes unfinished files that a killed process left beside their place."""
     for path in pathlib.Path(folder).glob(".*.*"):
         if path.is_dir() and path.name.rpartition(".")[0] in _PARTS:
@@ -122,7 +122,7 @@ def not_finite(model):
     return None
 
 
-class Checkpoint:
+class RunCheckpoint:
     """The newest checkpoints of a run: models with their optimizer, and the progress that belongs
     to each.
 

@@ -90,7 +90,7 @@ def test_a_frozen_run_that_is_stopped_and_resumed(folder, tmp_path, monkeypatch)
     tiny_detector((96, 96, 3)).save(tmp_path / "toy.keras")  # half of the default's time to trace
     parts = ["--start", str(tmp_path / "toy.keras"), "--freeze", "backbone", "--optimizer", "adamw"]
     assert main([*run, *parts, "--epochs", "3", "--batch", "4"]) == 128 + signal.SIGTERM
-    file, progress, _ = state.Checkpoint(out / "checkpoint").newest()
+    file, progress, _ = state.RunCheckpoint(out / "checkpoint").newest()
     stopped = load_keras_file(file)
     states = values(stopped.optimizer.variables)
     assert progress["step"] == 3 and not stopped.backbone.trainable_weights

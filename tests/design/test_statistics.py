@@ -3,11 +3,12 @@ import itertools
 import numpy as np
 import pytest
 
+from keras_detblocks import design
 from keras_detblocks.design import (
     bootstrap,
-    compare,
     complexity_weights,
     edf,
+    permutation_test,
     random_search_efficiency,
 )
 
@@ -77,11 +78,11 @@ def test_random_search_efficiency_against_all_subsets():
         assert high == pytest.approx(np.quantile(best, 0.975, method="inverted_cdf"))
 
 
-def test_compare_against_scipy():
+def test_a_permutation_test_against_scipy():
     stats = pytest.importorskip("scipy.stats")
     rng = np.random.default_rng(0)
     first, second = rng.normal(0, 1, 40), rng.normal(0.5, 1, 60).round(1)
-    seen = compare(first, second, rng=1)
+    seen = permutation_test(first, second, rng=1)
     reference = stats.ks_2samp(first, second)
     assert seen.ks_distance == pytest.approx(reference.statistic)
     assert seen.ks_p == pytest.approx(reference.pvalue, abs=0.02)
@@ -89,9 +90,11 @@ def test_compare_against_scipy():
     assert seen.mean_p == pytest.approx(stats.ttest_ind(first, second).pvalue, abs=0.02)
 
 
-def test_compare_ties_and_far_apart():
-    assert compare([1, 2, 3], [1, 2, 3], rng=0)[:4] == (0, 1, 0, 1)
-    assert compare(np.zeros(20), np.ones(20), repetitions=999, rng=0).mean_p == pytest.approx(0.001)
+def test_a_permutation_test_of_ties_and_far_apart():
+    assert permutation_test([1, 2, 3], [1, 2, 3], rng=0)[:4] == (0, 1, 0, 1)
+    assert permutation_test(
+        np.zeros(20), np.ones(20), repetitions=999, rng=0
+    ).mean_p == pytest.approx(0.001)
 
 
 @pytest.mark.parametrize(
@@ -107,3 +110,18 @@ def test_compare_ties_and_far_apart():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("RegNetX", "RegNetXSpace"),
+        ("complexity", "spec_complexity"),
+        ("compare", "permutation_test"),
+        ("Comparison", "PermutationTest"),
+    ],
+)
+def test_old_names_work_and_warn(old, new):
+    with pytest.warns(DeprecationWarning, match=f"`design.{old}` is called `design.{new}`"):
+        found = getattr(design, old)
+    assert found is getattr(design, new)

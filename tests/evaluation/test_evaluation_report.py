@@ -14,7 +14,7 @@ from PIL import Image
 
 from keras_detblocks import evaluation
 from keras_detblocks.evaluation import pictures
-from keras_detblocks.evaluation.compare import compare_detections
+from keras_detblocks.evaluation.compare import compare_found
 
 BENCHMARK = Path(__file__).parents[2] / "examples" / "benchmarks" / "evaluation.py"
 made_up = runpy.run_path(str(BENCHMARK))["made_up"]
@@ -137,7 +137,7 @@ def test_comparison_of_two(made, tmp_path):
     dataset, found = made
     names = dataset.class_names
     pair = {"weak & small": (worse(found, 0.2), names), "strong": (found, names)}
-    result = compare_detections(pair, dataset, resamples=200)
+    result = compare_found(pair, dataset, resamples=200)
     assert result.best == "strong" and result.differences[0]["sure"]
     assert result.answer.startswith("strong is better than weak & small: AP 0.")
     aps = [each.numbers["AP"] for each in result.evaluations.values()]
@@ -157,7 +157,7 @@ def test_the_same_model_twice_is_not_better_than_itself(made):
     dataset, found = made
     names = dataset.class_names
     three = {"a": (found, names), "b": (found, names), "c": (worse(found, 0.3), names)}
-    result = compare_detections(three, dataset, resamples=50)
+    result = compare_found(three, dataset, resamples=50)
     a, c = result.difference("a", "b"), result.difference("a", "c")
     assert (a["AP"], a["low"], a["high"], a["sure"]) == (0, 0, 0, False) and c["sure"]
     assert "surely better than c" in result.answer and "not surely better than b" in result.answer
@@ -172,7 +172,7 @@ def test_one_picture_has_no_interval_and_decides_nothing(made, tmp_path):
     assert ": 1 picture, " in text and "nan" not in re.sub('base64,[^"]*', "", text)
     names = dataset.class_names
     pair = {"a_b": (one[1], names), "b": (worse(one[1], 0.3), names)}
-    result = compare_detections(pair, one[0])
+    result = compare_found(pair, one[0])
     assert not result.differences[0]["sure"] and "No difference can be told" in result.answer
     text = result.write_report(tmp_path / "two").read_text()
     assert "a_<wbr>b" in text and "nan" not in re.sub('base64,[^"]*', "", text)
@@ -185,14 +185,14 @@ def test_models_are_compared_on_the_classes_they_have_in_common(made):
     back = np.array([1, 0] + [-1] * 18)
     other = [{**f, "labels": back[f["labels"]]} for f in found]
     pair = {"all": (found, names), "two": (other, swapped)}
-    result = compare_detections(pair, dataset, resamples=20)
+    result = compare_found(pair, dataset, resamples=20)
     assert {row["class"] for row in result.per_class} == set(names[:2])
     assert result.differences[0]["AP"] == pytest.approx(0)
     assert "18 classes" in result.problems[0]
-    none = compare_detections({"a": (found, names), "b": (found, ["x"] * 20)}, dataset)
+    none = compare_found({"a": (found, names), "b": (found, ["x"] * 20)}, dataset)
     assert not none.measured and "no class" in none.answer
     with pytest.raises(ValueError, match="two models or more"):
-        compare_detections({"a": (found, names)}, dataset)
+        compare_found({"a": (found, names)}, dataset)
 
 
 def test_a_threshold_is_stored_beside_the_weights_as_they_are(tmp_path):

@@ -15,7 +15,7 @@ from keras_detblocks import training
 from keras_detblocks.data import Dataset, ImageError
 from keras_detblocks.data.dataset import Record
 from keras_detblocks.training import callbacks, curve, interrupt, run, state
-from keras_detblocks.training.state import Checkpoint
+from keras_detblocks.training.state import RunCheckpoint
 from keras_detblocks.weights import load_keras_file
 
 CLASSES, SIZE = ("circle", "square", "star"), (32, 48)
@@ -197,7 +197,7 @@ def test_a_run_with_one_accident_after_the_other_ends_as_if_none_had_been(
         model, history = _train(dataset, tmp_path, dataset, **options)
         return model, history, " ".join(capsys.readouterr().out.split())
 
-    checkpoint = Checkpoint(tmp_path / "checkpoint")
+    checkpoint = RunCheckpoint(tmp_path / "checkpoint")
     # A disk that is full at the first milestone, and a signal between two steps.
     disk = _Disk(monkeypatch)
     _at_steps(monkeypatch, {1: disk.fill, 4: disk.free, 5: _terminate})
@@ -263,7 +263,7 @@ def test_weights_that_are_no_numbers_are_not_saved_and_a_lower_rate_goes_on(
     with pytest.raises(FloatingPointError, match="between step 3 and step 6 .*go on from step 3"):
         _train(dataset, tmp_path)
     monkeypatch.undo()
-    file, progress, _ = Checkpoint(tmp_path / "checkpoint").newest()
+    file, progress, _ = RunCheckpoint(tmp_path / "checkpoint").newest()
     assert progress["step"] == 3 and state.not_finite(load_keras_file(file)) is None
     _train(dataset, tmp_path, resume=True, learning_rate=0.001, epochs=5)
     changes = json.loads((tmp_path / "run.json").read_text())["changes"]
@@ -277,7 +277,7 @@ def test_weights_that_are_no_numbers_are_not_saved_and_a_lower_rate_goes_on(
 def test_patience_ends_a_run_the_best_is_kept_and_checkpoints_follow_the_clock(
     dataset, tmp_path, monkeypatch
 ):
-    values, steps, save = iter([0.3, 0.5, 0.4, 0.2, 0.2]), [], Checkpoint.save
+    values, steps, save = iter([0.3, 0.5, 0.4, 0.2, 0.2]), [], RunCheckpoint.save
 
     def measured(*_):
         ap = next(values)
@@ -288,7 +288,7 @@ def test_patience_ends_a_run_the_best_is_kept_and_checkpoints_follow_the_clock(
         save(self, model, progress)
 
     monkeypatch.setattr(run, "evaluate_ap", measured)
-    monkeypatch.setattr(Checkpoint, "save", noted)
+    monkeypatch.setattr(RunCheckpoint, "save", noted)
     monkeypatch.setattr(callbacks, "SECONDS_BETWEEN_CHECKPOINTS", -1.0)
     _, history = _train(dataset, tmp_path, dataset, epochs=8, evaluations=8, patience=2, ema=0)
     assert [entry["step"] for entry in history["ap"]] == [3, 6, 9, 12]
@@ -318,4 +318,4 @@ def test_a_checkpoint_of_nothing_that_can_be_read(tmp_path):
     (tmp_path / "step-3").mkdir()
     (tmp_path / "step-3" / "progress.json").write_text("{")
     with pytest.raises(ValueError, match=r"No checkpoint in .* can be read. .*step-3: damaged"):
-        Checkpoint(tmp_path).progress()
+        RunCheckpoint(tmp_path).progress()
