@@ -10,24 +10,25 @@ from keras import ops
 
 __all__ = ["AdamW", "ConvMuon", "clip_after_reduction", "conv_groups"]
 
-YOUNG = 5.0  # time constants, over which averaged weights may still be behind those of training
+YOUNG = 5.0  # time constants during which averaged weights may still lag behind those of training
 
 
 class RampedAverage:
-    """For Keras' optimizers: averaged weights whose momentum rises, and averaged statistics.
+    """A mixin for Keras' optimizers: averaged weights whose momentum rises, and averaged
+    statistics.
 
-    At a fixed momentum a short run is judged by its start. Here the momentum of step n is
-    `d * (1 - exp(-n / tau))` (as in https://github.com/ultralytics/yolov5), where d is
+    With a fixed momentum, the average in a short run is dominated by its start. Here the momentum
+    of step n is `d * (1 - exp(-n / tau))` (as in https://github.com/ultralytics/yolov5), where d is
     `ema_momentum` and tau, `1 / (1 - d)` steps, the time that d looks back.
 
     The moving means and variances of normalizations named by `average_also` are averaged in the
-    same way, so that they belong to the averaged weights; of several replicas that do not
-    synchronize them, those of the first. On JAX, whose optimizers do not see them, they stay those
-    of training; what was saved with them loads there without.
+    same way, so that they match the averaged weights; if several replicas do not synchronize them,
+    those of the first are used. JAX's optimizers do not see them, so there they stay those of
+    training; files saved with them load there without them.
     """
 
     _statistics_average = ()
-    _left_out = 0  # statistics that another backend would average along
+    _left_out = 0  # statistics that other backends would average too
     _averaged = types.SimpleNamespace(statistics=(), saved=False)
 
     @property
@@ -37,7 +38,7 @@ class RampedAverage:
 
     @property
     def is_young(self):
-        """Whether the averages have seen less than five time constants of steps."""
+        """Whether the averages have seen fewer steps than five time constants."""
         return int(self.iterations.numpy()) < YOUNG * self.ramp_steps
 
     @property
@@ -50,12 +51,12 @@ class RampedAverage:
         return self._averaged.saved
 
     def average_also(self, statistics, among_states=False):
-        """Names non-trainable variables to average along; before the optimizer is built.
+        """Sets non-trainable variables to average too; call it before the optimizer is built.
 
         Args:
             statistics: variables of the model.
-            among_states: whether the optimizer saves them too, beside their averages, as older
-                files have it.
+            among_states: whether the optimizer saves them too, beside their averages, as in older
+                files.
         """
         if not self.use_ema or self.built:
             return
@@ -76,12 +77,12 @@ class RampedAverage:
 
     def load_own_variables(self, store):
         own = len(self.variables)
-        if self._left_out and len(store.keys()) == own + self._left_out:  # the last that are built
+        if self._left_out and len(store.keys()) == own + self._left_out:  # built last
             store = {str(i): store[str(i)] for i in range(own)}
         super().load_own_variables(store)
 
     def averages(self):
-        """Pairs of a variable of the model and its average; none before the first step."""
+        """Pairs of a variable of the model and its average; an empty list before the first step."""
         if not self.use_ema or not self.built or not int(self.iterations.numpy()):
             return []
         weights = zip(self._trainable_variables, self._model_variables_moving_average)
@@ -101,7 +102,8 @@ class RampedAverage:
         pairs = zip(trainable_variables, self._model_variables_moving_average)
         for variable, average in (*pairs, *zip(self._statistics, self._statistics_average)):
             share = ops.cast(momentum, average.dtype)
-            # In this form what stands still, such as frozen statistics, is its own average.
+            # In this form a constant variable, such as frozen statistics, equals its average
+            # exactly.
             average.assign(average + (1.0 - share) * (variable - average))
 
     def finalize_variable_values(self, var_list):
@@ -114,7 +116,7 @@ class RampedAverage:
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class AdamW(RampedAverage, keras.optimizers.AdamW):
     """`keras.optimizers.AdamW` whose averaged weights (`use_ema=True`) suit short runs too: their
-    momentum rises from 0, and the statistics of normalizations are averaged alike.
+    momentum rises from 0, and the statistics of normalizations are averaged in the same way.
 
     >>> AdamW(0.001, use_ema=True, ema_momentum=0.75).ramp_steps
     4.0
@@ -123,13 +125,13 @@ class AdamW(RampedAverage, keras.optimizers.AdamW):
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class ConvMuon(RampedAverage, keras.optimizers.Muon):
-    """`keras.optimizers.Muon` that orthogonalizes the updates of convolution kernels too, which
-    Keras' own leaves to AdamW.
+    """`keras.optimizers.Muon` that also orthogonalizes the updates of convolution kernels, which
+    Keras leaves to AdamW.
 
     A kernel counts as the matrix from its `height * width * input channels` to its output channels;
     of a grouped convolution each group is a matrix of its own. Biases, normalization and the layers
-    named in `exclude_layers` (the predictors of a head) take AdamW steps of the same learning rate.
-    Updates have the size of AdamW's, so learning rates carry over.
+    named in `exclude_layers` (the predictors of a head) take AdamW steps with the same learning
+    rate. Updates have the size of AdamW's, so learning rates carry over.
 
     From scratch this learns in a third to a half of AdamW's steps. Its own cost grows with the cube
     of the layers' widths and not with the batch: a tenth of a step for nets of 100 channels, but
@@ -137,7 +139,7 @@ class ConvMuon(RampedAverage, keras.optimizers.Muon):
     this package: their momentum rises.
 
     Args:
-        learning_rate: as AdamW's.
+        learning_rate: as for AdamW.
         groups: path of a grouped convolution's kernel -> its groups; `conv_groups(model)` returns
             it.
         **kwargs: of `keras.optimizers.Muon`; `adam_weight_decay` is `weight_decay` by default.
@@ -191,7 +193,7 @@ class ConvMuon(RampedAverage, keras.optimizers.Muon):
 
 
 def conv_groups(model):
-    """Path of the kernel -> groups, of the grouped convolutions of a model."""
+    """Returns path of the kernel -> groups, for the grouped convolutions of a model."""
     layers = (
         layer
         for layer in model._flatten_layers()
@@ -203,13 +205,13 @@ def conv_groups(model):
 def clip_after_reduction(optimizer):
     """Makes an optimizer clip the gradients of the whole batch, as on one device.
 
-    Under a `tf.distribute` strategy Keras clips those of each replica before it adds them up, and
-    mixed precision looks for overflow in the first replica's alone; both go over all replicas then.
-    On other backends and outside a strategy nothing changes.
+    Under a `tf.distribute` strategy Keras clips the gradients of each replica before it adds them
+    up, and mixed precision looks for overflow only in those of the first replica; with this
+    function both cover all replicas. On other backends and outside a strategy nothing changes.
 
     Args:
-        optimizer: of a compiled model. Its own methods are replaced, so call it after loading too,
-            as `Detector.compile` does.
+        optimizer: of a compiled model. The instance's methods are replaced, so call it after
+            loading too, as `Detector.compile` does.
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if (
@@ -233,7 +235,7 @@ def clip_after_reduction(optimizer):
 
 
 def _everywhere(value):
-    """Whether a condition holds in all replicas of the running strategy."""
+    """Whether a condition holds in all replicas of the current strategy."""
     import tensorflow as tf
 
     context = tf.distribute.get_replica_context()

@@ -1,5 +1,5 @@
-"""Looks at a built layer or model: wrapping a layer, counting, receptive fields, the table of
-backbones."""
+"""Analysis of built layers and models: wrapping a layer, counting, receptive fields, and tables of
+what there is."""
 
 from .as_model import as_model
 from .complexity import complexity, parameters

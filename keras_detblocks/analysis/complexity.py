@@ -1,4 +1,4 @@
-"""Counts what a model costs: multiply-adds, parameters, activations."""
+"""Counts the costs of a model: multiply-adds, parameters, activations."""
 
 import inspect
 import math
@@ -21,19 +21,19 @@ def complexity(model_or_spec, image_size=224, classes=1000):
     """Counts multiply-adds, parameters and activations in the RegNet paper's way
     (https://arxiv.org/abs/2003.13678, figure 12).
 
-    One multiply-add counts 1, biases count, batch normalization only its scale and offset (as
-    parameters); activations are the sizes of all outputs of convolutions and dense layers. A spec
-    is counted in closed form, without building a model; a model is traced once, so that layers
+    One multiply-add counts as 1, biases count, batch normalization counts only its scale and offset
+    (as parameters); activations are the sizes of all outputs of convolutions and dense layers. A
+    spec is counted in closed form, without building a model; a model is traced once, so that layers
     inside layers and layers called several times count as often as they run. Of attention, the
-    projections and the two products of `MultiHeadAttention` are counted; for what is not, such as
-    recurrent layers, a warning names the layer types.
+    projections and the two products of `MultiHeadAttention` are counted; a warning names the types
+    of layers that are not counted, such as recurrent ones.
 
     Args:
         model_or_spec: a functional or built sequential `keras.Model`, an `AnyNetSpec`, a
             `RegNetSpec`, or the name of one of our backbones (`list_models()`), in any case.
-        image_size: side of the square image, of a spec, of a named backbone and of the dynamic
-            sides of a model.
-        classes: width of the classifier of a spec or a named backbone.
+        image_size: side of the square image for a spec, a named backbone, and dynamic sides of a
+            model.
+        classes: width of the classifier, for a spec or a named backbone.
 
     Returns:
         `Complexity(macs, params, activations)`, ints.
@@ -74,7 +74,7 @@ def _named(name, image_size, classes):
 
 
 def _inputs(model):
-    """The inputs of a model, as structured as it takes them."""
+    """The inputs of a model, in the structure that it takes."""
     if not isinstance(model, keras.Model):
         raise ValueError(
             "Expected a keras.Model, an AnyNetSpec, a RegNetSpec or a name of `list_models()`. "
@@ -82,7 +82,7 @@ def _inputs(model):
             "model of a layer with `as_model(layer, input_shape)`."
         )
     try:
-        # A sequential model knows its inputs without having been called, and has one.
+        # A sequential model knows its one input without having been called.
         return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
     except AttributeError as error:
         raise ValueError(
@@ -93,7 +93,7 @@ def _inputs(model):
 
 
 def _traced_counts(model, inputs):
-    """(multiply-adds, activations) of each call of a layer in `_COUNTERS`."""
+    """The (multiply-adds, activations) of each call of a layer in `_COUNTERS`."""
     calls = []
     leaves = [layer for layer in model._flatten_layers() if isinstance(layer, tuple(_COUNTERS))]
     for layer in leaves:
@@ -136,7 +136,8 @@ def _static(tensor, side):
 
 
 def _recording(layer, calls):
-    """The layer's call, noting the shapes: of the inputs by argument name, and of the output."""
+    """The layer's call, which also records shapes: of the inputs by argument name, and of the
+    output."""
     call, signature = layer.call, inspect.signature(layer.call)
 
     def recorded(*args, **kwargs):
@@ -152,25 +153,25 @@ def _recording(layer, calls):
 
 
 def _dense(layer, inputs, output):
-    """Every kernel entry once per position of the output."""
+    """Counts every kernel entry once per position of the output."""
     return _at_positions(layer, output[1:-1], output)
 
 
 def _transposed(layer, inputs, output):
-    """Every kernel entry once per position of the input."""
+    """Counts every kernel entry once per position of the input."""
     return _at_positions(layer, _first(inputs)[1:-1], output)
 
 
 def _at_positions(layer, sides, output):
     size = math.prod(output[1:])
-    # Two of a separable convolution.
+    # There are two for a separable convolution.
     kernels = [w for w in layer.weights if w.path.endswith("kernel")]
     macs = sum(math.prod(kernel.shape) for kernel in kernels) * math.prod(sides)
     return macs + (size if layer.use_bias else 0), size
 
 
 def _einsum(layer, inputs, output):
-    """Every combination of the equation's indices once."""
+    """Counts every combination of the equation's indices once."""
     size = math.prod(output[1:])
     read, kernel = layer.equation.partition("->")[0].split(",")
     macs = math.prod(_first(inputs)) * math.prod(
@@ -184,7 +185,8 @@ def _first(inputs):
 
 
 def _attention(layer, inputs, output):
-    """Queries with keys, then weights with values; the projections are layers of their own."""
+    """Counts the products of queries with keys and of weights with values; the projections are
+    separate layers."""
     queries, values = inputs["query"], inputs["value"]
     axes = layer.attention_axes or range(1, len(values) - 1)
     pairs = math.prod(queries[1:-1]) * math.prod(values[axis] for axis in axes)
@@ -209,7 +211,7 @@ _COUNTERS = {
     keras.layers.SeparableConv2D: _dense,
 }
 # Free in this way of counting, whatever the shape of their weights: look-ups, element-wise scales,
-# and what only training runs.
+# and operations that only run in training.
 _FREE = (
     keras.layers.BatchNormalization,
     keras.layers.Embedding,
@@ -220,7 +222,7 @@ _FREE = (
     keras.layers.RMSNormalization,
     keras.layers.SpectralNormalization,
 )
-# Products of two inputs, without a weight of their own.
+# Products of two inputs, which have no weight.
 _PRODUCTS = (
     keras.layers.AdditiveAttention,
     keras.layers.Attention,
@@ -230,7 +232,8 @@ _PRODUCTS = (
 
 
 def _uncounted_types(model):
-    """Names of the layer types that multiply matrices in ways that `_COUNTERS` does not know."""
+    """The names of the layer types that multiply matrices in ways that `_COUNTERS` does not
+    know."""
     unknown = [
         layer for layer in model._flatten_layers() if not isinstance(layer, (*_COUNTERS, *_FREE))
     ]
@@ -244,8 +247,8 @@ def _uncounted_types(model):
 
 
 def _has_matrix(layer):
-    """Whether a weight of the layer itself, not of layers in it, is more than a vector along the
-    last axis."""
+    """Whether a weight of the layer itself, not of a sublayer, is more than a vector along the last
+    axis."""
     inner = {
         id(weight)
         for child in layer._flatten_layers(include_self=False)

@@ -1,4 +1,4 @@
-"""What a unit of a map sees: the theoretical receptive field, and the effective one
+"""Measures what a unit of a map sees: the theoretical receptive field, and the effective one
 (https://arxiv.org/abs/1701.04128)."""
 
 import functools
@@ -15,9 +15,9 @@ from .as_model import as_model
 __all__ = ["ReceptiveField", "effective_receptive_field", "theoretical_receptive_field"]
 
 LARGEST_PROBE = (
-    16384  # pixels along a side; a field that does not fit into half of it is called infinite
+    16384  # pixels along a side; a field that does not fit into half of this counts as infinite
 )
-_IMPULSE = 1e4  # outweighs what an image normalization subtracts
+_IMPULSE = 1e4  # outweighs the mean that an image normalization subtracts
 
 
 def theoretical_receptive_field(model_or_layer, channels=None):
@@ -26,8 +26,8 @@ def theoretical_receptive_field(model_or_layer, channels=None):
 
     Measured, not derived from layer names, so that it works for any model and layer: with positive
     weights, no biases and a zero image, an output unit differs from zero exactly where it sees an
-    impulse. Nothing of the model is changed. Where maps are upsampled the field depends on the
-    unit's position, and the number holds up to the coarsest stride. Gates computed from a global
+    impulse. The model is not changed. If maps are upsampled, the field depends on the unit's
+    position, and the number is exact up to the coarsest stride. Gates computed from a global
     average (squeeze-and-excitation) do not count, an image-level pooling branch does.
 
     Args:
@@ -36,8 +36,8 @@ def theoretical_receptive_field(model_or_layer, channels=None):
         channels: number of input channels, for a layer or a subclassed model.
 
     Returns:
-        An int, `math.inf` where the field is the whole image (more than 8191 pixels); a dict of
-        such numbers where the output is a dict.
+        An int, or `math.inf` if the field is the whole image (more than 8191 pixels); a dict of
+        such numbers if the output is a dict.
 
     Raises:
         ValueError: if the input or an output is not a feature map, or the model's input has a fixed
@@ -63,10 +63,11 @@ def effective_receptive_field(
 
     Args:
         model_or_layer: a model with one input, or a layer that takes one map.
-        input_shape: `(H, W, C)` of the inputs; needed where the model does not fix it.
-        output: the name of the output for models with several, `"P4"`.
-        samples: number of random inputs, standard normal. seed: of these.
-        inputs: `(B, H, W, C)`, real inputs in place of random ones.
+        input_shape: `(H, W, C)` of the inputs; needed if the model does not fix it.
+        output: the name of the output, such as `"P4"`, for models with several.
+        samples: number of random inputs, standard normal.
+        seed: of the random inputs.
+        inputs: `(B, H, W, C)`, real inputs instead of random ones.
 
     Returns:
         A `ReceptiveField`.
@@ -102,18 +103,18 @@ class ReceptiveField:
 
     @property
     def size(self):
-        """Side of the square of as many pixels as lie within two standard deviations of a Gaussian:
-        4.55 % of the largest."""
+        """The side of a square with as many pixels as exceed 4.55 % of the largest: the share of a
+        Gaussian beyond two standard deviations."""
         return float(np.sqrt((self.map > 1 - 0.9545).sum()))
 
     @property
     def extent(self):
-        """Height and width of the region with any gradient."""
+        """The height and width of the region with any gradient."""
         rows, columns = (np.flatnonzero(self.map.max(axis=axis)) for axis in (1, 0))
         return tuple(int(i[-1] - i[0] + 1) if len(i) else 0 for i in (rows, columns))
 
     def side(self, share=0.95):
-        """Side of the smallest centered square that holds this share of the gradient's sum."""
+        """The side of the smallest centered square that holds this share of the gradient's sum."""
         share = check_number(share, "share", above=0, most=1)
         rows, columns = np.indices(self.map.shape)
         center = [_center(n) for n in self.map.shape]
@@ -162,7 +163,7 @@ def _fixed_shape(model_or_layer, input_shape):
 
 
 def _named(outputs):
-    """A model's outputs by name; by number where they are not a dict."""
+    """A model's outputs by name; by number if they are not a dict."""
     return (
         outputs
         if isinstance(outputs, dict)
@@ -206,7 +207,7 @@ class _Probe:
     stride: int
 
     def side(self):
-        length = 64  # it doubles until the field fits wherever the impulse is
+        length = 64  # it doubles until the field fits, wherever the impulse is
         while length < 2 * self.stride * _widest_gap(self.model):
             length *= 2
         while length <= LARGEST_PROBE:
@@ -217,7 +218,7 @@ class _Probe:
         return math.inf
 
     def field(self, length):
-        """The number of pixels that one unit sees, or `length` where it sees too many.
+        """The number of pixels that one unit sees, or `length` if it sees too many.
 
         An impulse at pixel p is seen by the units low(p) to high(p). With the output's stride s
         these rise by one from p to p + s, so that unit 0 sees the pixels from the least p - s *
@@ -252,8 +253,8 @@ class _Probe:
 
 
 def _widest_gap(model):
-    """From the first to the last tap of the most dilated convolution, in its own pixels: a short
-    probe would miss these taps."""
+    """The distance from the first to the last tap of the most dilated convolution, in its own
+    pixels: a short probe would miss these taps."""
     pairs = [
         (getattr(layer, "dilation_rate", 1), getattr(layer, "kernel_size", 1))
         for layer in model._flatten_layers()
@@ -274,8 +275,8 @@ def _last_before_rise(value, count):
 
 
 def _probe_value(variable):
-    """Kernels that average channels and add up pixels, identity normalizations: an impulse neither
-    vanishes nor overflows."""
+    """The probe's value of a variable: kernels average channels and add up pixels, normalizations
+    are the identity, so that an impulse neither vanishes nor overflows."""
     name = variable.path.rpartition("/")[2]
     if "seed_generator" in variable.path:
         return variable.value

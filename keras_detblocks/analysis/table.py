@@ -1,4 +1,4 @@
-"""Tables of what there is to choose from: backbones, and the parts that go on top of them."""
+"""Tables of the backbones, and of the parts that go on top of them."""
 
 from ..backbones import catalog
 from ..detection.build import PARTS
@@ -8,8 +8,8 @@ __all__ = ["model_table", "print_model_table", "print_part_table"]
 
 
 def model_table(filter=""):
-    """One row per backbone that `keras_detblocks.list_models()` names, and per published net that a
-    call alone builds.
+    """Returns one row per backbone that `keras_detblocks.list_models()` names, and per published
+    net that only a call builds.
 
     Args:
         filter: only names that contain it, in any case.

@@ -36,7 +36,7 @@ class AnyNetSpec:
         stem_width: channels of the 3x3 stride-2 stem.
 
     Raises:
-        ValueError: saying which rule a stage breaks.
+        ValueError: if a stage breaks a rule, which the message names.
 
     >>> AnyNetSpec((1, 1, 2), (24, 48, 96), (1, 1, 1), (8, 8, 8), stem_width=16).inner_widths
     (24, 48, 96)
@@ -98,13 +98,13 @@ class AnyNetSpec:
 
     @property
     def inner_widths(self):
-        """Channels of the 3x3 convolution per stage."""
+        """The channels of the 3x3 convolution per stage."""
         return tuple(round(w / b) for w, b in zip(self.widths, self.bottleneck_ratios))
 
 
 def fit_to_groups(widths, bottleneck_ratios, group_widths):
-    """Nearest widths that the groups divide, after clamping each group width to the inner width:
-    pycls' rule.
+    """Adjusts widths to the nearest ones that the groups divide, after clamping each group width to
+    the inner width: pycls' rule.
 
     Returns:
         (widths, group_widths), tuples of ints. Halves round to even, as in the published nets.
@@ -194,8 +194,8 @@ def bottleneck_block(
     if se_width:
         y = SqueezeExcite(se_width, name=f"{name}_se")(y)
     y = conv_norm_act(y, width, 1, activation=None, name=f"{name}_conv3")
-    # Also where its rate is 0: Keras orders layers by their depth in the graph, and the weights in
-    # a .weights.h5 file by that order.
+    # Even if its rate is 0: Keras orders layers by their depth in the graph, and the weights in a
+    # .weights.h5 file in that order.
     y = StochasticDepth(drop_rate, name=f"{name}_drop")(y)
     y = keras.layers.Add(name=f"{name}_add")([shortcut, y])
     return keras.layers.Activation("relu", name=f"{name}_out")(y)

@@ -1,9 +1,9 @@
-"""What every backbone constructor shares: the contract of keras.applications, and levels.
+"""Shared by all backbone constructors: the contract of keras.applications, and levels.
 
-`Trunk` is what a family brings (the layers between image and feature maps, and names);
-`application` adds input, normalization, levels or top, and weights, and checks the arguments with
-the messages of keras.applications where it has them. `constructor.py` makes functions with this
-contract's signature and documentation.
+`Trunk` is a family's part (the layers between image and feature maps, and names); `application`
+adds input, normalization, levels or top, and weights, and checks the arguments, with the messages
+of keras.applications if it has any. `constructor.py` makes functions with this contract's signature
+and documentation.
 """
 
 import warnings
@@ -30,11 +30,11 @@ class Trunk:
 
     name: default name of the model. body: maps (image tensor, deepest level to build) to a dict
     {level: last feature map of that level}. levels: every level that `body` can give, ascending;
-    level l has stride 2 ** l. stem: path of the kernel that reads the image. stages: number of a
-    stage in the reference's keys -> its level. stage_keys: regular expression of the keys of the
-    stages whose numbers stand in its braces. imagenet: id of the checkpoint that
-    `weights="imagenet"` means, or None where nothing is published. default_size: side of the square
-    input where no shape is given and there is a top.
+    level l has stride 2 ** l. stem: path of the kernel that reads the image.
+        stages: number of a stage in the reference's keys -> its level. stage_keys: regular
+        expression for the keys of the stages whose numbers replace its braces. imagenet: id of the
+        checkpoint that `weights="imagenet"` means, or None if nothing is published. default_size:
+        side of the square input if no shape is given and there is a top.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Trunk:
     default_size: int = 224
 
     def unbuilt(self, deepest):
-        """Regular expression of the reference keys of the stages beyond a level, or None."""
+        """A regular expression for the reference keys of the stages beyond a level, or None."""
         beyond = [str(number) for number, level in self.stages.items() if level > deepest]
         return self.stage_keys.format("|".join(beyond)) if beyond else None
 
@@ -83,7 +83,7 @@ def application(trunk, arguments):
     """Returns the functional model of a trunk.
 
     Raises:
-        ValueError: naming the argument that is wrong.
+        ValueError: if an argument is wrong, which the message names.
     """
     _check(trunk, arguments)
     image = _image(trunk, arguments)
@@ -103,7 +103,7 @@ def application(trunk, arguments):
     model = keras.Model(
         sources[0] if len(sources) == 1 else sources, outputs, name=arguments.name or trunk.name
     )
-    # What the user's `input_tensor` brings along has weights of its own.
+    # The layers that produce the user's `input_tensor` have weights too.
     own = model if arguments.input_tensor is None else keras.Model(image, outputs)
     pretrained.load_into(own, trunk, arguments, checkpoint, deepest)
     return model
@@ -131,8 +131,8 @@ def _top(x, arguments):
 
 
 def check_strides_and_drops(output_stride, drop_path_rate=0.0):
-    """Both as Python's numbers, if dilation can hold a net at the stride, and the rate leaves
-    something of every branch; else a `ValueError`."""
+    """Returns both as Python's numbers; raises a `ValueError` unless dilation can keep a net at the
+    stride, and the rate leaves something of every branch."""
     return (
         check_choice(output_stride, "output_stride", (8, 16, 32)),
         check_number(drop_path_rate, "drop_path_rate", least=0, below=1),

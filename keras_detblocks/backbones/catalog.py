@@ -1,4 +1,4 @@
-"""What there is to choose from: every backbone, its size, and its published weights."""
+"""The catalog: every backbone, its size, and its published weights."""
 
 import functools
 import re
@@ -13,11 +13,11 @@ class HubWeights(NamedTuple):
     """A checkpoint on the Hugging Face hub, in timm's layout.
 
     Attributes:
-        id: what `weights=` takes.
+        id: the value for `weights=`.
         top1: pairs (side of the square test images, percent of ImageNet's validation images), the
-            smaller side first; empty where the checkpoint has other classes or none.
+            smaller side first; empty if the checkpoint has other classes or none.
         license: SPDX name, or the publisher's own name for it.
-        classes: of its classifier; 0 without one, for `include_top=False`.
+        classes: number in its classifier; 0 without one, for `include_top=False`.
     """
 
     id: str
@@ -27,8 +27,7 @@ class HubWeights(NamedTuple):
 
 
 _REGNET_CODES = ("002", "004", "006", "008", "016", "032", "040", "064", "080", "120", "160", "320")
-# The RegNets by printed name: the constructors, and after those of its family what a call alone
-# builds.
+# The RegNets by printed name: the constructors of a family, then the nets that only a call builds.
 _REGNETS = {
     **{f"RegNetX{code}": f"regnetx_{code}" for code in _REGNET_CODES},
     'RegNetX("400mf_tv")': "regnetx_004_tv",
@@ -114,8 +113,8 @@ _TAGS = (
 
 
 def list_models(pretrained=False):
-    """Names of the backbone constructors; with `pretrained` those that `weights="imagenet"` works
-    for.
+    """The names of the backbone constructors; with `pretrained` only those for which
+    `weights="imagenet"` works.
 
     >>> "RegNetY008" in list_models(pretrained=True)
     True
@@ -125,8 +124,8 @@ def list_models(pretrained=False):
 
 
 def names():
-    """The constructors of `list_models`, and the calls that build published nets without a
-    constructor of their own.
+    """The constructors in `list_models`, and the calls that build published nets without their own
+    constructor.
 
     >>> [name for name in names() if "gf" in name]
     ['RegNetY("8.0gf_tv")', 'RegNetY("64gf")', 'RegNetY("128gf")', 'RegNetY("256gf")']
@@ -135,8 +134,8 @@ def names():
 
 
 def find(name, others=()):
-    """The one of `names()` that is meant, in any case, with any quotes (a shell takes some away),
-    or by timm's name of its variant. `others` are further names that the error may mean.
+    """Finds the one of `names()` that is meant, in any case, with any quotes (a shell removes
+    some), or by timm's name of its variant. `others` are further names that the error may suggest.
 
     Raises:
         ValueError: for an unknown name, with the nearest known ones.
@@ -157,7 +156,7 @@ def _plain(name):
 
 
 def variant_of(name):
-    """The variant, timm's name, of one of `names()`.
+    """The variant, by timm's name, of one of `names()`.
 
     >>> variant_of('RegNetY("64gf")')
     'regnety_640'
@@ -199,7 +198,7 @@ def published(variant):
 
 
 def row(name):
-    """Facts about one of `names()`, see `model_table`."""
+    """The facts about one of `names()`, see `model_table`."""
     variant, known = variant_of(name), published(variant_of(name))
     if name in _REGNETS:
         anynet = spec(name).to_anynet()

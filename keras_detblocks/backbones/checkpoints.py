@@ -1,4 +1,4 @@
-"""What published checkpoints of the backbones are called: key names of every reference that loads
+"""Names in published checkpoints of the backbones: the keys of every reference that loads
 unchanged, and the id that `weights="imagenet"` means.
 
 Paths of our variables look like "s1_b2_conv3_bn/gamma" (AnyNet, RegNet) and
@@ -9,14 +9,14 @@ import re
 
 from ..weights import Layout, register_model_layout, torch_key
 
-# Keys, in any layout, of the stages whose numbers stand in the braces: what a net that is built up
-# to some level leaves unused. RegNets count their stages from 1.
+# Keys, in any layout, of the stages whose numbers replace the braces: a net that is built up to
+# some level leaves them unused. RegNets count their stages from 1.
 ANYNET_STAGES = r"^(s|trunk_output\.block)({})[._]"
 CSPNET_STAGES = r"^stages[._]({})[._]"
 DENSENET_STAGES = r"^(stages_({})|norm)/"
 CLASSIFIER = r"^((head\.)?fc\.|predictions/)"
 
-# Variants of which only nets trained without labels are published, or nothing.
+# Variants for which only nets trained without labels are published, or nothing.
 _WITHOUT_IMAGENET = ("regnety_640", "regnety_1280", "regnety_2560")
 _CSP_TAGS = {
     "cspresnet50": "ra_in1k",
@@ -30,7 +30,7 @@ _CSP_TAGS = {
 
 
 def imagenet(variant):
-    """The hub id that `weights="imagenet"` loads into a variant, or None where none is published.
+    """The hub id that `weights="imagenet"` loads into a variant, or None if none is published.
 
     >>> imagenet("regnety_008")
     'timm/regnety_008.pycls_in1k'
@@ -114,8 +114,8 @@ _CFG_DEPTHS = (1, 2, 8, 8, 4)  # of the one net that the authors' file describes
 
 
 def _cfg_module(match):
-    """Number of a layer in the authors' file, where a stage holds down, cross, route, in, three
-    entries per block, the first transition, route, the second transition."""
+    """The number of a layer in the authors' file, where a stage consists of down, cross, route, in,
+    three entries per block, the first transition, route, and the second transition."""
     index, part, block = int(match[1]), match[2], match[3]
     start = 1 + sum(7 + 3 * depth for depth in _CFG_DEPTHS[:index])
     if part.startswith("blocks"):

@@ -1,10 +1,10 @@
-"""Multiply-adds, parameters and activations of many AnyNets at once, in closed form: no model is
-built.
+"""Counts multiply-adds, parameters and activations of many AnyNets at once, in closed form: no
+model is built.
 
 Conventions of pycls (https://github.com/facebookresearch/pycls, MIT) and of "Designing Network
 Design Spaces" (https://arxiv.org/abs/2003.13678, section 3 and figure 12): one multiply-add counts
-1; batch normalization counts only its scale and offset as parameters; activations are the sizes of
-all convolution outputs, and of the classifier's.
+as 1; batch normalization counts only its scale and offset as parameters; activations are the sizes
+of all convolution outputs, and of the classifier's.
 """
 
 from dataclasses import dataclass, fields
@@ -37,7 +37,7 @@ class Architectures:
         return Architectures(*(getattr(self, field.name)[index] for field in fields(self)))
 
     def rows(self):
-        """Everything about a net in one row, `(n, 4 * stages)`: equal rows are equal nets."""
+        """All settings of a net in one row, `(n, 4 * stages)`: equal rows are equal nets."""
         return np.concatenate([getattr(self, field.name) for field in fields(self)], axis=1)
 
     @classmethod
@@ -50,7 +50,7 @@ class Architectures:
 
 
 class Complexity(NamedTuple):
-    """What a population costs: integer arrays `(n,)`, or three integers for one net."""
+    """The costs of a population: integer arrays `(n,)`, or three integers for one net."""
 
     macs: np.ndarray
     params: np.ndarray
@@ -122,13 +122,13 @@ def population_complexity(population, se_ratio=0.0, stem_width=32, image_size=22
 
 
 def _block(counter, width_in, width, inner, group_width, side, stride, se_ratio, times):
-    """The main path of a residual bottleneck block, `times` times; returns the side of its
+    """Counts the main path of a residual bottleneck block, `times` times; returns the side of its
     output."""
     counter.conv(width_in, inner, side, 1, 1, times=times)
     side = counter.conv(inner, inner, side, 3, stride, inner // group_width, times)
     if se_ratio:
         squeezed = np.rint(np.asarray(width_in) * se_ratio).astype(np.int64)
-        # A model has no gate where its squeezed width rounds to nothing.
+        # A model has no gate if its squeezed width rounds to nothing.
         gated = times * (squeezed > 0)
         counter.linear(inner, squeezed, gated)
         counter.linear(squeezed, inner, gated)

@@ -57,9 +57,9 @@ def constructor(trunk, name=None, summary=None, drop_path=_DROP_PATH):
         trunk: a function that returns a `Trunk`. Its own positional arguments (such as `variant`)
             come first in the constructor's signature, then the contract's, then its own
             keyword-only ones. Its docstring becomes the constructor's, with the contract's
-            arguments behind its own and its example at the end.
-        name, summary: of the constructor; those of `trunk` by default.
-        drop_path: what is said of `drop_path_rate`.
+            arguments after its own and an example at the end.
+        name, summary: of the constructor; by default those of `trunk`.
+        drop_path: the description of `drop_path_rate`.
     """
     own = inspect.signature(trunk).parameters.values()
     contract = [_parameter(field) for field in fields(Arguments)]
@@ -78,7 +78,7 @@ def constructor(trunk, name=None, summary=None, drop_path=_DROP_PATH):
         mine = {p.name: given.pop(p.name) for p in own if p.name in given}
         return application(trunk(**mine), Arguments(**given))
 
-    # Not `trunk` behind a wrapper: what documentation and tools look at is the constructor itself.
+    # Not a wrapper around `trunk`: documentation and tools look at the constructor itself.
     del build.__wrapped__
     build.__signature__ = signature
     build.__name__ = build.__qualname__ = name or trunk.__name__
@@ -104,7 +104,7 @@ def _documentation(name, trunk, text, drop_path):
 
 
 def _facts(trunk):
-    """What the documentation says of one net, or of nets in general."""
+    """The documentation's facts about one net, or about nets in general."""
     own = inspect.signature(trunk).parameters
     if "spec" in own:
         return {"imagenet": "published nets alone", "size": "(224, 224, 3)", "levels": "any of its"}

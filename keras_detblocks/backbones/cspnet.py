@@ -27,7 +27,7 @@ class CSPSpec:
 
     Attributes:
         stem: (filters, kernel, stride) per convolution.
-        depths, widths, strides: blocks, output channels and stride of each stage.
+        depths, widths, strides: number of blocks, output channels and stride of each stage.
         block_ratios: block output over stage width.
         bottle_ratios: block inner width over block output.
         expand_ratios: width of the expanding convolution over stage width.
@@ -160,8 +160,8 @@ def csp_stage(x, spec, index, stride, first_dilation=1, dilation=1, drop_rates=N
     """Adds stage `index` (from 0) of a spec.
 
     Args:
-        stride, first_dilation: of the strided 3x3 convolution, which a stage with neither stride
-            nor new dilation lacks.
+        stride, first_dilation: of the strided 3x3 convolution, which is missing in a stage with
+            neither stride nor new dilation.
         dilation: of the blocks.
         drop_rates: iterator over the stochastic-depth rates of the blocks.
         name: prefix of the layer names.
@@ -230,7 +230,7 @@ def dark_block(x, spec, inner, width, dilation, drop_rate, name):
 
 
 def _add(x, y, drop_rate, name):
-    # Whatever its rate, as in `anynet.bottleneck_block`.
+    # Whatever its rate: see `anynet.bottleneck_block`.
     y = StochasticDepth(drop_rate, name=f"{name}_drop")(y)
     return keras.layers.Add(name=f"{name}_add")([x, y])
 

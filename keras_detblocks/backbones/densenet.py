@@ -1,11 +1,11 @@
 """CSPDenseNet and CSPPeleeNet: partial dense blocks between partial transitions
 (https://arxiv.org/abs/1911.11929).
 
-The authors published neither configurations nor weights of these, so this is a definition of ours.
+The authors published neither configurations nor weights for these, so the definition is ours.
 CSPDenseNet: DenseNet (https://arxiv.org/abs/1608.06993) with growth rate 32, bottleneck 4, and each
 dense block inside a `CrossStage` of full fusion, whose transitions both halve the channels; the
-last stage only has the first. CSPPeleeNet: PeleeNet (https://arxiv.org/abs/1804.06882), whose
-transitions keep the channels. Pooling stands after the second transition.
+last stage has only the first. CSPPeleeNet: PeleeNet (https://arxiv.org/abs/1804.06882), whose
+transitions keep the channels. Pooling comes after the second transition.
 """
 
 import keras
@@ -283,7 +283,7 @@ def _trunk(name, stem, stage, stages, output_stride, stem_kernel):
             if level > deepest:
                 break
             if index and level > levels[index - 1]:
-                # Keras' "same" average leaves the padding out of the mean, and keeps the odd row.
+                # Keras' "same" average excludes the padding from the mean, and keeps the odd row.
                 x = keras.layers.AveragePooling2D(2, padding="same", name=f"pool_{index}")(x)
             elif index:
                 dilation *= 2

@@ -1,5 +1,5 @@
-"""Pretrained weights of backbones: from the argument `weights` to a checkpoint, from a checkpoint
-to a model's variables and its normalization of images, and how a checkpoint is evaluated."""
+"""Pretrained weights of backbones: finds the checkpoint for the argument `weights`, loads it into a
+model's variables and its normalization of images, and keeps how it is evaluated."""
 
 import os
 import warnings
@@ -23,8 +23,8 @@ def wants_imagenet(arguments):
 
 
 def checkpoint_for(trunk, arguments):
-    """The checkpoint to load, or None (nothing, or a `.weights.h5` file, which Keras loads as it
-    is)."""
+    """The checkpoint to load; None without weights, or for a `.weights.h5` file, which Keras loads
+    itself."""
     source = trunk.imagenet if wants_imagenet(arguments) else arguments.weights
     if source is None or isinstance(source, (dict, loading.Checkpoint)):
         return None if source is None else loading.read(source)
@@ -41,7 +41,7 @@ def checkpoint_for(trunk, arguments):
 
 
 def _saved_net(path):
-    """The checkpoint of a `.keras` file: by names, since Keras takes layers by their order, which
+    """The checkpoint in a `.keras` file, by names, since Keras goes by the order of layers, which
     drop path and levels change."""
     model = loading.load_keras_file(path, compile=False)
     config = {
@@ -52,13 +52,13 @@ def _saved_net(path):
 
 
 def _innermost(model):
-    """The net that a saved model holds, such as the backbone of a detector, or the model itself."""
+    """The net inside a saved model, such as the backbone of a detector, or the model itself."""
     nets = [layer for layer in model.layers if isinstance(layer, keras.Model) and layer.weights]
     return _innermost(nets[0]) if nets else model
 
 
 def normalization(checkpoint, channels):
-    """The layer that normalizes images as a checkpoint's did, ImageNet's way without one."""
+    """The layer that normalizes images as for the checkpoint; without one, as for ImageNet."""
     config = checkpoint.config if checkpoint is not None else {}
     mean = tuple(255.0 * m for m in config["mean"]) if "mean" in config else IMAGENET_MEAN
     std = tuple(255.0 * s for s in config["std"]) if "std" in config else IMAGENET_STD
@@ -85,8 +85,8 @@ def load_into(model, trunk, arguments, checkpoint, deepest):
 
 
 def _adapted_stem(kernel, variable):
-    """A stem for another number of channels: the sum for one, else repeated and scaled to keep the
-    sum."""
+    """Adapts a stem to another number of channels: summed for one, else repeated and scaled to keep
+    the sum."""
     channels, wanted = kernel.shape[2], variable.shape[2]
     if channels == wanted:
         return kernel
@@ -103,8 +103,8 @@ def _adapted_stem(kernel, variable):
 
 
 def _head_adapters():
-    """Functions for the head's kernel and bias: both stay at random where the model has other
-    classes than the checkpoint."""
+    """Functions for the head's kernel and bias: both stay random if the model has other classes
+    than the checkpoint."""
     left = []
 
     def kernel(array, variable):
@@ -125,11 +125,11 @@ def _head_adapters():
 
 
 def evaluation_settings(model):
-    """How the checkpoint of a model is evaluated, also after saving and loading: kept in the config
-    of its normalization layer.
+    """The settings with which a model's checkpoint is evaluated. They are kept in the config of its
+    normalization layer, so saving and loading preserves them.
 
     Returns:
-        A dict with `mean` and `std` (pixels of 0 to 255) and, where the weights came with them,
+        A dict with `mean` and `std` (for pixels from 0 to 255) and, if the weights came with them,
         `architecture`, `tag`, `crop_pct` (share of the resized image's side that the center crop
         takes), `interpolation` and `input_size` (channels, height, width).
 
@@ -149,7 +149,8 @@ def evaluation_settings(model):
 
 
 def _settings(model):
-    """Of the first `ImageNormalization`, in the model or in a model within it; None without one."""
+    """The settings of the first `ImageNormalization` in the model or in a nested model; None
+    without one."""
     for layer in model.layers:
         if isinstance(layer, ImageNormalization):
             return {"mean": layer.mean, "std": layer.std, **(layer.evaluation or {})}

@@ -5,7 +5,7 @@ import numpy as np
 
 from ..checks import check_levels, level_name, level_number
 
-# Layers that move pixels at random in training: the boxes of a picture would stay where they were.
+# Layers that move pixels at random in training, but not the boxes of a picture.
 MOVING = (
     keras.layers.AugMix,
     keras.layers.CutMix,
@@ -23,7 +23,7 @@ MOVING = (
 
 
 def feature_pyramid(model, levels=(3, 4, 5), preprocess=None, name=None):
-    """Returns a model from image to `{"P3": ..., ...}` that shares the layers and weights of a
+    """Returns a model from an image to `{"P3": ..., ...}` that shares the layers and weights of a
     functional image model.
 
     The output of level l is the last map of stride 2 ** l that everything deeper passes through:
@@ -31,19 +31,18 @@ def feature_pyramid(model, levels=(3, 4, 5), preprocess=None, name=None):
     stride (as MobileNetV2's detector takes it, https://arxiv.org/abs/1801.04381). Strides come from
     the shapes of the graph itself, at the model's own size and at a larger one (a pooled vector
     kept as a 1x1 map does not grow), so it works on models of `keras.applications`, on one just
-    loaded from a file and on a clone. A model that names its own maps by level in a dict
-    `pyramid_outputs`, as the backbones of KerasHub do, gives those.
+    loaded from a file and on a clone. If a model names its own maps by level in a dict
+    `pyramid_outputs`, as the backbones of KerasHub do, these are used.
 
-    Levels that the graph lacks are looked for in the models nested in it, as in a classifier made
-    of a rescaling, a pretrained model and a head. What lies in front of a nested model stays in
-    front of it.
+    Levels that the graph lacks are looked for in nested models, as in a classifier made of a
+    rescaling, a pretrained model and a head. Layers in front of a nested model stay in front of it.
 
     Args:
         model: functional `keras.Model` or built `keras.Sequential` with one image input,
             channels-last.
         levels: distinct levels, in the order of the result.
-        preprocess: `None`, or what maps images (RGB, 0 to 255) to what the model expects: a Keras
-            layer, or a function of Keras operations such as
+        preprocess: `None`, or a mapping from images (RGB, 0 to 255) to the inputs that the model
+            expects: a Keras layer, or a function of Keras operations such as
             `keras.applications.resnet.preprocess_input`.
         name: of the new model; the old name with `_pyramid` by default.
 
@@ -52,7 +51,7 @@ def feature_pyramid(model, levels=(3, 4, 5), preprocess=None, name=None):
 
     Raises:
         ValueError: if the model is not functional, has another number of inputs, lacks a level, or
-            moves pixels at random on the way to one (`keras.layers.RandomFlip`): boxes do not move
+            moves pixels at random before one (`keras.layers.RandomFlip`): boxes would not move
             along.
 
     >>> net = keras.applications.MobileNetV3Small(weights=None, include_top=False, input_shape=(96, 64, 3))
@@ -87,12 +86,12 @@ def feature_pyramid(model, levels=(3, 4, 5), preprocess=None, name=None):
 
 
 def functional_form(model):
-    """The model with a graph: itself, or for a built `keras.Sequential` one over its layers; None
-    if there is none."""
+    """The model itself if it has a graph; for a built `keras.Sequential`, a functional model over
+    its layers; else None."""
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         return None
     if isinstance(model, keras.Sequential):
-        # Not lists, which calls would have to match.
+        # Not a list, since calls would have to pass a list too.
         return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     return model if hasattr(model, "operations") else None
 
@@ -121,14 +120,14 @@ def _takes_an_image(graph):
 
 
 def _nested(operation):
-    """The graph of a nested model from one map, or None."""
+    """The graph of a nested model that takes one map, or None."""
     graph = functional_form(operation)
     return graph if graph is not None and _takes_an_image(graph) else None
 
 
 def _advice(graph, levels):
-    """Says which nested model has the levels, where one has them by itself (behind a
-    `keras.layers.Resizing`, say)."""
+    """Says which nested model has the levels, if one has them by itself (for example after a
+    `keras.layers.Resizing`)."""
     path = _path_to(graph, levels)
     return (
         f" A nested model has these levels by itself: pass `model{path}`, with a `preprocess`."
@@ -164,10 +163,10 @@ def _layers(model):
 
 
 def _levels(graph):
-    """{level: route}. A route is the nodes of the nested models to go through, then the tensor of
-    the map in the last."""
+    """Returns {level: route}. A route consists of the nodes of the nested models to go through,
+    then the tensor of the map in the last one."""
     image = graph.inputs[0]
-    # Unequal: what is resized to a square has no level.
+    # Unequal sides, so that a map resized to a square has no level.
     height, width = (
         image.shape[1] or 512,
         image.shape[2] or 640,
@@ -183,11 +182,11 @@ def _levels(graph):
 
 
 def _maps(graph, entries, sizes):
-    """{level: (certain, route)}: the last map per level that the deepest output depends on by every
-    path, else the last one.
+    """Returns {level: (certain, route)}: per level the last map on every path to the deepest
+    output, else the last one.
 
-    The model's own maps go before those of models nested in it. `entries` are what enters the model
-    with images of `sizes`.
+    The model's own maps take precedence over those of nested models. `entries` are the inputs of
+    the model for images of `sizes`.
     """
     specs = [_specs(graph, entry) for entry in entries]
     nodes, through = _computation(graph)
@@ -213,26 +212,26 @@ def _keep(maps, level, certain, route):
 
 
 def _named(graph):
-    """The maps of `pyramid_outputs`, which cloning drops: nothing but the choice between maps of a
-    level hangs on it."""
+    """The maps of `pyramid_outputs`, which cloning drops: only the choice between maps of a level
+    depends on it."""
     named = getattr(graph, "pyramid_outputs", None) or {}
     levels = {level_number(key.upper()): tensor for key, tensor in named.items()}
     return {level: (True, (tensor,)) for level, tensor in levels.items() if level is not None}
 
 
 def _level(sizes, spec, larger):
-    """The level of a map that fits at both sizes, else at the first; None if there is none."""
+    """The level that fits a map at both sizes, else at the first; None if there is none."""
     # A pooled vector kept as a 1x1 map is as small at the larger size.
     at_larger = _fitting(sizes[1], larger, least=2)
     at_both = [level for level in _fitting(sizes[0], spec, least=1) if level in at_larger]
-    # A layer made for one size (a Reshape) cannot be computed at another. There the first decides,
-    # and 1x1 could be pooled.
+    # A layer made for one size (a Reshape) cannot be computed at another. Then the first size
+    # decides, and 1x1 could be pooled.
     return next(iter(at_both or _fitting(sizes[0], spec, least=2)), None)
 
 
 def _fitting(size, spec, least):
-    """The levels l with `ceil(n / 2**l)` or `floor(n / 2**l)` on both sides of the map, which has
-    `least` or more pixels a side."""
+    """The levels l with `ceil(n / 2**l)` or `floor(n / 2**l)` on both sides of the map, if these
+    are at least `least` pixels."""
     if (
         spec is None
         or len(spec.shape) != 4
@@ -249,7 +248,7 @@ def _fitting(size, spec, least):
 
 
 def _nodes(graph):
-    """The calls of its layers in the order of computation."""
+    """The calls of a graph's layers in the order of computation."""
     return [
         node
         for depth in sorted(graph._nodes_by_depth, reverse=True)
@@ -270,8 +269,8 @@ def _walk(graph, values, call):
 
 
 def _specs(graph, entry):
-    """{id of a tensor: its spec} for an input like `entry`, without what cannot be computed at that
-    size."""
+    """Returns {id of a tensor: its spec} for an input like `entry`, without tensors that cannot be
+    computed at that size."""
 
     def spec(node, *args, **kwargs):
         try:
@@ -282,18 +281,19 @@ def _specs(graph, entry):
                     if _pools_all(node)
                     else node.operation.compute_output_spec(*args, **kwargs)
                 )
-            # By its layers: a nested model as a whole refuses another size than its own.
+            # By its layers: a nested model as a whole refuses any size but its own.
             inside = _specs(nested, keras.tree.flatten((args, kwargs))[0])
             return [inside[id(tensor)] for tensor in nested.outputs]
-        except Exception:  # a layer may raise anything; what depends on it is left out as well
+        # a layer may raise anything; tensors that depend on it are left out as well
+        except Exception:
             return ()
 
     return {} if entry is None else _walk(graph, {id(graph.inputs[0]): entry}, spec)
 
 
 def _pools_all(node):
-    """Whether a window spelled out, larger than those of strides, is all of the map: global pooling
-    as old nets write it."""
+    """Whether an explicit window, larger than those for strides, covers the whole map: global
+    pooling as old nets write it."""
     before, after = node.input_tensors[0].shape[1:3], node.outputs[0].shape[1:3]
     if tuple(after) != (1, 1) or None in before or not hasattr(node.operation, "pool_size"):
         return False
@@ -302,8 +302,8 @@ def _pools_all(node):
 
 
 def _computation(graph):
-    """(nodes in the order of computation, {id of a tensor: whether every path from the image to the
-    last output crosses it})."""
+    """Returns (nodes in the order of computation, {id of a tensor: whether every path from the
+    image to the last output crosses it})."""
     nodes = _nodes(graph)
     tensors = [tensor for node in nodes for tensor in node.outputs]
     position = {id(tensor): index for index, tensor in enumerate(tensors)}
@@ -328,9 +328,9 @@ def _computation(graph):
 def _ends(graph, routes):
     """The tensors at the ends of `routes`, computed from the inputs of `graph`.
 
-    A nested model on a route gives way to one over the same layers that outputs the maps, and its
-    own outputs only where they are used: a map would be computed twice beside the nested model
-    itself, with dropout and batch statistics of its own.
+    A nested model on a route is replaced by one over the same layers that outputs the maps, and its
+    own outputs only if they are used: beside the nested model itself, a map would be computed
+    twice, with separate dropout and batch statistics.
     """
     values = {id(tensor): tensor for tensor in graph.inputs}
     part = keras.Model(

@@ -1,8 +1,8 @@
 """RegNetX and RegNetY: nets whose widths follow a quantized line, six numbers each.
 
 "Designing Network Design Spaces" (https://arxiv.org/abs/2003.13678). The numbers are those of pycls
-(https://github.com/facebookresearch/pycls, MIT); `_tv` marks the nets that torchvision's rounding
-makes different. The three largest come from SEER and SWAG (VISSL). Initialization is pycls' (He by
+(https://github.com/facebookresearch/pycls, MIT); `_tv` marks the nets that differ by torchvision's
+rounding. The three largest come from SEER and SWAG (VISSL). Initialization is pycls' (He by
 fan-out; the last scale of a block starts at 1).
 """
 
@@ -19,7 +19,7 @@ from .constructor import constructor
 
 @dataclass(frozen=True)
 class RegNetSpec:
-    """The six numbers of a RegNet, and what stays fixed in the family.
+    """The six numbers of a RegNet, and the settings that are fixed in the family.
 
     Args:
         depth: number of blocks.
@@ -32,8 +32,8 @@ class RegNetSpec:
         rounding: of widths to whole groups, `"pycls"` (the paper's) or `"torchvision"`.
 
     Raises:
-        ValueError: saying which rule is broken: by a number alone, or by widths that skip a stage
-            or do not divide into groups.
+        ValueError: if a number is out of range, or the widths skip a stage or do not divide into
+            groups.
     """
 
     depth: int
@@ -77,7 +77,8 @@ class RegNetSpec:
 
 
 def stage_widths_and_depths(depth, w_0, w_a, w_m, quantum=8):
-    """The generation rule, before widths are fitted to groups; float64, halves round to even.
+    """Applies the generation rule, before widths are fitted to groups, in float64 with halves
+    rounded to even.
 
     Returns:
         (widths, depths, steps): one width and depth per stage, as tuples of ints, and the number of
@@ -100,8 +101,8 @@ def stage_widths_and_depths(depth, w_0, w_a, w_m, quantum=8):
 
 
 def _fit_like_torchvision(widths, ratios, groups):
-    """Nearest multiple of the group width, halves up, and one group more where that lost over a
-    tenth."""
+    """Rounds to the nearest multiple of the group width, halves up, and adds a group if that lost
+    over a tenth."""
     pairs = [_fit_stage_like_torchvision(*stage) for stage in zip(widths, ratios, groups)]
     return tuple(w for w, _ in pairs), tuple(g for _, g in pairs)
 
@@ -188,7 +189,7 @@ def _trunk(family, variant, output_stride, drop_path_rate):
 
 
 def _short(family, variant):
-    """A variant as in `_SIZES`: without the family's name in front, "8gf" as "8.0gf"."""
+    """The variant as in `_SIZES`: without the family's name in front, and "8gf" as "8.0gf"."""
     name = re.sub(rf"^regnet_?{family}_?", "", str(variant).lower())
     return re.sub(r"^(\d)gf", r"\1.0gf", name)
 
@@ -212,7 +213,7 @@ def _unknown_variant(family, variant):
 def RegNetX(variant="800mf", *, output_stride=32, drop_path_rate=0.0):
     """RegNetX (https://arxiv.org/abs/2003.13678): a published net by its size, or one of your own.
 
-    As `RegNetY`, without squeeze-and-excitation.
+    The same as `RegNetY`, without squeeze-and-excitation.
 
     Args:
         variant: 200mf, 400mf, 600mf, 800mf, 1.6gf, 3.2gf, 4.0gf, 6.4gf, 8.0gf, 12gf, 16gf, 32gf, or

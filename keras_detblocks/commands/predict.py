@@ -51,6 +51,13 @@ def add_options(parser):
         help="of detections.json: boxes by picture, or COCO's results with the ids of --data",
     )
     parser.add_argument("--no-pictures", action="store_true", help="write only detections.json")
+    _add_tiles(parser)
+    shared.add_max_detections(parser)
+    _add_data(parser)
+
+
+def _add_tiles(parser):
+    """Adds the options for small objects in large pictures."""
     parser.add_argument(
         "--tile",
         type=shared.size,
@@ -63,8 +70,6 @@ def add_options(parser):
         default=0.2,
         help="share of a tile that the next one covers too (default: %(default)s)",
     )
-    shared.add_max_detections(parser)
-    _add_data(parser)
 
 
 def _add_data(parser):

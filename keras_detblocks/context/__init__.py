@@ -1,4 +1,4 @@
-"""Context (receptive-field) blocks: layers, tensor in, tensor out."""
+"""Context (receptive-field) blocks: layers from a tensor to a tensor."""
 
 from . import checkpoints as _checkpoints  # noqa: F401 - tells `weights` the names of the references
 from .aspp import ASPP

@@ -1,8 +1,8 @@
 """Atrous spatial pyramid pooling: DeepLabv2's sum (https://arxiv.org/abs/1606.00915), DeepLabv3's
 concatenation with image pooling (https://arxiv.org/abs/1706.05587).
 
-Numbers agree with torchvision's and kazuto1011/deeplab-pytorch's. DeepLabv2 here is its ResNet
-form, one convolution per rate.
+Numbers agree with torchvision's and kazuto1011/deeplab-pytorch's. DeepLabv2 has its ResNet form
+here, with one convolution per rate.
 """
 
 import keras
@@ -13,7 +13,7 @@ from ..layers.activation import check_activation
 from ..layers.normalization import NORMALIZATIONS
 from .base import ContextBlock, check_map, in_turn
 
-# DeepLabv3's, by the output stride of the backbone: the same distances in pixels of the image.
+# DeepLabv3's rates by the backbone's output stride: the same distances in pixels of the image.
 RATES = {8: (12, 24, 36), 16: (6, 12, 18)}
 
 
@@ -29,32 +29,33 @@ class ASPP(ContextBlock):
         filters: width of each branch and of the output (with `merge="sum"` usually the number of
             classes).
         rates: dilation of the 3x3 convolutions; `None` for DeepLabv3's at `output_stride`; `()` for
-            no such convolution, only the 1x1 and the image pooling, as DeepLab on mobile backbones.
+            none, only the 1x1 convolution and the image pooling, as in DeepLab on mobile backbones.
             On the small maps of a detector's coarsest level scale them down, (3, 6, 9) for 20 x 20:
             a rate beyond the map sees its center only. DeepLabv2: (6, 12, 18, 24), its small form
             (2, 4, 8, 12).
-        merge: `"concat"`: DeepLabv3: a 1x1 convolution, the rates and the image pooling,
-            concatenated and projected, each with batch normalization and activation. `"sum"`:
-            DeepLabv2: the rates alone, with bias and nothing else, added up; `separable` and
-            `output_stride` are refused, and the other arguments below do not apply.
+        merge: `"concat"` (DeepLabv3): a 1x1 convolution, the rates and the image pooling,
+            concatenated and projected, each with batch normalization and activation. `"sum"`
+            (DeepLabv2): only the rates, with a bias and without normalization and activation, added
+            up; `separable` and `output_stride` are refused, and the other arguments below do not
+            apply.
         image_pooling: whether the global average, after a 1x1 convolution, is concatenated too.
         separable: whether the dilated convolutions are depthwise and pointwise, both with
             normalization and activation. A dilated depthwise convolution is exported as a grouped
             CONV_2D: as fast as DEPTHWISE_CONV_2D in TFLite with XNNPACK, but 12 to 18 times slower
             with TFLite's builtin kernels (20 x 20 x 256).
-        dropout: rate, after the projection (torchvision: 0.5).
+        dropout: rate of the dropout after the projection (torchvision: 0.5).
         pool_normalization: `"batch"`, or `None` for a bias in the image pooling (detectron2): over
             a batch of one image, training-mode statistics of a 1x1 map are that image itself, and
             the branch collapses to the shift.
         activation: a name.
-        output_stride: of the backbone, 8 or 16, where it gives the rates: (12, 24, 36) or (6, 12,
-            18), which `rates=None` alone means too.
+        output_stride: of the backbone, 8 or 16, which decides the rates: (12, 24, 36) or (6, 12,
+            18); `rates=None` without it means the latter.
 
     Input shape `(B, H, W, C)`, any size, output shape `(B, H, W, filters)`.
 
     Raises:
         ValueError: on rates below 1, an unknown merge, arguments that this merge does not have,
-            `output_stride` beside `rates`, or an input that is not one feature map.
+            both `output_stride` and `rates`, or an input that is not one feature map.
 
     >>> tuple(ASPP(16, rates=(3, 6, 9))(keras.ops.ones((1, 20, 13, 8))).shape)
     (1, 20, 13, 16)
@@ -125,7 +126,7 @@ class ASPP(ContextBlock):
         return self.unit(name, filters or self.filters, kernel_size, **options)
 
     def _summand(self, name, rate):
-        # One initializer for each: it draws the same values whenever it is called.
+        # One initializer for each, since an initializer always draws the same values.
         normal = keras.initializers.RandomNormal(stddev=0.01)
         options = {"normalization": None, "activation": None, "kernel_initializer": normal}
         return self._unit(name, 3, dilation_rate=rate, **options)

@@ -1,4 +1,4 @@
-"""What all context blocks share: the check of their input, and the options of their units."""
+"""Shared by all context blocks: the check of their input, and the options of their units."""
 
 from ..checks import check_choice, who
 from ..layers import ConvNormAct
@@ -30,7 +30,7 @@ class ContextBlock(Block):
     """A block from one map to one map, made of units. Not public.
 
     Args:
-        normalization: `"batch"`, `"group"` or `None`, in every unit that has one.
+        normalization: `"batch"`, `"group"` or `None`, in every unit that has a normalization.
         epsilon, momentum: of the normalization. norm_groups: of group normalization.
     """
 
@@ -63,7 +63,7 @@ class ContextBlock(Block):
 
 
 def in_turn(units, x, training):
-    """The output of units that follow one another."""
+    """Applies units one after the other."""
     for unit in units:
         x = unit(x, training=training)
     return x

@@ -1,4 +1,4 @@
-"""The key names of the context blocks' weights in the reference implementations."""
+"""The keys of the context blocks' weights in the reference implementations."""
 
 import functools
 
@@ -9,7 +9,8 @@ from .aspp import ASPP
 from .rfb import RFB
 from .spp import SPP, SPPCSP, SPPF
 
-# The tail of RFBNet is plain ConvNormAct units, which are their own target of `weights.load`.
+# The tail of RFBNet consists of plain ConvNormAct units, which are targets of `weights.load`
+# themselves.
 register_model_layout(
     Layout("conv and bn", torch_key((r"^(?:.*/)?conv/", "conv/"), (r"^(?:.*/)?norm/", "bn/")))
 )
@@ -76,8 +77,8 @@ def aspp_layouts(block):
 
 
 def _from_tensorflow(block, key, array):
-    """Into PyTorch's order, with the image pooling's rows of the projection, which TensorFlow has
-    first, last."""
+    """Converts an array to PyTorch's order; the image pooling's rows of the projection, which
+    TensorFlow has first, move to the end."""
     if array.ndim != 4:
         return array
     if key.startswith("concat_projection/") and block.image_pooling:
@@ -86,8 +87,8 @@ def _from_tensorflow(block, key, array):
 
 
 def _branch_rules(branches, conv, norm, pool_conv, pool_norm):
-    """PyTorch's names where branch i is `convs.i`, the image pooling the last one; the parts'
-    endings are given."""
+    """PyTorch's names, in which branch i is `convs.i` and the image pooling the last one, with the
+    given endings of the parts."""
     names = [
         *((name, f"convs.{i}", conv, norm) for i, name in enumerate(branches)),
         ("project", "project", conv, norm),

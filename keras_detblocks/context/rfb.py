@@ -1,9 +1,9 @@
 """Receptive Field Block (https://arxiv.org/abs/1711.07767): branches of small kernels, each ending
 in a dilated one.
 
-Numbers agree with the authors' code, ruinmessi/RFBNet, which differs from the paper's Fig. 4: its
-dilations are v, v + 1 and 2v + 1 for the setting `visual` v (2 in RFBNet: 2, 3, 5), and RFB-s
-factorizes a further branch. The branches are data.
+Numbers agree with the authors' code, ruinmessi/RFBNet, which differs from the paper's Fig. 4: for
+the setting `visual` v (2 in RFBNet) its dilations are v, v + 1 and 2v + 1 (2, 3, 5), and RFB-s
+factorizes one more branch. The branches are data.
 """
 
 from dataclasses import replace
@@ -29,21 +29,21 @@ class RFB(ContextBlock):
 
     Args:
         filters: output channels.
-        branches: a preset's name, or the branches: a tuple of branches, each a tuple of
-            convolutions, each the values of `context.rfb.Unit`. Presets: `"rfb"` and `"rfb_s"`
-            (RFBNet), `"rfb_paper"` (the paper's figure), `"rfb_e"`, `"rfb_e_light"`, `"rfb_e_s"`
-            (RFBNet-E), `"rfb_mobile"`, `"rfb_s_mobile"` (RFBNet mobile, depthwise), `"rfb_light"`
-            (3x3 branches, made for grouping), `"asff"` (ASFF's block: no normalization, no
-            projection, no shortcut). The mobile ones' dilated depthwise convolutions are exported
-            as grouped CONV_2Ds: as fast as DEPTHWISE_CONV_2D in TFLite with XNNPACK, but 12 to 18
-            times slower with TFLite's builtin kernels (20 x 20 x 256).
+        branches: a preset's name, or a tuple of branches, each a tuple of convolutions, each given
+            by the values of `context.rfb.Unit`. Presets: `"rfb"` and `"rfb_s"` (RFBNet),
+            `"rfb_paper"` (the paper's figure), `"rfb_e"`, `"rfb_e_light"`, `"rfb_e_s"` (RFBNet-E),
+            `"rfb_mobile"`, `"rfb_s_mobile"` (RFBNet mobile, depthwise), `"rfb_light"` (3x3
+            branches, made for grouping), `"asff"` (ASFF's block: no normalization, no projection,
+            no shortcut). The mobile ones' dilated depthwise convolutions are exported as grouped
+            CONV_2Ds: as fast as DEPTHWISE_CONV_2D in TFLite with XNNPACK, but 12 to 18 times slower
+            with TFLite's builtin kernels (20 x 20 x 256).
         strides: of the block; output sides are rounded up.
         scale: of the main path before the shortcut is added. The code's default is 0.1, but every
             published network has 1.
-        visual: the shift of the dilations, of branches that have one (`"rfb"`, `"rfb_light"`);
-            `None` for the preset's (RFBNet: 2, and 1 in its last two blocks at 512).
-        reduction: input channels over the width of a branch; `None` for the preset's (8 or 4),
-            `map_reduce` in the code.
+        visual: the shift of the dilations, for presets that have one (`"rfb"`, `"rfb_light"`);
+            `None` for the preset's own (RFBNet: 2, and 1 in its last two blocks at 512).
+        reduction: input channels over the width of a branch, `map_reduce` in the authors' code;
+            `None` for the preset's own (8 or 4).
         groups: of the branches' convolutions.
         activation: a name.
 
@@ -53,7 +53,8 @@ class RFB(ContextBlock):
 
     Raises:
         ValueError: on an unknown preset, branches that are not as described, strides, `visual` or a
-            scale of a form that has none, channels too few, or not divisible by the groups.
+            scale for a form without them, too few channels, or channels not divisible by the
+            groups.
 
     >>> tuple(RFB(32, strides=2)(keras.ops.ones((1, 13, 10, 64))).shape)
     (1, 7, 5, 32)
@@ -124,7 +125,7 @@ class RFB(ContextBlock):
         self.shortcut = self._shortcut(channels)
 
     def _shortcut(self, channels):
-        """The convolution beside the branches, where the form and the input need one."""
+        """The convolution beside the branches, if the form and the input need one."""
         fits = channels == self.filters and self.strides == 1
         if self.spec.shortcut == "identity" and not fits:
             raise ValueError(
@@ -225,8 +226,8 @@ class RFBs(RFB):
 
 
 def _as_tuples(value):
-    """The value with tuples for lists, which JSON gives back, and Python's ints for NumPy's, which
-    JSON does not take."""
+    """The value with tuples in place of lists, which JSON returns, and Python's ints in place of
+    NumPy's, which JSON does not take."""
     if isinstance(value, (tuple, list)):
         return tuple(_as_tuples(v) for v in value)
     return int(value) if is_int(value, least=0) else value

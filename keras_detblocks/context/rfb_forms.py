@@ -1,5 +1,4 @@
-"""The forms of the Receptive Field Block as data: the published ones by name, and those that users
-write by hand."""
+"""The forms of the Receptive Field Block as data: the published ones by name, and custom ones."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -30,13 +29,14 @@ class Dilation(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """One convolution of a branch. Plain tuples of the same values do as well, so that branches can
-    be stored in a config.
+    """One convolution of a branch. Plain tuples of the same values are accepted too, so that
+    branches can be stored in a config.
 
-    kernel: int or pair, odd, so that the branches' maps are of one size.
+    Attributes:
+        kernel: int or pair, odd, so that the branches' maps are of one size.
     width: a `Width`, or (times, over).
     dilation: a `Dilation`, or (per_visual, plus).
-    strided: whether the block's strides are here: once in every branch.
+    strided: whether it has the block's strides: once in every branch.
     activation: whether an activation follows.
     depthwise: one group per channel (the width is then the input's).
     """
@@ -51,7 +51,7 @@ class Unit(NamedTuple):
 
 @dataclass(frozen=True)
 class RFBSpec:
-    """A form of the block. `shortcut`: "conv", "identity", "identity if equal" (a convolution where
+    """A form of the block. `shortcut`: "conv", "identity", "identity if equal" (a convolution if
     channels differ) or None."""
 
     branches: tuple
@@ -60,7 +60,7 @@ class RFBSpec:
     shortcut: str | None = "conv"
     linear: bool = True  # the 1x1 convolution after the concatenation
     normalized: bool = True
-    first: int = 0  # number of the first branch in the reference's key names
+    first: int = 0  # number of the first branch in the reference's keys
     any_stride: bool = True
 
 
@@ -149,7 +149,7 @@ PRESETS = {
     "rfb_s_mobile": RFBSpec(
         _small_branches(True), reduction=4, shortcut="identity", any_stride=False
     ),
-    # Ultra-Light-Fast-Generic-Face-Detector's: 3x3 branches only, `vision` is our `visual`.
+    # Ultra-Light-Fast-Generic-Face-Detector's: only 3x3 branches; its `vision` is our `visual`.
     "rfb_light": RFBSpec(
         (
             (_LINEAR, Unit(3, Q2, strided=True), _last(Q2, Dilation(1, plus=1))),
@@ -157,7 +157,7 @@ PRESETS = {
             (_LINEAR, Unit(3, Q3), Unit(3, Q2, strided=True), _last(Q2, Dilation(1, plus=4))),
         )
     ),
-    # GOATmessi8/ASFF's: convolutions with bias and nothing else, concatenated.
+    # GOATmessi8/ASFF's: convolutions with only a bias, concatenated.
     "asff": RFBSpec(
         (
             (Unit(1, **_ASFF),),
@@ -175,7 +175,7 @@ PRESETS = {
 
 
 def preset(name):
-    """The published form of a name."""
+    """The published form with this name."""
     if name not in PRESETS:
         raise ValueError(
             f"`branches` must be one of {', '.join(PRESETS)}, or a tuple of branches. "
@@ -185,8 +185,8 @@ def preset(name):
 
 
 def by_hand(branches):
-    """The form of branches given as plain values: tuples of branches, each a tuple of convolutions,
-    each the values of `Unit`."""
+    """The form with branches given as plain values: a tuple of branches, each a tuple of
+    convolutions, each given by the values of `Unit`."""
     made = _as_branches(branches)
     return RFBSpec(
         made, any_stride=all(sum(unit.strided for unit in branch) == 1 for branch in made)
@@ -194,7 +194,7 @@ def by_hand(branches):
 
 
 def _as_branches(branches):
-    """Branches of `Unit`s from plain values."""
+    """Makes branches of `Unit`s from plain values."""
     if not isinstance(branches, tuple) or not all(isinstance(branch, tuple) for branch in branches):
         raise ValueError(
             "`branches` must be a preset's name or a tuple of branches, each a tuple of "
@@ -213,7 +213,7 @@ def _as_branches(branches):
 
 
 def _as_unit(values, where):
-    """The `Unit` of plain values."""
+    """Makes a `Unit` from plain values."""
     if not isinstance(values, tuple) or not 1 <= len(values) <= len(Unit._fields):
         raise ValueError(
             f"Each convolution of `branches` must be a tuple of 1 to {len(Unit._fields)} values, "
@@ -247,7 +247,7 @@ def _is_bool(value):
     return isinstance(value, bool)
 
 
-# What the values of a convolution must be, with the remedy.
+# What the values of a convolution must be, with the remedy for messages.
 _RULES = {
     "kernel": (_is_kernel, "an odd int or a pair of them, such as 3 or (1, 3)"),
     "width": (

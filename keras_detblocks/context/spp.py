@@ -16,8 +16,8 @@ from .base import ContextBlock, check_map, in_turn
 
 
 class _PooledConcat(ContextBlock):
-    """A map and its max-pools, concatenated, between two optional 1x1 convolutions. Subclasses give
-    `pooled(x)`. Not public."""
+    """A map and its max-pools, concatenated, between two optional 1x1 convolutions. Subclasses
+    define `pooled(x)`. Not public."""
 
     def __init__(
         self,
@@ -71,8 +71,8 @@ class _PooledConcat(ContextBlock):
 class SPP(_PooledConcat):
     """The SPP block of detectors: a map concatenated with its stride-1 max-pools of several sizes.
 
-    Papers: https://arxiv.org/abs/1406.4729, https://arxiv.org/abs/2004.10934 (YOLOv4). The same
-    numbers in half the time or less: `SPPF`.
+    Papers: https://arxiv.org/abs/1406.4729, https://arxiv.org/abs/2004.10934 (YOLOv4). `SPPF` gives
+    the same numbers in half the time or less.
 
     Args:
         pool_sizes: odd window sizes. A window larger than the map is a global maximum.
@@ -80,8 +80,9 @@ class SPP(_PooledConcat):
             `hidden_filters` before and one to `filters` after them (YOLOv3 and YOLOv5 in PyTorch,
             YOLOX, mmdetection).
         hidden_filters: half the input channels by default.
-        largest_first: the order of the concatenation is the map, then the pools as given; in
-            Darknet it is the reverse, and so are the blocks of the following kernel's rows.
+        largest_first: whether to concatenate in Darknet's order, which is the reverse of the
+            default: the map, then the pools as given. The blocks of the next kernel's rows follow
+            it.
         activation, hidden_activation: of the convolution after and before the pools.
         epsilon: of their batch normalization. The YOLO models set 1e-3.
 
@@ -131,11 +132,13 @@ class SPPF(_PooledConcat):
     in a fraction of the time.
 
     Paper: https://arxiv.org/abs/2004.10934 for the block; the chain is YOLOv5's. Checkpoints of
-    `SPP` and `SPPF` are interchangeable. n windows of k in a row equal one of n * (k - 1) + 1.
+    `SPP` and `SPPF` are interchangeable. n windows of size k in a row equal one of size n * (k - 1)
+    + 1.
 
     Args:
         filters: as in `SPP`: `None` for the pools alone.
-        pool_size: odd window. num_pools: length of the chain.
+        pool_size: odd window size.
+        num_pools: length of the chain.
         hidden_filters: half the input channels by default.
         activation, hidden_activation: of the convolution after and before the pools; YOLO26 has
             `hidden_activation=None`.
@@ -274,15 +277,15 @@ class SpatialPyramidPooling(keras.layers.Layer):
         form: `"adaptive"`: bin j of n spans floor(j * a / n) to ceil((j + 1) * a / n), the paper's
             rule for whole images and that of PyTorch's adaptive pooling. `"window"`: windows of
             ceil(a / n) at every floor(a / n) pixels, the paper's rule for training at one size; it
-            may miss the last rows, and where it would give more than n windows the first n count,
-            so that the length holds. A dynamic side that turns out below n has no such windows: it
-            is binned by the other rule.
+            may miss the last rows, and if it gives more than n windows only the first n count, so
+            that the length is fixed. A dynamic side that turns out to be below n has no such
+            windows and is binned by the other rule.
         flatten: `False` for the output `(B, number of bins, C)`.
 
     Input shape `(B, H, W, C)`, `H` and `W` dynamic or not. Output shape `(B, sum(n * n for n in
-    bins) * C)`: levels in the given order, in each its bins row by row, in each the channels.
-    (PyTorch and Caffe flatten each level channels first: permute the rows of a dense layer's kernel
-    that was trained there.)
+    bins) * C)`: levels in the given order, within a level the bins row by row, within a bin the
+    channels. (PyTorch and Caffe flatten each level channels first: permute the rows of a dense
+    layer's kernel that was trained there.)
 
     Raises:
         ValueError: if a static side is smaller than the number of bins. (A dynamic one cannot be
@@ -323,7 +326,7 @@ class SpatialPyramidPooling(keras.layers.Layer):
         if self.mode == "average":
             # Not AVERAGE_POOL_2D, even where it fits: int8 TFLite ties its output to the scale of
             # its input, which is coarse for averages, and the converter then gets the ranges of a
-            # concatenation with it wrong (errors above one deviation).
+            # concatenation wrong (errors above one deviation).
             return (
                 ops.mean(x, axis=(1, 2), keepdims=True)
                 if n == 1
@@ -335,8 +338,8 @@ class SpatialPyramidPooling(keras.layers.Layer):
         return self._reduce(self._reduce(x, 1, n), 2, n)
 
     def _reduce(self, x, axis, n):
-        """Reduces the bins of one axis: a maximum or mean over a rectangle is one over rows, then
-        columns."""
+        """Reduces the bins along one axis: a maximum or mean over a rectangle is one over rows,
+        then over columns."""
         reduce = ops.max if self.mode == "max" else ops.mean
         if n == 1:
             return reduce(x, axis=axis, keepdims=True)
@@ -349,12 +352,13 @@ class SpatialPyramidPooling(keras.layers.Layer):
         return ops.concatenate(parts, axis=axis)
 
     def _edges(self, j, n, side):
-        """Where bin j of n begins and ends on a side, an int or in a dynamic graph a scalar."""
+        """The start and end of bin j of n on a side, which is an int, or a scalar in a dynamic
+        graph."""
         adaptive = j * side // n, ((j + 1) * side + n - 1) // n
         if self.form == "adaptive":
             return adaptive
         window = j * (side // n), j * (side // n) + (side + n - 1) // n
-        if isinstance(side, int):  # checked to be n at least
+        if isinstance(side, int):  # was checked to be at least n
             return window
         return tuple(ops.where(side < n, *each) for each in zip(adaptive, window))
 

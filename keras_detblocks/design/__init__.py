@@ -99,8 +99,8 @@ __all__ = [
     "sweep",
 ]
 
-# Names that two things had: `kdb.RegNetX` builds a net, `kdb.complexity` counts models as well,
-# `kdb.evaluation.compare` compares detectors.
+# Names that something else has too: `kdb.RegNetX` builds a net, `kdb.complexity` also counts
+# models, and `kdb.evaluation.compare` compares detectors.
 _RENAMED = {
     "Comparison": "PermutationTest",
     "RegNetX": "RegNetXSpace",

@@ -1,4 +1,4 @@
-"""Figures of the design-space method: error distributions, error against a parameter, widths of the
+"""Plots for the design-space method: error distributions, error against a parameter, widths of the
 best nets.
 
 Every function returns a `matplotlib.figure.Figure` (extra `design`) that belongs to no global
@@ -23,14 +23,14 @@ def _figure(columns=1, rows=1, width=4.5, height=3.6):
 
 
 def plot_edf(populations, weights=None, title=None):
-    """Error distributions of several populations in one frame, with n, least and mean error in the
-    legend.
+    """Plots error distributions of several populations in one frame, with n, least and mean error
+    in the legend.
 
     Args:
         populations: errors `(n,)` by name, such as the spaces of a ladder.
         weights: weights `(n,)` by name (`complexity_weights`) for a complexity-normalized
             distribution.
-        title: of the frame.
+        title: the frame's title.
     """
     figure, axes = _figure(width=6)
     axis = axes[0, 0]
@@ -52,15 +52,15 @@ def plot_edf(populations, weights=None, title=None):
 
 
 def plot_error_against(parameters, errors, log=(), rng=0, columns=3):
-    """Error against each parameter, with the bootstrap's 95 % band of the best value and its
+    """Plots error against each parameter, with the bootstrap's 95 % band of the best value and its
     median.
 
     Args:
-        parameters: values `(n,)` by name: depth, widths, activations, learning rate, whatever was
-            sampled or counted.
+        parameters: values `(n,)` by name: depth, widths, activations, learning rate, or anything
+            else that was sampled or counted.
         errors: `(n,)`.
         log: names of the parameters to draw on a log scale.
-        rng: for the bootstrap.
+        rng: a `numpy.random.Generator`, or a seed for one, for the bootstrap.
         columns: frames in a row.
     """
     columns = min(columns, len(parameters))
@@ -82,7 +82,7 @@ def plot_error_against(parameters, errors, log=(), rng=0, columns=3):
 
 
 def plot_widths(specs, errors, best=6, columns=3):
-    """Width of every block of the best nets, and the quantized line fitted to it.
+    """Plots the width of every block of the best nets, and the quantized line fitted to it.
 
     Args:
         specs: `AnyNetSpec`s or `RegNetSpec`s.
@@ -115,7 +115,7 @@ def plot_widths(specs, errors, best=6, columns=3):
 
 
 def plot_random_search(errors):
-    """The expected best error, with its 95 % band, against the number of random nets trained.
+    """Plots the expected best error, with its 95 % band, against the number of random nets trained.
 
     Args:
         errors: `(n,)`, of nets sampled at random.

@@ -1,5 +1,5 @@
-"""How far a net's widths are from a quantized line: the e_fit of https://arxiv.org/abs/2003.13678,
-section 3.3."""
+"""Measures how far a net's widths are from a quantized line: the e_fit of
+https://arxiv.org/abs/2003.13678, section 3.3."""
 
 from itertools import product
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from ..checks import check_int
 
 class Fit(NamedTuple):
     """The closest quantized line, its width at every block, and the mean absolute log-ratio of
-    those to the net's widths."""
+    these to the net's widths."""
 
     w_0: float
     w_a: float
@@ -22,12 +22,12 @@ class Fit(NamedTuple):
 
 
 def fit_quantized_linear(spec, rounds=4):
-    """Fits `w_0`, `w_a` and `w_m` to the widths of a net, its depth given, by a grid search that
+    """Fits `w_0`, `w_a` and `w_m` to the widths of a net of given depth, by a grid search that
     narrows.
 
     Args:
         spec: an `AnyNetSpec` or a `RegNetSpec`.
-        rounds: grids searched, each around the best points of the one before.
+        rounds: number of grids, each around the best points of the one before.
 
     Returns:
         A `Fit`; `error` is the paper's e_fit: 0 for widths exactly on a quantized line, about 0.1
@@ -58,7 +58,7 @@ def fit_quantized_linear(spec, rounds=4):
 
 
 def _line(points, depth):
-    """Block widths `(n, depth)` of `(w_0, w_a / w_0, w_m)` rows."""
+    """The block widths `(n, depth)` for rows `(w_0, w_a / w_0, w_m)`."""
     w_0, slope, w_m = points.T[:, :, None]
     exponents = np.rint(np.log1p(slope * np.arange(depth)) / np.log(w_m))
     return (8 * np.rint(w_0 * w_m**exponents / 8)).clip(min=8)

@@ -1,5 +1,5 @@
-"""What one parameter of a design space may be: a quantized range or a list of choices, with the law
-it is drawn by."""
+"""The values of one parameter of a design space: a quantized range or a list of choices, with the
+distribution from which it is drawn."""
 
 from dataclasses import dataclass
 
@@ -16,9 +16,9 @@ class Range:
         low, high: the ends, multiples of the quantum.
         quantum: step between neighboring values.
         scale: `"log"`: probability inversely proportional to the value (log-uniform); `"uniform"`:
-            all alike.
-        settings: how many distinguishable values a count of the space takes, where that is not the
-            number of steps.
+            all equally likely.
+        settings: how many distinguishable values count for the size of the space, if that is not
+            the number of steps.
 
     Raises:
         ValueError: an empty range, ends not divisible by the quantum, an unknown scale, zero or
@@ -62,7 +62,7 @@ class Range:
 
     @property
     def count(self):
-        """How many values a count of the space takes."""
+        """How many values count for the size of the space."""
         return self.settings or len(self.values)
 
     def draw(self, rng, n):
@@ -107,7 +107,7 @@ class Choice:
 
     @property
     def count(self):
-        """How many there are."""
+        """The number of choices."""
         return len(self.options)
 
     def draw(self, rng, n):

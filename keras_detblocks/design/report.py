@@ -1,4 +1,5 @@
-"""One self-contained HTML page on one sweep or several: distributions, trends, the best nets."""
+"""Writes one self-contained HTML page on one or several sweeps: distributions, trends, the best
+nets."""
 
 import base64
 import html
@@ -29,8 +30,8 @@ def report(results, path):
     """Writes the page.
 
     Args:
-        results: `SweepResult`s, such as the spaces of a ladder; the first is what the others are
-            compared with.
+        results: `SweepResult`s, such as the spaces of a ladder; the others are compared with the
+            first.
         path: of the HTML file.
 
     Returns:
@@ -71,7 +72,7 @@ def report(results, path):
 
 
 def python_of(spec):
-    """Python source that builds a spec's net."""
+    """The Python source that builds a spec's net."""
     module = "regnet" if type(spec).__name__ == "RegNetSpec" else "anynet"
     argument = "spec.to_anynet()" if module == "regnet" else "spec"
     imports = [
@@ -86,7 +87,7 @@ def python_of(spec):
 
 
 def _summary(results):
-    """Numbers of each sweep, and whether it differs from the first."""
+    """The numbers of each sweep, and whether it differs from the first."""
     head = [
         "space",
         "nets",
@@ -120,7 +121,7 @@ def _summary(results):
 
 
 def _distributions(results):
-    """The error distributions, plain and with complexity normalized where the nets allow it."""
+    """The error distributions, plain and, if the nets allow it, with normalized complexity."""
     errors = {result.name: result.errors for result in results}
     yield _image(plots.plot_edf(errors), "Error distributions: higher and further left is better.")
     macs = [result.complexity.macs for result in results]
@@ -142,7 +143,7 @@ def _distributions(results):
 
 
 def _section(result):
-    """Trends, widths and tables of one sweep."""
+    """The trends, widths and tables of one sweep."""
     parameters = {
         name: values for name, values in _parameters(result).items() if np.ptp(values) > 0
     }
@@ -153,14 +154,15 @@ def _section(result):
         )
         yield _image(
             figure,
-            "Error against each parameter; line and band: the best value by the bootstrap, 95 %.",
+            "Error against each parameter. Line and band: the best value by the bootstrap, 95 %.",
         )
     yield _image(
         plots.plot_widths(result.specs, result.errors),
         "Widths of the best nets, and the quantized line closest to them.",
     )
     yield _image(
-        plots.plot_random_search(result.errors), "Expected best error of so many random nets, 95 %."
+        plots.plot_random_search(result.errors),
+        "Expected best error against the number of random nets, with its 95 % band.",
     )
     rows = [
         [str(i + 1), f"{error:.4g}", *(f"{cost:,}" for cost in costs), *_shape(spec)]
@@ -189,7 +191,7 @@ def _section(result):
 
 
 def _parameters(result):
-    """Numbers of the nets by name: those of the spec, and what the nets cost."""
+    """The nets' numbers by name: those of the spec, and the nets' costs."""
     numbers = {}
     if all(hasattr(spec, "w_0") for spec in result.specs):
         names = [f.name for f in fields(result.specs[0]) if f.name != "rounding"]

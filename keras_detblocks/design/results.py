@@ -1,4 +1,4 @@
-"""What a sweep found, read back from its study."""
+"""The results of a sweep, read back from its study."""
 
 from dataclasses import dataclass, field
 
@@ -24,11 +24,11 @@ class SweepResult:
 
     Attributes:
         name: of the study.
-        settings: what the study was made with.
+        settings: those that the study was made with.
         specs: of the nets, best first.
         errors: `(n,)`, ascending.
         complexity: `Complexity` of arrays `(n,)`.
-        details: what else was recorded, a dict for each net.
+        details: what else was recorded, as a dict for each net.
         failures: `(spec, reason)` of each net that could not be trained.
     """
 
@@ -49,14 +49,15 @@ def load_sweep(storage, name=None):
 
     Args:
         storage: URL of the database, or an open Optuna storage.
-        name: of the study; may be left out where the storage holds one. `"*"`, or a list of names,
-            for several.
+        name: of the study; may be left out if the storage holds only one. `"*"`, or a list of
+            names, for several.
 
     Returns:
         A `SweepResult`, or a list of them in the order of the names.
 
     Raises:
-        ValueError: the storage cannot be reached, or holds no such study: those it holds are named.
+        ValueError: the storage cannot be reached, or does not hold this study; the message names
+            those it holds.
     """
     optuna = import_optuna()
     storage = open_storage(storage) if isinstance(storage, str) else storage

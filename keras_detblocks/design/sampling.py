@@ -9,7 +9,7 @@ import numpy as np
 from ..backbones.complexity import Architectures, Complexity, population_complexity
 from ..checks import check_generator, check_int, check_number
 
-_CHUNK = 20_000  # draws per vectorized step: some tens of megabytes
+_CHUNK = 20_000  # draws per vectorized step: a few tens of megabytes
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,12 @@ class Sample(Sequence):
     """Distinct specs of one space: a sequence of them, with what they cost.
 
     Attributes:
-        space: where they come from.
+        space: the space that they come from.
         specs: `AnyNetSpec`s or `RegNetSpec`s.
-        parameters: what was drawn for each, by parameter name.
+        parameters: the drawn values, by parameter name.
         nets: the same as `Architectures`, arrays `(n, stages)`.
         complexity: `Complexity` of arrays `(n,)`.
-        draws: how many draws were looked at.
+        draws: how many draws were examined.
         accepted: how many of them met the constraints, duplicates included.
     """
 
@@ -42,7 +42,7 @@ class Sample(Sequence):
 
     @property
     def acceptance_rate(self):
-        """Share of the draws that met the constraints."""
+        """The share of the draws that met the constraints."""
         return self.accepted / self.draws
 
 
@@ -57,15 +57,15 @@ def sample(
         constraints: `(low, high)` by name among `macs`, `params` and `activations`; `None` for an
             open end.
         rng: `numpy.random.Generator`, or a seed for one.
-        image_size, classes: what the complexity is counted for.
+        image_size, classes: the size and classifier for which complexity is counted.
         max_draws: after how many draws to give up.
 
     Returns:
-        A `Sample`, a sequence of specs that also knows their complexity and the acceptance rate.
+        A `Sample`, a sequence of specs with their complexity and the acceptance rate.
 
     Raises:
         ValueError: a constraint of an unknown name or an empty window, or not enough nets within
-            `max_draws`: the message has the acceptance rate seen.
+            `max_draws`; the message gives the acceptance rate.
 
     Example:
 
@@ -121,8 +121,8 @@ def acceptance_rate(space, constraints, draws=20_000, rng=None, *, image_size=22
 
 
 def _draw(space, size, windows, rng, image_size, classes):
-    """Drawn values, nets and costs of those among `size` draws that belong to the space and meet
-    the constraints."""
+    """The drawn values, nets and costs of those among `size` draws that belong to the space and
+    meet the constraints."""
     values = {name: choices.draw(rng, size) for name, choices in space.parameters.items()}
     nets, mask = space.decode(values)
     values, nets = {name: array[mask] for name, array in values.items()}, nets.take(mask)
@@ -132,7 +132,8 @@ def _draw(space, size, windows, rng, image_size, classes):
 
 
 def within(space, nets, constraints, image_size=224, classes=1000):
-    """Mask `(n,)` of the `Architectures` that meet constraints; arguments as in `sample`."""
+    """Returns a mask `(n,)` of the `Architectures` that meet constraints; arguments as in
+    `sample`."""
     return _mask(space, nets, _windows(constraints), image_size, classes)[0]
 
 
@@ -145,7 +146,7 @@ def _mask(space, nets, windows, image_size, classes):
 
 
 def _windows(constraints):
-    """Checked `(low, high)` by name, open ends infinite."""
+    """Returns the checked `(low, high)` by name, with open ends infinite."""
     windows = {}
     for name, window in (constraints or {}).items():
         if name not in Complexity._fields:

@@ -6,7 +6,7 @@ The ladder AnyNetX_A to E, RegNet and its refinements are those of "Designing Ne
 Deviation: where the paper gives no number for its inverted bottleneck (b < 1) we take the mirror of
 its other ratios, 1/2 and 1/4.
 
-A space of one's own is a few changed fields of an existing one:
+Your own space is an existing one with a few fields changed:
 
 >>> ranges = {"depth": kdb.design.Range(4, 16), "w_0": kdb.design.Range(8, 64, 8)}
 >>> small = kdb.design.RegNetXSpace.derive("small", **ranges)
@@ -35,7 +35,7 @@ _PER_STAGE = {
 
 
 def is_space(value):
-    """Whether it is a space to draw nets from, and not the nets themselves: a `Sample` has
+    """Whether a value is a space to draw nets from, and not the nets themselves: a `Sample` has
     `parameters` too."""
     return hasattr(value, "decode")
 
@@ -51,8 +51,7 @@ class AnyNetSpace:
         increasing: which of the four never fall from a stage to the next; drawn by sorting.
         stages: their number.
         se_ratio, stem_width: the same for every net of the space.
-        where: functions of `Architectures` that return a mask `(n,)` of the nets that belong to the
-            space.
+        where: functions from `Architectures` to a mask `(n,)` of the nets that belong to the space.
 
     Raises:
         ValueError: `shared` or `increasing` names none of the four, or a value of another kind.
@@ -80,13 +79,13 @@ class AnyNetSpace:
             )
 
     def derive(self, name, **changes):
-        """The space with other fields, under a new name."""
+        """The space with changed fields and a new `name`."""
         return replace(self, name=name, **changes)
 
     @property
     def parameters(self):
-        """What is drawn: a range by name, `depth_1` where the stages differ and `depth` where they
-        share."""
+        """The ranges to draw from, by name: `depth_1` and so on if the stages differ, `depth` if
+        they share a value."""
         drawn = {}
         for field, name in _PER_STAGE.items():
             names = (
@@ -99,14 +98,14 @@ class AnyNetSpace:
 
     @property
     def size(self):
-        """How many nets the space holds, counted as the paper does: an increasing field divides by
+        """The number of nets in the space, counted as in the paper: an increasing field divides by
         `stages!`."""
         total = math.prod(choices.count for choices in self.parameters.values())
         return total / math.factorial(self.stages) ** len(set(self.increasing) - set(self.shared))
 
     def decode(self, values):
-        """Nets from drawn values (arrays `(n,)` by parameter name), and which of them belong to the
-        space."""
+        """Makes nets from drawn `values` (arrays `(n,)` by parameter name), and tells which of them
+        belong to the space."""
         stacked = [self._stack(values, field, name) for field, name in _PER_STAGE.items()]
         nets = fit_groups(*stacked)
         return nets, _holds(self.where, nets)
@@ -154,23 +153,23 @@ class RegNetSpace:
         _check(self, self.parameters)
 
     def derive(self, name, **changes):
-        """The space with other fields, under a new name."""
+        """The space with changed fields and a new `name`."""
         return replace(self, name=name, **changes)
 
     @property
     def parameters(self):
-        """What is drawn: a range by name."""
+        """The ranges to draw from, by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)[1:7]}
 
     @property
     def size(self):
-        """How many settings the space holds; the paper counts 64 for each of depth, w_0, w_a and
+        """The number of settings in the space; the paper counts 64 for each of depth, w_0, w_a and
         w_m."""
         return float(math.prod(choices.count for choices in self.parameters.values()))
 
     def decode(self, values):
-        """Nets from drawn values (arrays `(n,)` by parameter name), and which of them have the
-        right number of stages."""
+        """Makes nets from drawn `values` (arrays `(n,)` by parameter name), and tells which of them
+        have the right number of stages."""
         depths, widths, valid = quantized_stages(
             values["depth"], values["w_0"], values["w_a"], values["w_m"], self.stages
         )
@@ -189,7 +188,7 @@ class RegNetSpace:
 
 
 def quantized_stages(depth, w_0, w_a, w_m, stages=4):
-    """The generation rule of RegNet for many settings at once, in float64 with half-to-even
+    """Applies the generation rule of RegNet to many settings at once, in float64 with half-to-even
     rounding.
 
     Args:
@@ -217,8 +216,8 @@ def quantized_stages(depth, w_0, w_a, w_m, stages=4):
 
 
 def fit_groups(depths, widths, bottleneck_ratios, group_widths):
-    """The group fix of RegNet and AnyNet: groups no wider than the inner width, which is rounded to
-    a multiple of them.
+    """Applies the group fix of RegNet and AnyNet: groups are no wider than the inner width, which
+    is rounded to a multiple of them.
 
     Args:
         depths, widths, bottleneck_ratios, group_widths: arrays `(n, stages)` as drawn.
@@ -283,7 +282,7 @@ def _holds(where, nets):
 
 
 def _plain(value):
-    """Python numbers, and a tuple for an array."""
+    """The value as a Python number, or a tuple for an array."""
     value = value.tolist()
     return tuple(value) if isinstance(value, list) else value
 

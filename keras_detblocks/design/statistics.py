@@ -3,8 +3,8 @@ nets are.
 
 Error distributions and the bootstrap follow "Designing Network Design Spaces"
 (https://arxiv.org/abs/2003.13678, sections 3.1 to 3.3), complexity-normalized weights "On Network
-Design Spaces for Visual Recognition" (https://arxiv.org/abs/1905.13214). Errors are numbers of any
-unit, smaller is better; nothing here knows a net, except through its numbers.
+Design Spaces for Visual Recognition" (https://arxiv.org/abs/1905.13214). Errors may have any unit;
+smaller is better. Nothing here knows a net except by its numbers.
 """
 
 import math
@@ -26,24 +26,24 @@ class EDF(NamedTuple):
     mean: float
 
     def __call__(self, error):
-        """Share of the nets whose error is below `error` (strictly, as in the paper)."""
+        """The share of the nets whose error is below `error` (strictly, as in the paper)."""
         return np.concatenate([[0.0], self.fractions])[
             np.searchsorted(self.errors, error, side="left")
         ]
 
 
 def edf(errors, weights=None):
-    """Empirical distribution function of errors.
+    """The empirical distribution function of errors.
 
     Args:
         errors: `(n,)`.
-        weights: `(n,)` that sum to 1, such as those of `complexity_weights`; all alike by default.
+        weights: `(n,)` that sum to 1, such as those of `complexity_weights`; all equal by default.
 
     Returns:
         An `EDF`, callable, with `n`, `min` and the (weighted) `mean`.
 
     Raises:
-        ValueError: no error, one that is not finite, weights of another length.
+        ValueError: no errors, one that is not finite, or weights of another length.
 
     Example:
 
@@ -74,20 +74,20 @@ def edf(errors, weights=None):
 
 
 def complexity_weights(metric, bins=10, bounds=None):
-    """Weights under which every bin of a complexity metric counts the same, so that spaces of
-    different sizes compare fairly.
+    """Weights that let every bin of a complexity metric count the same, so that spaces of different
+    sizes compare fairly.
 
     Args:
         metric: `(n,)`, such as multiply-adds.
-        bins: their number, of equal width.
-        bounds: `(low, high)`, the same for all spaces of a comparison; the metric's own by default.
+        bins: the number of bins, which have equal width.
+        bounds: `(low, high)`, the same for all spaces of a comparison; by default the metric's own.
             Nets outside weigh 0.
 
     Returns:
         `(n,)`: 1 / (nets in the bin x number of bins).
 
     Raises:
-        ValueError: a bin without a net, by its bounds.
+        ValueError: a bin without a net, which the message names by its bounds.
     """
     metric, bins = np.asarray(metric, np.float64), check_int(bins, "bins")
     edges = np.linspace(*(bounds or (metric.min(), metric.max())), bins + 1)
@@ -112,13 +112,14 @@ class Band(NamedTuple):
 
 
 def bootstrap(values, errors, share=0.25, repetitions=10_000, rng=None):
-    """Which value of a parameter the best nets have, with a 95 % band, by the empirical bootstrap.
+    """Estimates which value of a parameter the best nets have, with a 95 % band, by the empirical
+    bootstrap.
 
     Args:
-        values: `(n,)` of the parameter, one a net.
+        values: `(n,)` of the parameter, one per net.
         errors: `(n,)`.
-        share: of the nets drawn each time, with replacement; the value of the best one drawn is
-            kept.
+        share: share of the nets drawn each time, with replacement; the value of the best one drawn
+            is kept.
         repetitions: how often.
         rng: `numpy.random.Generator`, or a seed for one.
 
@@ -152,12 +153,12 @@ class SearchEfficiency(NamedTuple):
 
 
 def random_search_efficiency(errors, tries=None):
-    """How good the best of m random nets of a population is: exact, over all draws without
-    replacement.
+    """Computes how good the best of m random nets of a population is, exactly, over all draws
+    without replacement.
 
     Args:
         errors: `(n,)` of the population.
-        tries: the m wanted, at most n; 1 to n by default.
+        tries: the values of m, at most n; by default 1 to n.
 
     Returns:
         `SearchEfficiency`.
@@ -174,7 +175,7 @@ def random_search_efficiency(errors, tries=None):
     above = np.array(
         [[math.comb(n - i, m) / math.comb(n, m) for i in range(n + 1)] for m in tries.tolist()]
     )
-    chance = above[:, :-1] - above[:, 1:]  # that the best of m is the net of this rank
+    chance = above[:, :-1] - above[:, 1:]  # probability that the best of m is the net of this rank
     at_most = 1 - above[:, 1:]
     low, high = (
         errors[np.minimum((at_most < q - 1e-12).sum(axis=1), rank[-1])] for q in (0.025, 0.975)
@@ -183,8 +184,8 @@ def random_search_efficiency(errors, tries=None):
 
 
 class PermutationTest(NamedTuple):
-    """Two populations: the difference of mean errors (first less second), the Kolmogorov-Smirnov
-    distance, their p-values."""
+    """A comparison of two populations: the difference of mean errors (first minus second), the
+    Kolmogorov-Smirnov distance, and their p-values."""
 
     mean_difference: float
     mean_p: float
@@ -210,7 +211,8 @@ def permutation_test(errors, others, repetitions=10_000, rng=None):
     seen = np.array(_statistics(np.arange(len(pooled))[None] < n, pooled, position, len(values)))[
         :, 0
     ]
-    seen[0] = errors.mean() - others.mean()  # exactly 0 of equal ones, which no matrix product is
+    # exactly 0 for equal ones, which a matrix product would not give
+    seen[0] = errors.mean() - others.mean()
     beyond = np.zeros(2)
     for start in range(0, repetitions, 1000):
         size = min(1000, repetitions - start)
@@ -222,8 +224,8 @@ def permutation_test(errors, others, repetitions=10_000, rng=None):
 
 
 def _statistics(labels, pooled, position, count):
-    """Difference of means and Kolmogorov-Smirnov distance for each row of labels (true: first
-    population)."""
+    """The difference of means and the Kolmogorov-Smirnov distance for each row of labels (true:
+    first population)."""
     n = labels[0].sum()
     weight = np.where(labels, 1 / n, -1 / (labels.shape[1] - n))
     order = np.argsort(position, kind="stable")

@@ -1,10 +1,9 @@
-"""The Optuna study behind a sweep: where it is stored, the settings it was made with, and what its
-trials became.
+"""The Optuna study behind a sweep: its storage, its settings, and the fates of its trials.
 
-A trial carries the spec it trains, its index in the sample and, where it failed for a reason of its
-own, that reason. A trial that failed without a reason was interrupted (its worker died) and its
-spec is tried again, so that the state of a sweep is a function of the trials alone and any process
-can be killed at any moment.
+A trial carries the spec it trains, its index in the sample and, if the spec itself made it fail,
+the reason. A trial that failed without a reason was interrupted (its worker died), and its spec is
+tried again. So the state of a sweep depends only on the trials, and any process can be killed at
+any moment.
 """
 
 import json
@@ -17,15 +16,13 @@ from datetime import datetime
 from keras_detblocks.backbones.anynet import AnyNetSpec
 from keras_detblocks.backbones.regnet import RegNetSpec
 
-ATTEMPTS = (
-    3  # a spec that kills its worker this often (the system's memory, most likely) is given up
-)
-_TRIES = 8  # to create tables that several processes find missing at once
+ATTEMPTS = 3  # a spec that kills its worker this often (most likely by using up memory) is given up
+_TRIES = 8  # tries to create tables that several processes find missing at once
 _SPECS = {cls.__name__: cls for cls in (AnyNetSpec, RegNetSpec)}
 
 
 def import_optuna():
-    """Optuna, or an error that names the extra to install."""
+    """Imports Optuna, or raises an error that names the extra to install."""
     try:
         import optuna
     except ImportError as error:
@@ -37,7 +34,8 @@ def open_storage(url, heartbeat_interval=30, grace_period=None):
     """Opens a study's database.
 
     Args:
-        url: `sqlite:///file.db`, `postgresql://user@host/database`, or what else SQLAlchemy knows.
+        url: `sqlite:///file.db`, `postgresql://user@host/database`, or any other that SQLAlchemy
+            knows.
         heartbeat_interval: seconds between signs of life of a running trial.
         grace_period: seconds without one after which the trial counts as interrupted; three
             intervals by default.
@@ -68,7 +66,7 @@ def open_storage(url, heartbeat_interval=30, grace_period=None):
         ) from error
     except SQLAlchemyError as error:
         driver = getattr(error, "orig", error)
-        # The system's words where the driver only has its own.
+        # The system's message if the driver has only its own.
         reason = str(driver.__cause__ or driver).splitlines()[0]
         raise ValueError(
             f"The storage {parsed.render_as_string()} cannot be reached: {reason}. Check that the "
@@ -78,8 +76,7 @@ def open_storage(url, heartbeat_interval=30, grace_period=None):
 
 
 def _connect(optuna, url, heartbeat_interval, grace_period):
-    """The storage of a parsed URL; tries again where another process is creating the same
-    tables."""
+    """The storage for a parsed URL; tries again if another process is creating the same tables."""
     from sqlalchemy.exc import SQLAlchemyError
 
     wait = {"sqlite": {"timeout": 60}, "postgresql": {"timeout": 60}}.get(
@@ -113,7 +110,7 @@ def open_study(storage, name, settings, sampler=None):
         The study, and whether it was created here.
 
     Raises:
-        ValueError: the study was made with other settings, which are named.
+        ValueError: the study was made with other settings, which the message names.
     """
     optuna = import_optuna()
     try:
@@ -136,7 +133,7 @@ def open_study(storage, name, settings, sampler=None):
 
 
 def _stored_settings(study, patience=3.0):
-    """The study's settings; waits a moment for the process that is just creating it."""
+    """The study's settings; waits a moment for a process that is just creating it."""
     deadline = time.monotonic() + patience
     while (stored := study.user_attrs.get("settings")) is None and not study.get_trials(
         deepcopy=False
@@ -161,14 +158,14 @@ def _check_settings(name, stored, settings):
 
 
 def spec_to_dict(spec):
-    """A spec as JSON holds it."""
+    """Converts a spec to a dict for JSON."""
     return {"type": type(spec).__name__} | {
         key: list(v) if isinstance(v, tuple) else v for key, v in asdict(spec).items()
     }
 
 
 def spec_from_dict(entries):
-    """The spec again."""
+    """Converts the dict back to a spec."""
     cls = _SPECS[entries["type"]]
     known = {field.name for field in fields(cls)}
     return cls(
@@ -181,7 +178,7 @@ def spec_from_dict(entries):
 
 
 def describe(space):
-    """A space's fields as JSON holds them; conditions by their names."""
+    """A space's fields for JSON, with conditions by their names."""
     described = {"space": type(space).__name__}
     for field in fields(space):
         value = getattr(space, field.name)
@@ -194,8 +191,8 @@ def describe(space):
 
 
 def fail_stale(study, storage, optuna):
-    """Fails the trials whose worker is gone: no heartbeat for the grace period, or killed before
-    its first one."""
+    """Marks as failed the trials whose worker is gone: without a heartbeat for the grace period, or
+    killed before its first one."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         optuna.storages.fail_stale_trials(study)
@@ -207,7 +204,7 @@ def fail_stale(study, storage, optuna):
 
 
 def by_index(trials):
-    """Trials of each sampled spec, by its index."""
+    """The trials of each sampled spec, by its index."""
     grouped = {}
     for trial in trials:
         if "index" in trial.user_attrs:
@@ -216,20 +213,20 @@ def by_index(trials):
 
 
 def is_settled(trial):
-    """Whether a trial answers for its spec: finished, or failed for a reason of its own."""
+    """Whether a trial settles its spec: it finished, or failed because of the spec itself."""
     return trial.state.name == "COMPLETE" or (
         trial.state.name == "FAIL" and "failure" in trial.user_attrs
     )
 
 
 def is_open(trial):
-    """Whether a trial may still answer."""
+    """Whether a trial may still settle its spec."""
     return trial.state.name in ("WAITING", "RUNNING")
 
 
 def attempts(trials):
-    """How many of a spec's trials ended because their worker died; those that the user stopped do
-    not count."""
+    """The number of a spec's trials that ended because their worker died; those that the user
+    stopped do not count."""
     return sum(
         trial.state.name == "FAIL" and not {"failure", "stopped"} & set(trial.user_attrs)
         for trial in trials

@@ -35,7 +35,7 @@ from .study import (
     spec_to_dict,
 )
 
-_PROPOSALS = 200  # of a search, for every net that it may train
+_PROPOSALS = 200  # proposals of a search for every net that it may train
 
 
 def sweep(
@@ -55,8 +55,8 @@ def sweep(
     heartbeat_interval=30,
     progress=True,
 ):
-    """Trains `n` nets of a space and records their errors; continues or joins the sweep that the
-    storage holds already.
+    """Trains `n` nets of a space and records their errors; continues or joins a sweep that the
+    storage already holds.
 
     Args:
         space: an `AnyNetSpace` or a `RegNetSpace`, or a sequence of specs (`n` may then be `None`).
@@ -64,8 +64,9 @@ def sweep(
         build_and_train: function of a spec that returns its error (smaller is better), or a dict
             with `"error"` and more numbers or strings to record. An exception, or an error that is
             not finite, makes a failed trial with its reason.
-        storage: URL of a database that all workers reach, such as `postgresql://user@host/db`; the
-            file `sweep.db` in `out` by default (SQLite: any number of processes of one machine).
+        storage: URL of a database that all workers can reach, such as `postgresql://user@host/db`;
+            the file `sweep.db` in `out` by default (SQLite: any number of processes of one
+            machine).
         out: folder of that file, made if missing.
         name: of the study; the space's name by default.
         constraints, image_size, classes: as in `sample`.
@@ -73,10 +74,10 @@ def sweep(
         search: `"random"`, or `"tpe"` to let Optuna's TPE sampler propose nets from what it has
             seen. A search starts from a random sample of 10 and proposes at most 200 n nets, most
             of which the constraints may reject untrained.
-        settings: what else the results depend on (data, epochs), as JSON holds it;
+        settings: what else the results depend on (data, epochs), as a dict for JSON;
             `build_and_train.settings` by default.
-        heartbeat_interval: seconds between a worker's signs of life; after three without one, its
-            net is queued again.
+        heartbeat_interval: seconds between a worker's signs of life; after three intervals without
+            one, its net is queued again.
         progress: whether to show a progress bar, with the time left.
 
     Returns:
@@ -109,7 +110,7 @@ def sweep(
         "seed": seed,
         "search": search,
         **counted,
-        # Conditions of a space are known by name only, so the nets themselves tell two samples
+        # Conditions of a space are stored by name only, so the nets themselves tell two samples
         # apart.
         "nets": f"{zlib.crc32(repr([spec for spec, _ in queue]).encode()):08x}",
         "constraints": {key: list(window) for key, window in (constraints or {}).items()},
@@ -139,7 +140,7 @@ def _check_search(space, n, search):
 
 
 def _file_in(out):
-    """URL of the database that the processes of one machine share."""
+    """The URL of the database that the processes of one machine share."""
     out = pathlib.Path(out)
     out.mkdir(parents=True, exist_ok=True)
     return f"sqlite:///{out / 'sweep.db'}"
@@ -151,7 +152,7 @@ def _sampler(optuna, search):
 
 
 def _queue(space, n, constraints, seed, search, image_size, classes):
-    """`(spec, parameters)` of every net to queue."""
+    """Yields `(spec, parameters)` for every net to queue."""
     if not is_space(space):
         return [(spec, {}) for spec in list(space)[:n]]
     sampled = sample(
@@ -179,7 +180,7 @@ class _Worker:
         self.build_and_train, self.counted, self.constraints = build_and_train, counted, constraints
 
     def fill(self, created):
-        """Queues what no trial stands for; a process that did not create the study first lets the
+        """Queues specs without a trial; a process that did not create the study first waits for the
         one that did."""
         seen, since = -1, time.monotonic()
         while not created and time.monotonic() - since < self.storage.grace_period:
@@ -192,7 +193,7 @@ class _Worker:
         self.requeue()
 
     def requeue(self):
-        """Queues every spec without an answer and without a trial that may bring one."""
+        """Queues every spec that is not settled and has no trial that may settle it."""
         grouped = by_index(self.study.get_trials(deepcopy=False))
         for index, (spec, parameters) in enumerate(self.queue):
             trials = grouped.get(index, [])
@@ -205,12 +206,12 @@ class _Worker:
                 )
 
     def record(self, spec):
-        """What a trial knows of its net before the training."""
+        """The record of a trial's net, made before the training."""
         return {"spec": spec_to_dict(spec)} | complexity(spec, **self.counted)._asdict()
 
     def run(self, n, searching, show):
-        """Trains until every queued spec (or, searching, `n` nets) has its answer, waiting for
-        other workers' at the end."""
+        """Trains until every queued spec (or, in a search, `n` nets) is settled, and at the end
+        waits for other workers."""
         while True:
             fail_stale(self.study, self.storage, self.optuna)
             self.requeue()
@@ -226,11 +227,11 @@ class _Worker:
                 return
 
     def step(self):
-        """One trial."""
+        """Runs one trial."""
         try:
             self.study.optimize(self.objective, n_trials=1, catch=(Exception,))
         except ValueError as error:
-            # Else: held up past the grace period, and another worker took the net over.
+            # Otherwise it was held up past the grace period, and another worker took the net over.
             if "Cannot tell a" not in str(error):
                 raise
 
@@ -251,7 +252,8 @@ class _Worker:
             trial.set_user_attr("failure", _reason(failure))
             raise
         except BaseException:
-            trial.set_user_attr("stopped", True)  # by the user: does not count against the net
+            # stopped by the user: does not count against the net
+            trial.set_user_attr("stopped", True)
             raise
         finally:
             trial.set_user_attr("seconds", round(time.monotonic() - start, 3))
@@ -260,7 +262,7 @@ class _Worker:
         return error
 
     def claim(self, trial):
-        """The trial's spec, or the end of the trial where another answers for that spec or there is
+        """Returns the trial's spec; ends the trial if another one settles that spec, or there is
         none."""
         index, entries = trial.user_attrs.get("index"), trial.user_attrs.get("spec")
         if entries is None:
@@ -277,7 +279,7 @@ class _Worker:
         return spec_from_dict(entries)
 
     def propose(self, trial):
-        """A net of the search, if it belongs to the space and meets the constraints."""
+        """Proposes a net of the search, if it belongs to the space and meets the constraints."""
         values = {key: np.round([value], 9) for key, value in suggest(trial, self.space).items()}
         nets, valid = self.space.decode(values)
         if not valid[0] or not within(self.space, nets, self.constraints, **self.counted)[0]:
@@ -289,7 +291,7 @@ class _Worker:
 
 
 def suggest(trial, space):
-    """Values of a space's parameters by an Optuna trial: the queued ones, or its sampler's."""
+    """The values of a space's parameters in an Optuna trial: the queued ones, or its sampler's."""
     return {name: _suggest(trial, name, choices) for name, choices in space.parameters.items()}
 
 
@@ -302,8 +304,8 @@ def _suggest(trial, name, choices):
 
 
 def _reason(failure):
-    """One line on why a net could not be trained; out of memory is said first, whatever raised
-    it."""
+    """One line on why a net could not be trained; it begins with "out of memory" if that was the
+    cause, whatever raised it."""
     text = f"{type(failure).__name__}: {failure}".splitlines()[0][:400]
     memory = (
         isinstance(failure, MemoryError)
@@ -315,7 +317,7 @@ def _reason(failure):
 
 @contextmanager
 def _quiet(optuna):
-    """Optuna's log of every trial off; the study holds the same."""
+    """Switches off Optuna's log of every trial, which the study holds as well."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

@@ -1,4 +1,4 @@
-"""What a sweep trains by default: image classification of a small data set, a few epochs a net."""
+"""The default task of a sweep: image classification on a small data set, a few epochs per net."""
 
 import zlib
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from ..data.pipeline import without_autotuning
 
 KERAS_DATASETS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
 _COUNTS = ("epochs", "image_size", "batch_size")
-_VALIDATION_SCANS = 397  # of the 1,797
+_VALIDATION_SCANS = 397  # of the 1,797 scans
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Classification:
             C)` from 0 to 255.
         epochs: for each net.
         image_size: side in pixels that the images are resized to.
-        batch_size: images a step.
-        learning_rate: at the start.
+        batch_size: images per step.
+        learning_rate: the initial one.
         weight_decay: for every weight.
-        seed: of initialization and shuffling.
+        seed: for initialization and shuffling.
 
     Raises:
         ValueError: an unknown data set, or a number out of range.
@@ -70,7 +70,7 @@ class Classification:
 
     @property
     def settings(self):
-        """What the errors depend on, as a study stores it."""
+        """The settings that errors depend on, as a study stores them."""
         names = ("epochs", "image_size", "batch_size", "learning_rate", "weight_decay", "seed")
         name = (
             self.dataset if isinstance(self.dataset, str) else f"arrays {_checksum(self.dataset)}"
@@ -79,13 +79,13 @@ class Classification:
 
     @property
     def classes(self):
-        """Number of labels."""
+        """The number of labels."""
         return int(max(labels.max() for _, labels in self.arrays)) + 1
 
     @property
     def arrays(self):
-        """Training and validation `(images (n, image_size, image_size, C), labels (n,))`; loaded
-        once."""
+        """The training and validation `(images (n, image_size, image_size, C), labels (n,))`;
+        loaded once."""
         if not self._arrays:
             splits = _load(self.dataset) if isinstance(self.dataset, str) else self.dataset
             self._arrays.extend(
@@ -103,7 +103,7 @@ class Classification:
         schedule = keras.optimizers.schedules.CosineDecay(self.learning_rate, steps)
         optimizer = keras.optimizers.SGD(schedule, momentum=0.9, weight_decay=self.weight_decay)
         model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
-        optimizer.build(model.trainable_variables)  # else the step is traced twice
+        optimizer.build(model.trainable_variables)  # otherwise the step would be traced twice
         history = model.fit(
             **_fed(images, labels, self.batch_size, shuffle=True), epochs=self.epochs, verbose=0
         )
@@ -116,11 +116,11 @@ class Classification:
 
 
 def _fed(images, labels, batch_size, shuffle=False):
-    """Arguments of `fit` and `evaluate`, which give the same steps as the arrays do.
+    """Arguments of `fit` and `evaluate` that give the same steps as the arrays do.
 
-    On TensorFlow Keras tunes what it makes of arrays, and to drop it can take as long as an epoch
-    did (`without_autotuning`): a sweep would wait once a net. Here the order comes from the same
-    operators in the same places, hence from the same seeds.
+    On TensorFlow, Keras makes autotuned pipelines from arrays, and dropping one can take as long as
+    an epoch did (`without_autotuning`): a sweep would wait once per net. Here the order comes from
+    the same operators in the same places, hence from the same seeds.
     """
     if keras.backend.backend() != "tensorflow":
         return {"x": images, "y": labels, "batch_size": batch_size}
@@ -139,12 +139,12 @@ def _fed(images, labels, batch_size, shuffle=False):
     batches = batches.map(lambda places: tuple(tf.gather(array, places) for array in arrays))
     count = -(-len(images) // batch_size)
     batches = batches.apply(tf.data.experimental.assert_cardinality(count)).prefetch(2)
-    # Of `fit` alone: Keras would warn that it does not shuffle them once more.
+    # Only for `fit`: Keras would warn that it does not shuffle them once more.
     return {"x": without_autotuning(batches)} | ({"shuffle": False} if shuffle else {})
 
 
 def _load(name):
-    """Training and validation arrays of a data set by name."""
+    """The training and validation arrays of a data set, by its name."""
     if name != "digits":
         return getattr(keras.datasets, name).load_data()
     try:
@@ -161,7 +161,7 @@ def _load(name):
 
 
 def _prepare(images, labels, size):
-    """Float images `(n, size, size, C)` and flat labels."""
+    """Returns float images `(n, size, size, C)` and flat labels."""
     images = np.asarray(images, np.float32)
     images = images[..., None] if images.ndim == 3 else images
     if images.shape[1:3] != (size, size):
@@ -172,7 +172,7 @@ def _prepare(images, labels, size):
 
 
 def _checksum(splits):
-    """Short name of a data set's contents, the same in every process."""
+    """A short fingerprint of a data set's contents, the same in every process."""
     value = 0
     for array in (np.ascontiguousarray(array) for split in splits for array in split):
         value = zlib.crc32(

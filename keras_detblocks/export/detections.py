@@ -1,5 +1,5 @@
-"""What is particular to a detector: decoding and suppression inside the file, and what travels with
-it."""
+"""The export of detectors: decoding and suppression inside the file, and the metadata that travel
+with it."""
 
 import json
 import pathlib
@@ -23,7 +23,7 @@ def is_detector(model):
 
 
 def size_for(detector, image_size):
-    """`(height, width)` of a file; sides are `None` where `image_size` leaves them open."""
+    """The `(height, width)` of a file; sides that `image_size` leaves open are `None`."""
     check_size(image_size)
     size = detector.image_size or image_size
     if size is None:
@@ -48,7 +48,7 @@ _BOXES = {
 
 
 def metadata(detector, image_size, form="pixels", raw=None):
-    """What a program needs beside the numbers, as a dict for JSON; `raw` is the signature of a file
+    """The metadata that a program needs, as a dict for JSON; `raw` is the signature of a file
     without decoding."""
     size = size_for(detector, image_size)
     about = {
@@ -74,7 +74,7 @@ def metadata(detector, image_size, form="pixels", raw=None):
 
 
 def _levels(detector, raw):
-    """What decoding asks for: each level's outputs, and its number, from which its stride
+    """The data that decoding needs: each level's outputs, and its number, from which its stride
     follows."""
     return [
         {"logits": f"{name}_{LOGITS}", "distances": f"{name}_{DISTANCES}", "level": number}
@@ -103,7 +103,7 @@ def with_detections(raw, detector, suppress, form="pixels", **trial):
 
 
 def with_threshold(raw, detector, shift=0.0):
-    """As `with_detections`, with the score threshold as a second input."""
+    """The same as `with_detections`, with the score threshold as a second input."""
     size = image_size_of(raw)
 
     def call(image, threshold):
@@ -128,12 +128,12 @@ def tail(raw, detector, form="pixels", **trial):
 
 
 def image_size_of(raw):
-    """`(height, width)` of a signature's one input, `None` where they are open."""
+    """The `(height, width)` of a signature's only input; open sides are `None`."""
     return next(iter(raw.inputs.values()))[0][1:3]
 
 
 def _in_form(found, form, size):
-    """Detections in pixels in another of `FORMS`; `as_pixels` is the way back."""
+    """Converts detections in pixels to another of `FORMS`; `as_pixels` converts back."""
     if form == "pixels":
         return found
     height, width = size
@@ -147,15 +147,15 @@ def _in_form(found, form, size):
 
 
 def detections(outputs, detector, size, suppress, shift=0.0, score_threshold=None):
-    """Decoding and suppression of raw outputs.
+    """Decodes and suppresses raw outputs.
 
     Args:
         outputs: raw outputs by name.
         detector: the `Detector`, for its settings.
-        size: `(height, width)` of the image, a tensor where it is not known.
+        size: `(height, width)` of the image, a tensor if it is not known.
         suppress: a function of `suppression`.
-        shift: added to the logits. score_threshold: instead of the detector's. For trials
-            (`check.detections`).
+        shift: added to the logits, for trials (`check.detections`).
+        score_threshold: replaces the detector's, for trials as well.
     """
     threshold = detector.score_threshold if score_threshold is None else score_threshold
     if shift:

@@ -1,13 +1,13 @@
-"""Takes the normalization of images out of a frozen graph: what it multiplies goes into the kernel
-of the convolution behind it, what it adds into that convolution's bias.
+"""Takes the normalization of images out of a frozen graph: its factor goes into the kernel of the
+next convolution, its summand into that convolution's bias.
 
 Normalization maps pixels x to a x + b, channel by channel: written a (x - mean), its factor `a`
-scales the kernel. With one mean for all channels the rest is a constant too: the convolution of a
-constant picture, if its border is padded with the mean in place of zero, and nothing is left in the
-graph. With a mean per channel one addition stays where the convolution pads. Both are exact.
+scales the kernel. With one mean for all channels the rest is constant too: the convolution of a
+constant picture, if its border is padded with the mean instead of zero; then nothing is left in the
+graph. With a mean per channel one addition stays if the convolution pads. Both are exact.
 
-In int8 files the addition stays for one mean too: TFLite's delegate takes it, and a padding with
-zeros is part of the convolution there, while a padding with a number is the delegate's for no type.
+In int8 files the addition stays for one mean too: TFLite's delegate takes it, and there a padding
+with zeros is part of the convolution, while the delegate takes a padding with a number for no type.
 """
 
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ _PASSING = ("Identity", "Cast")
 
 
 def without_normalization(graph_def, image_names, pairs=False):
-    """The graph with the normalization of each input folded, or `None` where there is none to fold.
+    """The graph with the normalization of each input folded; `None` if there is none to fold.
 
     Args:
         graph_def: of a frozen graph.
-        image_names: of its placeholders.
-        pairs: for integers: let the first convolutions read pixels in pairs, where they can
-            (`pairs`), and add the mean where they pad.
+        image_names: names of its placeholders.
+        pairs: for integers: whether the first convolutions read pixels in pairs if they can
+            (`pairs`), and an addition of the mean stays if they pad.
     """
     graph = Nodes(graph_def)
     folded = [_fold(graph, name, pairs) for name in image_names]
@@ -35,7 +35,7 @@ def without_normalization(graph_def, image_names, pairs=False):
 
 
 def _fold(graph, name, pairs):
-    """Folds what follows one placeholder; returns whether something was changed."""
+    """Folds the normalization after one placeholder; returns whether something changed."""
     start, factor, summand = _normalization(graph, name)
     sides = graph.sides(name)
     stems = _stems(graph, start.end, sides)
@@ -56,8 +56,8 @@ def _fold(graph, name, pairs):
 
 
 def _into_stems(graph, start, stems, kernels, factor, shift, sides, adds):
-    """Replaces factor (x + shift): the factor by scaled kernels, the shift by biases, with the mean
-    around the picture where it is one, else (and where `adds`) by one addition."""
+    """Replaces factor (x + shift): the factor by scaled kernels, and the shift by biases, with the
+    mean as padding if it is one number; else (and with `adds`) by one addition."""
     bare = all(stem.pads is not None and not stem.pads.any() for stem in stems)
     one = np.ptp(shift) <= 1e-6 * np.abs(shift).max() and all(s.pads is not None for s in stems)
     inside = shift.any() and (bare or (one and not adds))
@@ -75,7 +75,7 @@ def _into_stems(graph, start, stems, kernels, factor, shift, sides, adds):
 
 
 def _pad_with(graph, stem, mean):
-    """Pads a stem's picture with the mean in place of zero."""
+    """Pads a stem's picture with the mean instead of zero."""
     source = stem.first.input[0]
     if stem.pads.any():
         name = f"{stem.conv.name}/padded"
@@ -89,11 +89,11 @@ def _pad_with(graph, stem, mean):
 @dataclass
 class _Start:
     source: str  # the tensor that is normalized
-    end: str  # the node whose output is normalized; the same where nothing is
+    end: str  # the node whose output is normalized; the same one without normalization
 
 
 def _normalization(graph, name):
-    """Where normalization starts and ends, its factor and its summand (scalars or one per
+    """The start and end of the normalization, its factor and its summand (scalars or one per
     channel)."""
     factor, summand, source, here = np.float64(1.0), np.float64(0.0), name, name
     found = False
@@ -114,15 +114,15 @@ def _normalization(graph, name):
 
 @dataclass
 class _Stem:
-    """A convolution of the normalized picture, and the padding before it if there is one."""
+    """A convolution of the normalized picture, with the padding before it if there is one."""
 
     conv: object
     first: object  # the node that reads the picture: the padding or the convolution
-    pads: object  # (4, 2) or None where it depends on an unknown size
+    pads: object  # (4, 2), or None if it depends on an unknown size
 
 
 def _stems(graph, name, sides):
-    """The convolutions that read a node, or none if something else reads it."""
+    """The convolutions that read a node; an empty list if anything else reads it."""
     stems = []
     for node in graph.readers(name):
         if node.op in ("Pad", "PadV2"):
@@ -142,5 +142,5 @@ def _stems(graph, name, sides):
 
 
 def _by_channel(constant):
-    """Whether it is one number, or one per channel."""
+    """Whether a constant is one number, or one per channel."""
     return constant.size == (constant.shape[-1] if constant.ndim else 1)

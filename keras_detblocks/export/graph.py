@@ -1,5 +1,5 @@
-"""From a Keras model to one frozen TensorFlow function of static shape with named inputs and
-outputs: the start of every format."""
+"""Turns a Keras model into one frozen TensorFlow function of static shape with named inputs and
+outputs, from which every format starts."""
 
 import contextlib
 import re
@@ -14,17 +14,17 @@ from ..checks import check_int, is_int, level_number, level_size
 from ..layers.conv import native_convolutions
 from .fold import without_normalization
 
-# Names that Keras makes up; a file for other people gets better ones.
+# Names that Keras invents; a file for other people gets better ones.
 _AUTOMATIC = re.compile(r"(keras_tensor|input_layer|input)(_?\d+)*")
-# Images to compare two implementations of dynamic size on: odd at some level, not square.
+# Sizes of images for comparing two implementations of dynamic size: odd at some level, not square.
 _SAMPLE_SIZES = ((200, 312), (264, 168))
 _OTHER_FLOATS = ("float16", "bfloat16", "float64")
 
 
 @dataclass(frozen=True)
 class Signature:
-    """Names, static shapes and dtypes of a model's inputs and outputs, in the order of the traced
-    function.
+    """The names, static shapes and dtypes of a model's inputs and outputs, in the order of the
+    traced function.
 
     `call` takes the inputs in that order and returns the outputs as a dict by name.
     """
@@ -35,7 +35,7 @@ class Signature:
 
 
 class _Float32Policy(keras.DTypePolicy):
-    """Computes in float32 with variables of the dtype that they have."""
+    """A policy that computes in float32 and leaves the variables' dtypes alone."""
 
     def __init__(self, variable_dtype):
         super().__init__("float32")
@@ -44,10 +44,10 @@ class _Float32Policy(keras.DTypePolicy):
 
 @contextlib.contextmanager
 def in_float32(model):
-    """Within it the layers of a model compute in float32, whatever their dtype policies.
+    """A context in which the layers of a model compute in float32, whatever their dtype policies.
 
-    They are the live layers, so that nothing has to be made again from a config, which a `Lambda`
-    or a class that nobody registered does not survive; their policies return at the end.
+    It changes the live layers and restores their policies at the end, so that nothing has to be
+    rebuilt from a config, which fails for a `Lambda` or an unregistered class.
     """
     low = [layer for layer in model._flatten_layers() if layer.compute_dtype in _OTHER_FLOATS]
     kept = [layer._dtype_policy for layer in low]
@@ -62,8 +62,8 @@ def in_float32(model):
 
 @contextlib.contextmanager
 def _as_constants(model):
-    """Within it, where TensorFlow traces a function, the variables of a model are constants of the
-    function: replacing them afterwards takes longer than the trace."""
+    """A context in which the variables of a model become constants of any function that TensorFlow
+    traces: replacing them afterward takes longer than the trace."""
     if tf.executing_eagerly():
         yield
         return
@@ -78,7 +78,7 @@ def _as_constants(model):
 
 
 def signature_of(model, image_size=None, batch_size=1):
-    """The `Signature` of a model, in float32, in which every size but the batch is a number, unless
+    """The `Signature` of a model, in float32, in which every size but the batch is known, unless
     `image_size` leaves it open.
 
     Args:
@@ -109,7 +109,7 @@ def signature_of(model, image_size=None, batch_size=1):
             found = keras.tree.flatten(model(packed, training=False))
         return dict(zip(outputs, (_as_float32(x) for x in found), strict=True))
 
-    # In ONNX one name is one tensor: the P3 that leaves a neck cannot be called as the P3 that
+    # In ONNX a name is one tensor: the P3 that leaves a neck cannot have the name of the P3 that
     # enters it.
     outputs = tuple(
         f"{name}_out" if name in inputs else name
@@ -119,7 +119,7 @@ def signature_of(model, image_size=None, batch_size=1):
 
 
 def check_size(size):
-    """Refuses what is no `(height, width)`, in which `None` leaves a side open."""
+    """Refuses anything but `(height, width)`, in which `None` leaves a side open."""
     pair = isinstance(size, (tuple, list, np.ndarray)) and len(size) == 2
     if size is not None and not (pair and all(side is None or is_int(side) for side in size)):
         raise ValueError(
@@ -130,7 +130,8 @@ def check_size(size):
 
 
 def _with_graph(model):
-    """The model with a graph: itself, or for a built `keras.Sequential` one around it."""
+    """The model itself if it has a graph; for a built `keras.Sequential`, a functional model around
+    it."""
     if isinstance(model, keras.Sequential):
         if not getattr(model, "inputs", None):
             raise ValueError(
@@ -206,8 +207,8 @@ def _static(tensor, name, image_size, batch_size):
 
 
 def _of_level(name, size):
-    """The size of the map named so, for an image of this size: that of level l if it is called
-    `Pl`, else the image's."""
+    """The size of the map with this name, for an image of this size: that of level l if it is
+    called `Pl`, else the image's."""
     return level_size(size, level_number(name) or 0)
 
 
@@ -217,7 +218,8 @@ def freeze(signature, unfused=False, pairs=False):
 
     Args:
         signature: what to trace.
-        unfused: as in `native_convolutions`. pairs: as in `without_normalization`.
+        unfused: as in `native_convolutions`.
+        pairs: as in `without_normalization`.
 
     Returns:
         `(function, graph_def)`: a `tf.function` with the signature's input names that returns a
@@ -252,7 +254,7 @@ def freeze(signature, unfused=False, pairs=False):
 def _frozen(concrete):
     """A concrete function in which every variable is a constant, and its graph."""
     graph_def = concrete.graph.as_graph_def()
-    # Variables that are not Keras', and functions within the function.
+    # Variables that are not Keras', and functions inside the function.
     if concrete.captured_inputs or graph_def.library.function:
         concrete = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
         graph_def = concrete.graph.as_graph_def()
@@ -260,17 +262,17 @@ def _frozen(concrete):
 
 
 def nodes_of(graph_def, operators):
-    """Names of the nodes, function bodies included, that are one of `operators`: which layer an
-    error is about."""
+    """The names of the nodes with one of `operators`, including those in function bodies: they show
+    which layer an error is about."""
     nodes = [*graph_def.node, *(n for f in graph_def.library.function for n in f.node_def)]
     return [f"{node.name} ({node.op})" for node in nodes if node.op in operators]
 
 
 def sample_inputs(signature, seed=0):
-    """Inputs to compare two implementations on: pictures from 0 to 255 for `image`, normal numbers
-    for others.
+    """Makes inputs for comparing two implementations: pictures from 0 to 255 for `image`, normal
+    numbers for others.
 
-    Dynamic sides get other numbers for each seed.
+    Dynamic sides get different numbers for each seed.
     """
     rng = np.random.default_rng(seed)
     shapes = {
@@ -285,13 +287,13 @@ def sample_inputs(signature, seed=0):
 
 
 def is_dynamic(signature):
-    """Whether sides of inputs, not only the batch, are left open."""
+    """Whether sides of inputs, and not only the batch, are left open."""
     return any(None in shape[1:] for shape, _ in signature.inputs.values())
 
 
 def _sample_shape(name, shape, seed):
-    """The shape with numbers for what is open: the sides of an image, of its level for a map called
-    `Pl`, of P3 for others."""
+    """The shape with numbers for open sides: those of an image, of its level for a map called `Pl`,
+    of P3 for others."""
     size = _SAMPLE_SIZES[seed % len(_SAMPLE_SIZES)]
     sides = _of_level(
         "P0" if name == "image" else name if level_number(name) is not None else "P3", size
@@ -302,8 +304,8 @@ def _sample_shape(name, shape, seed):
 
 
 def picture_like(shape, seed=0):
-    """Soft random shapes and noise: nearer to a photograph than noise alone, so that activations
-    are ordinary."""
+    """Draws soft random shapes and noise, closer to a photograph than noise alone, so that
+    activations are ordinary."""
     rng = np.random.default_rng(seed)
     batch, height, width, channels = (s or 2 for s in shape)
     coarse = (

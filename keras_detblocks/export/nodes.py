@@ -1,5 +1,5 @@
-"""A frozen graph of TensorFlow's as something that can be read and edited: who reads whom, what is
-constant, convolutions and what they pad."""
+"""Makes a frozen TensorFlow graph readable and editable: readers of each node, constants,
+convolutions and their padding."""
 
 import numpy as np
 import tensorflow as tf
@@ -17,7 +17,7 @@ _COMMUTES = ("Mul", *_ADDING)
 
 
 class Nodes:
-    """A `GraphDef` with who reads whom, and the values of what is constant."""
+    """A `GraphDef` with the readers of each node, and the values of constants."""
 
     def __init__(self, graph_def):
         self.graph_def = tf.compat.v1.GraphDef.FromString(graph_def.SerializeToString())
@@ -31,7 +31,7 @@ class Nodes:
         return self._readers.get(name, [])
 
     def sides(self, name):
-        """Batch, height, width and channels of a placeholder, -1 where they are open."""
+        """Batch, height, width and channels of a placeholder; open ones are -1."""
         return [side.size for side in self.nodes[name].attr["shape"].shape.dim]
 
     def operand(self, node, name):
@@ -44,7 +44,7 @@ class Nodes:
         return self.constant(inputs[0]) if node.op in _COMMUTES else None
 
     def constant(self, tensor):
-        """The value of a tensor that no input decides, else `None`."""
+        """The value of a tensor that depends on no input; else `None`."""
         part, ahead = tf.compat.v1.GraphDef(), [name_of(tensor)]
         for name in ahead:
             if self.nodes[name].op in _NOT_CONSTANT:
@@ -65,8 +65,8 @@ class Nodes:
         )
 
     def padding(self, conv, sides):
-        """What a convolution of a picture of these sides pads, (4, 2); `None` where that depends on
-        a side that is open."""
+        """The padding, (4, 2), of a convolution of a picture with these sides; `None` if it depends
+        on an open side."""
         pads, mode = np.zeros((4, 2), int), conv.attr["padding"].s
         if mode == b"EXPLICIT":
             return np.reshape(list(conv.attr["explicit_paddings"].list.i), (4, 2))
@@ -102,8 +102,8 @@ class Nodes:
         return name
 
     def add_by_channel(self, tensor, name, values, sides):
-        """Adds a number per channel. Where they differ and the sides are known, to whole rows
-        of the picture: a vector of three at a time is what processors do worst."""
+        """Adds a number per channel; if the numbers differ and the sides are known, to whole rows
+        of the picture, since processors handle vectors of three badly."""
         batch, height, width, channels = sides
         if np.ptp(values) <= 1e-6 * np.abs(values).max():
             return self.add("AddV2", name, tensor, values.mean())
@@ -114,8 +114,8 @@ class Nodes:
         return self.add("Reshape", f"{name}/picture", rows, [batch, height, width, channels])
 
     def add_to_output(self, node, values):
-        """Adds one number per channel to what a node returns: to a constant that is added behind it
-        anyway where there is one, so that the convolution stays what optimizers know."""
+        """Adds one number per channel to a node's output: to a constant that is added after it
+        anyway if there is one, so that optimizers recognize the convolution."""
         name, factor = node.name, 1.0
         while len(self.readers(name)) == 1:
             reader = self.readers(name)[0]

@@ -1,8 +1,9 @@
-"""Lets a convolution of stride 2 read a picture's pixels in pairs: two pixels of three channels are
-one of six, which is the same memory, and a kernel of three columns is one of two pairs.
+"""Lets a convolution of stride 2 read a picture's pixels in pairs: two pixels of three channels
+become one of six, in the same memory, and a kernel of three columns becomes one of two pairs.
 
-The numbers stay. Integer kernels of CPUs, which take channels four or eight at a time, waste less:
-the int8 stem of a detector takes 0.7 to 0.9 of its time, while the float one takes 1.2 of it.
+The results stay the same. Integer kernels of CPUs, which take four or eight channels at a time,
+waste less: the int8 stem of a detector takes 0.7 to 0.9 of its time, while the float one takes 1.2
+times as long.
 """
 
 import numpy as np
@@ -11,11 +12,12 @@ _MOST_CHANNELS = 4
 
 
 def in_pairs(graph, stem, sides):
-    """Rewrites one stem in place, if it can be; returns whether.
+    """Rewrites one stem in place if possible; returns whether it did.
 
     Args:
         graph: `Nodes`. sides: batch, height, width and channels of the picture.
-        stem: its convolution `conv`, `first` that reads the picture, and what it pads, `pads`.
+        stem: its convolution `conv`, the node `first` that reads the picture, and its padding
+            `pads`.
     """
     conv, pads = stem.conv, stem.pads
     kernel = graph.constant(conv.input[1])
@@ -42,8 +44,8 @@ def in_pairs(graph, stem, sides):
 
 
 def _columns(width, kernel, pads):
-    """`(pairs to pad left, right, width of the kernel in pairs, columns of it before the old
-    one)`, or `None` where the last columns of the picture are not read."""
+    """Returns `(pairs to pad left, right, width of the kernel in pairs, columns in it before the
+    old one)`; `None` if the last columns of the picture are not read."""
     left = -(-pads[0] // 2)
     before = 2 * left - pads[0]
     wide = -(-(kernel + before) // 2)

@@ -1,4 +1,4 @@
-"""From raw outputs to detections as exported files do it: decoding for known and unknown sizes, and
+"""Turns raw outputs into detections as exported files do: decoding for known and unknown sizes, and
 suppression by one operator of the runtime."""
 
 import math
@@ -19,7 +19,8 @@ from ..detection.decode import (
 
 
 def decode_any(outputs, size):
-    """As `detection.decode.decode`, where the size `(height, width)` may be a tensor too."""
+    """Decodes like `detection.decode.decode`, but the size `(height, width)` may be a tensor
+    too."""
     if not tf.is_tensor(size):
         return decode(outputs, size)
     names = level_names(outputs)
@@ -30,7 +31,7 @@ def decode_any(outputs, size):
 
 
 def _rows(maps):
-    """`(B, h, w, C)` as `(B, h w, C)`."""
+    """Reshapes `(B, h, w, C)` to `(B, h w, C)`."""
     shape = tf.shape(maps)
     return tf.reshape(maps, (shape[0], shape[1] * shape[2], maps.shape[-1]))
 
@@ -54,8 +55,8 @@ def _level_boxes(outputs, name, size):
 
 
 def as_keras(boxes, scores, detector, size, threshold):
-    """The suppression of `Detector.predict`: a loop in every format, and what files are compared
-    with."""
+    """The suppression of `Detector.predict`: a loop in every format, and the reference for
+    files."""
     count = candidate_count(detector.max_detections)
     found = candidates(boxes, scores, count, size, detector.class_agnostic, threshold)
     return non_max_suppression(found, detector.iou_threshold, detector.max_detections)
@@ -82,7 +83,7 @@ def any_batch(boxes, scores, detector, size, threshold):
         score_threshold=tf.cast(threshold, "float32"),
         clip_boxes=False,
     )
-    # It returns copies of boxes, not their places: the place is that of the equal one.
+    # It returns copies of boxes, not their indices: the index is that of the equal box.
     same = tf.reduce_all(chosen[:, :, None] == separated[:, None], axis=-1)
     same = tf.logical_and(same, chosen_scores[:, :, None] == top[:, None])
     place = tf.argmax(tf.cast(same, "float32"), axis=-1, output_type="int32")
@@ -124,7 +125,7 @@ def one_image(boxes, scores, detector, size, threshold):
 
 
 def _separated(boxes, labels, detector, size):
-    """Boxes moved apart by class, so that one suppression serves them all."""
+    """Moves boxes apart by class, so that one suppression serves them all."""
     if detector.class_agnostic:
         return boxes
     step = tf.cast(tf.reduce_max(size) + 1, "float32")

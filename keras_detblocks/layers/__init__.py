@@ -1,4 +1,4 @@
-"""Parts that several blocks share."""
+"""Layers and functions that several blocks share."""
 
 from .activation import activation_layer
 from .attention import SqueezeExcite

@@ -4,13 +4,14 @@ import keras
 
 from ..checks import did_you_mean
 
-# PyTorch's default slope (timm's CSPNets) and Darknet's; Keras' own "leaky_relu" means 0.2, which
-# no reference uses.
+# PyTorch's default slope (timm's CSPNets) and Darknet's; Keras' "leaky_relu" means 0.2, which no
+# reference uses.
 LEAKY_SLOPES = {"leaky_relu": 0.01, "darknet_leaky_relu": 0.1}
 
 
 def check_activation(activation, name="activation"):
-    """The activation, if `activation_layer` takes it: one of its names or a function; or `None`.
+    """Returns the activation if `activation_layer` takes it: one of its names, a function, or
+    `None`.
 
     Raises:
         ValueError: if it does not.
@@ -33,9 +34,9 @@ def activation_layer(activation, name=None, dtype=None):
 
     Args:
         activation: `"leaky_relu"` (slope 0.01), `"darknet_leaky_relu"` (slope 0.1) or a name of
-            `keras.activations` (`"relu"`, `"relu6"`, `"silu"`, `"hard_silu"`, ...). For int8 files:
-            relu and silu were measured at 0.35 to 0.40 of float32's time (RegNetY-800MF, AVX-512
-            with VNNI); hard_silu at 1.35, since TFLite's CPU delegate has no int8 kernel for it.
+            `keras.activations` (`"relu"`, `"relu6"`, `"silu"`, `"hard_silu"`, ...). In int8 files
+            relu and silu took 0.35 to 0.40 of float32's time (RegNetY-800MF, AVX-512 with VNNI),
+            hard_silu 1.35, since TFLite's CPU delegate has no int8 kernel for it.
         name, dtype: of the layer.
 
     Raises:

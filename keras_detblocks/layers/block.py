@@ -1,9 +1,9 @@
-"""What every layer made of layers has in common: parts that are built in one step and keep their
-own `trainable`.
+"""The base of all layers made of layers: their parts are built in one step and keep their own
+`trainable`.
 
-Keras tells the parts of a layer that they are frozen when `trainable` is set, and never again: a
-part that is made afterward trains, and so does every part of a copy made from the config; a
-`.keras` file knows of the outer layer alone.
+Keras freezes the parts of a layer only at the moment when `trainable` is set: a part that is made
+afterward trains, and so does every part of a copy made from the config; a `.keras` file stores the
+flag of the outer layer only.
 """
 
 import re
@@ -14,7 +14,7 @@ from .lean import Lean
 
 
 def trainable_parts(layer):
-    """The parts of a layer whose `trainable` is not that of what they are in, as {path: bool}.
+    """The parts of a layer whose `trainable` differs from that of their owner, as {path: bool}.
 
     >>> net = keras.Sequential([keras.layers.Dense(2, name="a"), keras.layers.Dense(2, name="b")])
     >>> net.layers[1].trainable = False
@@ -23,26 +23,26 @@ def trainable_parts(layer):
     """
     flags = {}
     for path, part, owner in _walk(layer):
-        # What is not built yet gets the flag of its owner then, if that is frozen.
+        # A part that is not built yet gets its owner's flag when it is, if that is frozen.
         if part.trainable != owner.trainable and (owner.trainable or layer.built):
             flags[path] = part.trainable
     return flags
 
 
 def set_trainable_parts(layer, flags):
-    """Gives the parts of a layer the flags that `trainable_parts` found in another one like it."""
-    for path, part, _ in _walk(layer):  # from the outside in, for a flag reaches all within
+    """Gives the parts of a layer the flags that `trainable_parts` found in a similar one."""
+    for path, part, _ in _walk(layer):  # from the outside in, since a flag reaches all inner parts
         if path in flags:
             part.trainable = flags[path]
 
 
 def with_sides(shape, side=64):
-    """The shape of a map with a number for each side that is open: weights depend on neither."""
+    """The shape of a map with `side` for each open side: weights do not depend on them."""
     return (shape[0], *(side if each is None else each for each in shape[1:3]), *shape[3:])
 
 
 def _walk(layer, prefix=""):
-    """(path, part, layer that it is in) for all parts, each before its own parts."""
+    """Yields (path, part, owner) for all parts, each before its own parts."""
     parts = layer._flatten_layers(include_self=False, recursive=False)
     of_graph = isinstance(layer, keras.Sequential) or hasattr(layer, "_inputs_struct")
     for name, part in _numbered(parts, _own_name if of_graph else _lasting_name):
@@ -56,14 +56,14 @@ def _own_name(part):
 
 
 def _lasting_name(part):
-    """The name of a part, without the number that Keras gives those that nobody named: a copy, made
-    anew by the layer that has it, gets another."""
+    """The name of a part, without the number that Keras adds to default names: in a copy that
+    number differs."""
     stem = re.sub(r"_\d+$", "", part.name)
     return stem if stem.replace("_", "") == type(part).__name__.lower() else part.name
 
 
 def _numbered(objects, name_of=_own_name):
-    """(name, object), where a name that came before has its count behind it."""
+    """Yields (name, object); repeated names get a number."""
     seen = {}
     for each in objects:
         name = name_of(each)
@@ -74,7 +74,7 @@ def _numbered(objects, name_of=_own_name):
 def declare_to_tensorflow(layer):
     """Lets `tf.train.Checkpoint` and `tf.saved_model.save` find the parts, variables and seeds that
     a built layer holds in lists, dicts and generators: Keras keeps these in classes that TensorFlow
-    does not look into, and a checkpoint would lack them without a word."""
+    does not look into, so a checkpoint would silently lack them."""
     if keras.backend.backend() != "tensorflow":
         return
     parts = layer._flatten_layers(include_self=False, recursive=False)
@@ -86,12 +86,13 @@ def declare_to_tensorflow(layer):
     if hidden:
         import tensorflow as tf
 
-        # In a module of TensorFlow's: of what is tracked itself, Keras would make state of its own.
+        # In a TensorFlow module: if they were tracked directly, Keras would take them for its own
+        # state.
         layer._track_trackable(tf.Module("parts"), "parts", overwrite=True)
         for name, child in hidden:
             setattr(layer._lookup_dependency("parts"), name, child)
     for part in parts:
-        if not isinstance(part, Block):  # which has done so itself
+        if not isinstance(part, Block):  # a Block has done so itself
             declare_to_tensorflow(part)
 
 
@@ -109,7 +110,7 @@ class Block(Lean, keras.layers.Layer):
 
     @property
     def trainable(self):
-        """Whether the block trains; setting it reaches all its parts."""
+        """Whether the block trains; setting it applies to all its parts."""
         return self._trainable
 
     @trainable.setter
@@ -128,11 +129,11 @@ class Block(Lean, keras.layers.Layer):
         declare_to_tensorflow(self)
 
     def make_parts(self, input_shape):
-        """Makes the parts that depend on the shape of the input; there need not be any."""
+        """Makes the parts that depend on the shape of the input, if there are any."""
 
     def build_parts(self, input_shape):
-        """Gives all parts their weights by a call on symbols, which knows every shape on the way.
-        Blocks that are made by the hundred do it by hand, which is faster."""
+        """Gives all parts their weights by one symbolic call, in which every shape is known. Blocks
+        that are made by the hundred do it by hand, which is faster."""
         self.call(
             keras.tree.map_shape_structure(
                 lambda shape: keras.KerasTensor(with_sides(shape), dtype=self.compute_dtype),

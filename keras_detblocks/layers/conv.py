@@ -19,7 +19,7 @@ from .lean import Lean
 PADDINGS = ("symmetric", "same", "valid")
 
 # TensorFlow's CPU kernel corrupts the heap when a strided 1x1 convolution with 8 or 12 input
-# channels is trained (16 passed).
+# channels is trained (with 16 it does not).
 _SAFE_STRIDED_1X1_CHANNELS = 16
 
 # None, "native" or "unfused": see `native_convolutions`.
@@ -28,11 +28,11 @@ _TRACE = contextvars.ContextVar("trace", default=None)
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class Conv2D(Lean, keras.layers.Conv2D):
-    """2D convolution: groups, dilation and symmetric padding that train, and export as one
+    """2D convolution with groups, dilation and symmetric padding that trains, and exports as one
     operator.
 
-    Equal to `keras.layers.Conv2D` with the same weights where that layer accepts the arguments.
-    Beyond it: `padding="symmetric"` pads `dilation * (kernel - 1) // 2` on both sides, as PyTorch
+    Equal to `keras.layers.Conv2D` with the same weights if that layer accepts the arguments. In
+    addition, `padding="symmetric"` pads `dilation * (kernel - 1) // 2` on both sides, as PyTorch
     does (Keras' `"same"` pads only after at stride 2 on even sizes, which shifts pretrained
     features by one pixel); strides and dilation may be combined.
 
@@ -93,8 +93,8 @@ class Conv2D(Lean, keras.layers.Conv2D):
         self.strides = check_pair(strides, "strides")
         self.dilation_rate = check_pair(dilation_rate, "dilation_rate")
         self.padding = padding
-        # Under XLA on CPU a grouped gradient is 100 times slower, so a model with this layer
-        # resolves jit_compile="auto" to False.
+        # Under XLA on CPU a grouped gradient is 100 times slower, so jit_compile="auto" becomes
+        # False for a model with this layer.
         self.supports_jit = keras.backend.backend() != "tensorflow" or _has_accelerator()
 
     def convolution_op(self, inputs, kernel):
@@ -124,8 +124,8 @@ class Conv2D(Lean, keras.layers.Conv2D):
         if self.padding != "symmetric":
             return x, self.strides, self.padding
         total = [d * (k - 1) for d, k in zip(self.dilation_rate, self.kernel_size)]
-        # ONNX Runtime knows no dilated SAME, and only for known sizes does the converter write
-        # numbers in its place.
+        # ONNX Runtime has no dilated SAME, and only for known sizes does the converter replace it
+        # by numbers.
         writable = max(self.dilation_rate) == 1 or None not in x.shape[1:3]
         if self.strides == (1, 1) and writable and not any(t % 2 for t in total):
             return x, self.strides, "same"  # the same numbers, and one operator less in TFLite
@@ -168,9 +168,9 @@ def _tensorflow_conv(x, kernel, strides, dilation, padding, groups):
             tf.cast(x, tf.float32), tf.cast(kernel, tf.float32), strides, dilation, padding, groups
         )
         return tf.cast(y, x.dtype)
-    # Without oneDNN, and in float64, the CPU kernel has no gradient of grouped and dilated
-    # convolutions: one plain convolution per group, dilation through space-to-batch, and the stride
-    # (which that route refuses) by slicing.
+    # Without oneDNN, and in float64, the CPU kernel has no gradient for grouped and dilated
+    # convolutions. Instead: one plain convolution per group, dilation through space-to-batch, and
+    # the stride (which space-to-batch refuses) by slicing.
     step = (1, 1) if not plain else strides
     parts = [
         tf.nn.convolution(part, weights, step, padding.upper(), dilations=dilation)
@@ -185,8 +185,8 @@ def _native_gradients(dtype):
     """Whether this TensorFlow can differentiate a grouped, dilated convolution on its default
     device (tried once per dtype).
 
-    On CPU it can in float32 and with oneDNN only, which importing this package turns on unless the
-    user has chosen (`TF_ENABLE_ONEDNN_OPTS`).
+    On CPU it can only in float32 and with oneDNN, which importing this package turns on unless the
+    user has set `TF_ENABLE_ONEDNN_OPTS`.
     """
     import tensorflow as tf
 
@@ -209,12 +209,12 @@ def _native_gradients(dtype):
 
 @contextlib.contextmanager
 def native_convolutions(unfused=False):
-    """Within it, graphs are traced with one operator per convolution, whatever this machine can
-    differentiate.
+    """A context in which graphs are traced with one operator per convolution, whatever this machine
+    can differentiate.
 
-    For exports: TFLite and ONNX runtimes execute grouped and dilated convolutions themselves. With
-    `unfused` (SavedModel), a grouped convolution is kept apart from the operator behind it:
-    TensorFlow's graph optimizer fuses the bias into it, and where oneDNN is off the fused kernel
+    It is for exports: TFLite and ONNX runtimes execute grouped and dilated convolutions themselves.
+    With `unfused` (SavedModel), a grouped convolution is kept apart from the operator after it:
+    TensorFlow's graph optimizer would fuse the bias into it, and without oneDNN the fused kernel
     refuses groups ("Fused conv implementation does not support grouped convolutions").
     """
     token = _TRACE.set("unfused" if unfused else "native")
@@ -225,7 +225,7 @@ def native_convolutions(unfused=False):
 
 
 def for_devices():
-    """Whether a graph is being traced for other runtimes than TensorFlow."""
+    """Whether a graph is being traced for runtimes other than TensorFlow."""
     return _TRACE.get() == "native"
 
 

@@ -101,22 +101,21 @@ class CrossStage(Block):
         return layer
 
     def _processed_shape(self, shape):
-        """Builds the block; returns the shape of its output."""
+        """Builds the block and returns the shape of its output."""
         entering = keras.KerasTensor(shape, dtype=self.compute_dtype)
-        # A symbolic call builds any layer and tells its shape, whichever of `build` and
-        # `compute_output_shape` it has.
+        # A symbolic call builds any layer and gives its output shape, whether or not it has `build`
+        # and `compute_output_shape`.
         processed = self.block(entering)
         self._check_processed(entering, processed)
         if None in shape[1:3]:
-            # Unknown sides stay unknown whatever the strides are, so the block is tried with 64
-            # pixels.
+            # Unknown sides stay unknown whatever the strides, so the block is tried with 64 pixels.
             entering = keras.KerasTensor(
                 (shape[0], *(side or 64 for side in shape[1:3]), shape[-1]),
                 dtype=self.compute_dtype,
             )
             try:
                 at_size = self.block.compute_output_spec(entering)
-            except (ValueError, TypeError):  # made for another size: `call` checks it there
+            except (ValueError, TypeError):  # made for another size: `call` checks it
                 at_size = entering
             self._check_processed(entering, at_size)
         return tuple(processed.shape)

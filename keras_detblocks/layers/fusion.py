@@ -1,4 +1,4 @@
-"""Fusing maps of one size: weighted sums (BiFPN), maxima over channels (CSPNet's maxout),
+"""Fuses maps of one size: weighted sums (BiFPN), maxima over channels (CSPNet's maxout),
 concatenations that delegates accept."""
 
 import keras
@@ -8,12 +8,12 @@ from ..checks import check_choice, check_int, check_number
 
 FUSION_METHODS = ("fast", "softmax", "sum")
 GROUPINGS = ("strided", "contiguous")
-_CONCATENATION_INPUTS = 5  # of XNNPACK's concatenation, at most
+_CONCATENATION_INPUTS = 5  # most inputs of XNNPACK's concatenation
 
 
 def concatenate(maps):
-    """Concatenates maps along the channels, at most five at a time: what XNNPACK's concatenation
-    takes.
+    """Concatenates maps along the channels, at most five at a time, as many as XNNPACK's
+    concatenation takes.
 
     Args:
         maps: list of `(B, H, W, C_i)`.
@@ -37,8 +37,8 @@ class WeightedFusion(keras.layers.Layer):
 
     Args:
         method: `"fast"`: relu(w_i) / (sum of relu(w_j) + epsilon). `"softmax"`: softmax of the
-            weights. `"sum"`: no weights. All three cost the same once exported, where the weights
-            are constants; `"sum"` quantizes best.
+            weights. `"sum"`: no weights. All three cost the same once exported, since the weights
+            are then constants; `"sum"` quantizes best.
         epsilon: keeps the fast form finite when no weight is positive.
 
     Input: list of `(B, H, W, C)`. Output: `(B, H, W, C)`. The weights start at 1 and are normalized
@@ -80,7 +80,7 @@ class WeightedFusion(keras.layers.Layer):
             weights = weights / (ops.sum(weights) + self.epsilon)
         else:
             weights = ops.softmax(self.edge_weights)
-        # Map by map: a stack of rank 5 is slow or refused on mobile delegates.
+        # Map by map, since mobile delegates refuse a stack of rank 5 or run it slowly.
         weighted = [x * ops.cast(weights[i], x.dtype) for i, x in enumerate(maps)]
         return sum(weighted[1:], start=weighted[0])
 

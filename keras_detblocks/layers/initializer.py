@@ -8,18 +8,19 @@ from keras import ops
 
 
 def fan_out_normal():
-    """He's normal initializer by fan-out (https://arxiv.org/abs/1502.01852), that of the published
-    RegNets and CSPNets."""
+    """He's normal initializer by fan-out (https://arxiv.org/abs/1502.01852), as used for the
+    published RegNets and CSPNets."""
     return FanOutNormal()
 
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class FanOutNormal(keras.initializers.VarianceScaling):
-    """Normal values of variance 2 / fan-out, drawn by NumPy: a third of the time of TensorFlow's
-    operator.
+    """Draws normal values of variance 2 / fan-out with NumPy, in a third of the time of
+    TensorFlow's operator.
 
-    Drawing is most of the time in which a large net is built. Seeded as Keras' initializers are: by
-    `seed`, else by `keras.utils.set_random_seed`; the same numbers on every backend.
+    Drawing takes most of the time in which a large net is built. It is seeded like Keras'
+    initializers: by `seed`, else by `keras.utils.set_random_seed`; the numbers are the same on
+    every backend.
 
     Args:
         seed: an int, or `None` for one that is drawn at construction.
@@ -43,9 +44,9 @@ class FanOutNormal(keras.initializers.VarianceScaling):
 
 
 def clone(initializer):
-    """An initializer like this one that draws other values, unless the user gave it a seed.
+    """Returns an initializer like this one that draws other values, unless the user gave it a seed.
 
-    An initializer returns the same values whenever it is called with one shape, so two layers must
-    not share one.
+    An initializer always returns the same values for the same shape, so two layers must not share
+    one.
     """
     return initializer.clone() if hasattr(initializer, "clone") else initializer

@@ -1,4 +1,4 @@
-"""What makes Keras layers in less time: a net has hundreds of them, and most of their cost is
+"""Makes Keras layers faster to construct: a net has hundreds of them, and most of their cost is
 bookkeeping."""
 
 import inspect
@@ -9,12 +9,12 @@ _PLAIN = frozenset((bool, int, float, str, type(None)))
 
 
 class Lean:
-    """Mixed into a Keras layer, makes its instances in less time; nothing else about them changes.
+    """A mixin that makes instances of a Keras layer faster; nothing else about them changes.
 
-    Keras asks of every attribute that is set on a layer, eighty a convolution, whether it is a
-    variable, a layer or a list of these; plain values are set without being asked. And it reads the
-    signatures of the constructor and of `call` for each instance, by their code; here the functions
-    know them.
+    Keras checks whether each attribute that is set on a layer, eighty of them on a convolution, is
+    a variable, a layer or a list of these; plain values are set without this check. Keras also
+    reads the signatures of the constructor and of `call` for each instance; here the functions
+    remember them.
     """
 
     def __init_subclass__(cls, **kwargs):
@@ -24,7 +24,8 @@ class Lean:
             if inspect.isfunction(function):
                 function.__signature__ = inspect.signature(function)
 
-    if keras.backend.backend() == "tensorflow":  # elsewhere a layer is a module of the backend's
+    # on other backends a layer is a module of the backend
+    if keras.backend.backend() == "tensorflow":
 
         def __setattr__(self, name, value):
             if type(value) in _PLAIN:

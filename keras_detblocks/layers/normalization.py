@@ -11,7 +11,7 @@ from .lean import Lean
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, for pixels of 0 to 255
 IMAGENET_STD = (58.395, 57.12, 57.375)
 # For nets trained from scratch: one number for all channels leaves no operator in exported files,
-# and the gray beside a letterboxed picture becomes zero.
+# and the gray margin of a letterboxed picture becomes zero.
 PLAIN_MEAN, PLAIN_STD = 114.0, 58.0
 NORMALIZATIONS = ("batch", "group", None)
 
@@ -22,10 +22,10 @@ class ImageNormalization(keras.layers.Layer):
 
     Args:
         mean, std: a number, or one per channel, in the units of the pixels (RGB, 0 to 255). The
-            default is ImageNet's. For images of other than three channels the defaults become their
+            default is ImageNet's. For images without three channels the defaults become their
             averages over the channels.
-        evaluation: a dict of plain values that travels with the model, about how its weights are
-            evaluated; not used here.
+        evaluation: a dict of plain values on how the weights are evaluated; it travels with the
+            model and is not used here.
 
     Input and output shape `(B, H, W, C)`; integer images are cast to the compute dtype first.
 
@@ -38,7 +38,7 @@ class ImageNormalization(keras.layers.Layer):
     """
 
     def __init__(self, mean=IMAGENET_MEAN, std=IMAGENET_STD, evaluation=None, **kwargs):
-        # Integer pixels above 256 steps do not survive a cast to bfloat16.
+        # bfloat16 cannot hold integers above 256 exactly.
         kwargs.setdefault("autocast", False)
         super().__init__(**kwargs)
         self.mean = _numbers(mean, "mean")
@@ -92,9 +92,9 @@ class BatchNormalization(Lean, keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` that trains with TensorFlow's fused operator: two to three
     times faster on CPU.
 
-    Arguments, variables and inference are the base class's. In training the moving variance takes
-    the unbiased batch variance, as PyTorch and cuDNN do, over all replicas where statistics are
-    synchronized. Masks, other precisions and other backends go the base class's way.
+    Arguments, variables and inference are the base class's. In training the moving variance uses
+    the unbiased batch variance, as in PyTorch and cuDNN, over all replicas if statistics are
+    synchronized. Masks, other precisions and other backends are left to the base class.
 
     >>> tuple(BatchNormalization()(keras.ops.ones((2, 4, 4, 3)), training=True).shape)
     (2, 4, 4, 3)
@@ -129,14 +129,14 @@ class BatchNormalization(Lean, keras.layers.BatchNormalization):
         return outputs
 
     def _move(self, mean, variance):
-        """The moving statistics take those of a batch."""
+        """Updates the moving statistics with those of a batch."""
         self.moving_mean.assign(self.moving_mean * self.momentum + mean * (1.0 - self.momentum))
         self.moving_variance.assign(
             self.moving_variance * self.momentum + variance * (1.0 - self.momentum)
         )
 
     def _over_replicas(self, inputs):
-        """What the fused operator does, for the batch of all replicas."""
+        """Does the work of the fused operator for the batch of all replicas."""
         import tensorflow as tf
 
         mean, variance = keras.ops.moments(inputs, (0, 1, 2), synchronized=True)
@@ -158,7 +158,7 @@ class BatchNormalization(Lean, keras.layers.BatchNormalization):
     def _fusible(self, inputs):
         return (
             keras.backend.backend() == "tensorflow"
-            and not getattr(self, "renorm", False)  # of Keras from 3.14 on
+            and not getattr(self, "renorm", False)  # in Keras from 3.14 on
             and self.axis in (-1, 3)
             and len(inputs.shape) == 4
             and keras.backend.standardize_dtype(inputs.dtype) == "float32"
@@ -172,8 +172,8 @@ def normalization_layer(
 
     Args:
         normalization: `"batch"` or `"group"`.
-        epsilon: added to the variance. PyTorch's default here, not Keras' 1e-3: pretrained weights
-            depend on it.
+        epsilon: added to the variance. The default is PyTorch's, not Keras' 1e-3: pretrained
+            weights depend on it.
         momentum: of batch normalization, in Keras' sense (0.9 is 0.1 in PyTorch).
         groups: of group normalization.
         name, dtype: of the layer.
@@ -189,7 +189,7 @@ def normalization_layer(
 
 
 def check_group_width(filters, normalization, norm_groups, name="filters"):
-    """Raises unless the groups of a group normalization divide the channels."""
+    """Raises a `ValueError` unless the groups of a group normalization divide the channels."""
     if normalization == "group" and filters % norm_groups:
         raise ValueError(
             f"Group normalization has {norm_groups} groups: `{name}` must be divisible by "
@@ -198,12 +198,13 @@ def check_group_width(filters, normalization, norm_groups, name="filters"):
 
 
 def check_norm_options(block, epsilon, momentum, norm_groups):
-    """Sets the options of its normalization on a block, checked."""
+    """Checks the options of a block's normalization and sets them on it."""
     block.epsilon = check_number(epsilon, "epsilon", above=0)
     block.momentum = check_number(momentum, "momentum", least=0, most=1)
     block.norm_groups = check_int(norm_groups, "norm_groups")
 
 
 def norm_options(block):
-    """What `check_norm_options` set, as arguments of a `ConvNormAct` and as part of a config."""
+    """The options that `check_norm_options` set, as arguments of a `ConvNormAct` and as part of a
+    config."""
     return {key: getattr(block, key) for key in ("epsilon", "momentum", "norm_groups")}

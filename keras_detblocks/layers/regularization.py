@@ -9,14 +9,14 @@ from .block import declare_to_tensorflow
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class StochasticDepth(keras.layers.Layer):
-    """Drops a residual branch, image by image, with probability `rate` in training; scales the kept
-    ones by `1 / (1 - rate)`.
+    """In training drops a residual branch, image by image, with probability `rate`, and scales the
+    kept ones by `1 / (1 - rate)`.
 
     Args:
         rate: from 0 to below 1.
         seed: an int for the same draws in every run, or `None`.
 
-    Input and output shape `(B, ...)`. The identity outside training.
+    Input and output shape `(B, ...)`. Outside training it is the identity.
 
     >>> float(StochasticDepth(0.5)(keras.ops.ones((1, 1)))[0, 0])
     1.0

@@ -1,5 +1,5 @@
-"""Resampling between pyramid levels, in the form that is equal to PyTorch's at any size and short
-in TFLite."""
+"""Resamples between pyramid levels, in a form that equals PyTorch's at any size and is short in
+TFLite."""
 
 import keras
 import numpy as np
@@ -21,8 +21,8 @@ def upsample_to(x, like, method="nearest", factor=None):
     Args:
         x: `(B, h, w, C)`.
         like: `(B, H, W, C')`, with `h <= H <= 2 ** k * h` for some k, likewise the width.
-        factor: the power of two, where it is known; otherwise it is found from the sizes (2 where
-            these are dynamic).
+        factor: the power of two if it is known; otherwise it follows from the sizes (2 if these are
+            dynamic).
 
     Returns:
         `(B, H, W, C)`.
@@ -69,7 +69,7 @@ def resize_to(x, like, method="nearest"):
         known = isinstance(here, int) and isinstance(there, int)
         if known and here == there:
             continue
-        # Of known sizes by NumPy: of single operators, outside of a step, JAX compiles each.
+        # NumPy for known sizes: outside of a step, JAX would compile each single operator.
         numbers, cast = (np, _as_type) if known else (ops, ops.cast)
         steps = numbers.arange(there, dtype="int32")
         if method == "nearest":
@@ -96,10 +96,10 @@ def _as_type(array, dtype):
 
 
 def _nearest_by_depth(x, factor):
-    """Nearest upsampling by a power of two of copied channels, as exported files have it.
+    """Upsamples (nearest) by a power of two by copying channels, as exported files do.
 
-    XNNPACK and phones' GPU delegates do not take a nearest resize, and split the graph at it; ONNX
-    has no form of TensorFlow's. In training on CPU it takes twice the time of the resize.
+    XNNPACK and phones' GPU delegates do not take a nearest resize and split the graph at it; ONNX
+    has no equivalent of TensorFlow's. In training on CPU this takes twice the time of the resize.
     """
     import tensorflow as tf
 
@@ -109,8 +109,8 @@ def _nearest_by_depth(x, factor):
 
 
 def _linear(x, factor, axis):
-    """Linear interpolation along one axis of unknown length, half-pixel centers, edges repeated:
-    one phase per offset."""
+    """Interpolates linearly along one axis of unknown length, with half-pixel centers and repeated
+    edges: one phase per offset."""
     first, last = (
         (slice(None),) * axis + (slice(None, 1),),
         (slice(None),) * axis + (slice(-1, None),),
@@ -130,8 +130,8 @@ def _linear(x, factor, axis):
 
 
 def _factor(x, like):
-    """The power of two that reaches the size of `like`; two where the sizes are not known before
-    run time."""
+    """The power of two that reaches the size of `like`; two if the sizes are not known before run
+    time."""
     pairs = [
         (n, m) for n, m in zip(x.shape[1:3], like.shape[1:3]) if n is not None and m is not None
     ]
@@ -143,8 +143,8 @@ def _factor(x, like):
 
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class MaxPool2D(keras.layers.Layer):
-    """Max-pooling with `padding="symmetric"`: minus infinity on both sides, as PyTorch pads; or
-    Keras' `"same"`, `"valid"`.
+    """Max-pooling with `padding="symmetric"`: minus infinity on both sides, as in PyTorch; or
+    Keras' `"same"` or `"valid"`.
 
     A symmetric strided window is computed as a stride-1 `same` window and a subsampling, which is
     exact at every size and needs no padding operator (a pad of minus infinity would ruin the ranges

@@ -1,5 +1,5 @@
-"""Convolution, normalization, activation: the unit that everything here is made of, as three layers
-of a graph and as one layer."""
+"""Convolution, normalization, activation: the unit of which everything here is made, as three
+layers of a graph and as one layer."""
 
 import keras
 
@@ -66,7 +66,7 @@ class ConvNormAct(Block):
         filters, kernel_size, strides, groups, dilation_rate, padding: as in `Conv2D`.
         normalization: `"batch"`, `"group"` or `None` (`normalization_layer`).
         activation: a name that `activation_layer` knows, or `None`.
-        use_bias: whether the convolution has a bias; `None` means: only without normalization.
+        use_bias: whether the convolution has a bias; `None` for only without normalization.
         epsilon: of the normalization. momentum: of batch normalization.
         kernel_initializer: of the convolution.
         norm_groups: of group normalization.
@@ -75,7 +75,7 @@ class ConvNormAct(Block):
     for an odd kernel.
 
     Raises:
-        ValueError: on an argument of another type or range.
+        ValueError: on an argument of the wrong type or out of range.
 
     Example:
 
@@ -183,7 +183,8 @@ class SeparableUnit(Block):
     the place of a `ConvNormAct` in a block that configures it.
 
     Args:
-        filters, kernel_size, strides: of the pair. **options: of each `ConvNormAct`.
+        filters, kernel_size, strides: of the pair.
+        **options: of each `ConvNormAct`.
 
     Input and output shape as `ConvNormAct`.
     """

@@ -1,4 +1,4 @@
-"""Necks: layers, dict of levels in, dict of levels out."""
+"""Necks: layers from a dict of levels to a dict of levels."""
 
 from . import checkpoints as _checkpoints  # noqa: F401 - tells `weights` the names of the references
 from .asff import ASFF

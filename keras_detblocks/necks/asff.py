@@ -18,14 +18,14 @@ from .base import Neck, check_pyramid, map_size, shapes_of
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class ASFF(Neck):
     """Fuses all levels into each level by weights learned per pixel: a softmax over the levels. It
-    consumes a neck's output.
+    takes a neck's output.
 
     Paper: https://arxiv.org/abs/1911.09516
 
     For each output level, all maps are brought to its size and width: from coarser levels by a 1x1
     convolution (where widths differ) and nearest upsampling, from finer ones by max-pools and a
-    stride-2 convolution. A 1x1 convolution squeezes each to a weight map, another makes one logit
-    per level of them, and the weighted sum passes a 3x3 convolution.
+    stride-2 convolution. A 1x1 convolution squeezes each to a weight map, another turns these into
+    one logit per level, and the weighted sum passes through a 3x3 convolution.
 
     Args:
         filters: width of the output convolution.
@@ -121,8 +121,8 @@ class ASFF(Neck):
 
 
 class ASFFLevel(Block):
-    """One output level: all maps brought here, weighted and summed. Not public: it is configured by
-    its `ASFF`.
+    """One output level: all maps are brought to it, weighted and summed. Not public: it is
+    configured by its `ASFF`.
 
     Args:
         level: its number.
@@ -142,7 +142,7 @@ class ASFFLevel(Block):
         self.logits = self.expand = None
 
     def make_parts(self, input_shape):
-        # Coarsest first, the authors' order.
+        # Coarsest first, which is the authors' order.
         self.sources = tuple(sorted(map(level_number, input_shape), reverse=True))
         width = input_shape[level_name(self.level)][-1]
         for source in self.sources:

@@ -1,4 +1,4 @@
-"""What all necks share: levels, the check of their input, their units and their common arguments."""
+"""Shared by all necks: levels, the check of their input, their units and their common arguments."""
 
 from ..checks import check_choice, check_int, check_levels, level_name, level_number, who
 from ..layers import ConvNormAct
@@ -15,7 +15,7 @@ UPSAMPLINGS = ("nearest", "bilinear")
 
 
 def shapes_of(features):
-    """A dict of shapes by level from a dict of tensors."""
+    """Turns a dict of tensors into a dict of shapes by level."""
     if not isinstance(features, dict):
         raise ValueError(
             f'Expected a dict of levels such as {{"P3": tensor, "P4": tensor}}. Received: '
@@ -33,7 +33,7 @@ def check_pyramid(shapes, owner):
 
     Raises:
         ValueError: on keys that are not levels, ranks other than 4, unknown channels, or a level
-            whose size is not that of the next finer one, halved and rounded up.
+            whose size is not half that of the next finer one, rounded up.
     """
     if not isinstance(shapes, dict) or not shapes:
         raise ValueError(
@@ -72,8 +72,8 @@ def _check_halving(fine, fine_shape, coarse, coarse_shape, owner):
 
 
 def map_size(shapes, level):
-    """`(batch, height, width)` of a level that is an input, or that is made from the coarsest input
-    by halving."""
+    """The `(batch, height, width)` of a level that is an input, or that is made from the coarsest
+    input by halving."""
     if level in shapes:
         return shapes[level][:3]
     top = max(shapes)
@@ -82,7 +82,7 @@ def map_size(shapes, level):
 
 
 class NeckPart(Block):
-    """What necks and their parts share: the options of their units. Not public."""
+    """The base of necks and their parts: the options of their units. Not public."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class NeckPart(Block):
 
 
 class Neck(NeckPart):
-    """What all necks share: their levels and widths, and the check of their input. Not public.
+    """The base of all necks: their levels and widths, and the check of their input. Not public.
 
     Subclasses implement `make_levels(shapes)` (shapes by level number, finest first) and
     `call(features)`. Parts are kept under the names of their levels.
@@ -153,7 +153,7 @@ class Neck(NeckPart):
         self.make_levels(check_pyramid(input_shape, self))
 
     def build_parts(self, input_shape):
-        # Sides that are open get those of one image, large enough for every level.
+        # Open sides get those of one image, large enough for every level.
         finest = 2 ** (max(self.levels or [0]) + 2)
         super().build_parts(
             {
@@ -174,16 +174,16 @@ class Neck(NeckPart):
         return {level: features[level_name(level)] for level in shapes if level >= min(self.levels)}
 
     def compute_output_shape(self, input_shape):
-        # Said outright, because tracing with unknown sizes cannot know that one level is half of
-        # another.
+        # Stated explicitly, because tracing with unknown sizes cannot know that one level is half
+        # of another.
         shapes = check_pyramid(input_shape, self)
         return {
             level_name(level): (*map_size(shapes, level), self.filters) for level in self.levels
         }
 
     def unit(self, name, kernel_size=1, strides=1, filters=None, **options):
-        """A unit of the neck's width; the initial values keep the variance of convolutions without
-        activation."""
+        """A unit of the neck's width, whose initial values keep the variance of convolutions
+        without activation."""
         options = {"kernel_initializer": "lecun_uniform", **options}
         return super().unit(name, filters or self.filters, kernel_size, strides, **options)
 

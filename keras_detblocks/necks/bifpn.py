@@ -1,8 +1,8 @@
 """BiFPN (EfficientDet, https://arxiv.org/abs/1911.09070), equal to google/automl and effdet.
 
-Not in the paper but in the authors' code, and here: the activation stands before the separable
-convolution; in the first cell each use of an input has its own projection; P6 is made of C5 by a
-projection and a max-pool.
+As in the authors' code, but not in the paper: the activation precedes the separable convolution; in
+the first cell each use of an input has its own projection; P6 is made from C5 by a projection and a
+max-pool.
 """
 
 import keras
@@ -22,7 +22,7 @@ from ..layers.fusion import FUSION_METHODS
 from ..layers.normalization import norm_options
 from .base import Neck
 
-EPSILON = 1e-3  # of batch normalization, in all published EfficientDets
+EPSILON = 1e-3  # epsilon of batch normalization in all published EfficientDets
 
 # google/automl, hparams_config.py: width, cells, levels, fusion, activation.
 _FULL = (3, 4, 5, 6, 7)
@@ -88,10 +88,10 @@ class BiFPN(Neck):
         num_repeats: number of cells.
         fusion: `"fast"`, `"softmax"` or `"sum"` (`WeightedFusion`). `"sum"` with
             `activation="relu6"` is EfficientDet-lite's choice for int8.
-        separable: whether nodes convolve depthwise-separably, as published, or plainly.
+        separable: whether nodes use depthwise-separable convolutions, as published, or plain ones.
         padding: of the max-pools: `"same"` (google/automl and effdet's `tf_` models) or
             `"symmetric"` (effdet's others).
-        use_bias: whether convolutions before a normalization have a bias (as google/automl's and
+        use_bias: whether convolutions before a normalization have a bias (as in google/automl's and
             effdet's `tf_` models).
         normalization: `"batch"`, `"group"` or `None`. Batch normalization has EfficientDet's
             epsilon of 1e-3.
@@ -209,10 +209,12 @@ class BiFPN(Neck):
 
 
 class BiFPNCell(Block):
-    """One cell: maps by level name in and out. Not public: it is configured by its `BiFPN`.
+    """One cell, from maps by level name to maps by level name. Not public: it is configured by its
+    `BiFPN`.
 
     Args:
-        options: of every node. levels: level numbers.
+        options: of every node.
+        levels: level numbers.
     """
 
     def __init__(self, options, levels, name):
@@ -225,7 +227,7 @@ class BiFPNCell(Block):
     def call(self, maps, training=None):
         known = {f"{name}_in": x for name, x in maps.items()}
         for name, node in self.nodes.items():
-            # A node stands at the size of its own level's input, its first source.
+            # A node has the size of its own level's input, its first source.
             known[name] = node([known[source] for source, _ in node.sources], training=training)
         return {name: known[f"{name}_out"] for name in maps}
 
@@ -235,11 +237,13 @@ class BiFPNCell(Block):
 
 
 class BiFPNNode(Block):
-    """Resample every source to this level, fuse, activate, convolve, normalize. Not public: it is
-    configured by its `BiFPN`.
+    """A node: resamples every source to its level, fuses, activates, convolves, normalizes. Not
+    public: it is configured by its `BiFPN`.
 
     Args:
-        options: of the neck. level: the node's. sources: (name, level) of each input.
+        options: of the neck.
+        level: the node's.
+        sources: (name, level) of each input.
     """
 
     def __init__(self, options, level, sources, name):
@@ -285,7 +289,7 @@ class BiFPNNode(Block):
 
 
 def _normalization(kind, options):
-    """The normalization of a node, like those of its projections, or `None`."""
+    """The normalization of a node, the same as in its projections, or `None`."""
     if kind is None:
         return None
     return normalization_layer(
@@ -299,7 +303,7 @@ def _normalization(kind, options):
 
 
 def _pool(steps, padding, name, dtype):
-    """Max-pool by `2 ** steps` with EfficientDet's window of one more than the stride."""
+    """A max-pool by `2 ** steps` with EfficientDet's window, one more than the stride."""
     return MaxPool2D(2**steps + 1, strides=2**steps, padding=padding, name=name, dtype=dtype)
 
 

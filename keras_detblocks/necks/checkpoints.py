@@ -1,4 +1,4 @@
-"""The key names of the necks' weights in the reference implementations.
+"""The keys of the necks' weights in the reference implementations.
 
 Rules are those of `weights.torch_key`: pairs (pattern of our variables' paths, their spelling).
 """
@@ -20,7 +20,7 @@ _PARTS = ("conv", "norm")
 
 def unit_rules(ours, theirs, parts=(".conv", ".bn")):
     """Rules for one `ConvNormAct` called `ours`, whose convolution and normalization are called
-    `theirs` with an ending each."""
+    `theirs`, each with an ending."""
     return [(f"^{ours}/{part}/", f"{theirs}{ending}/") for part, ending in zip(_PARTS, parts)]
 
 
@@ -45,7 +45,7 @@ def fpn_layouts(neck):
 
 
 def _fpn_rules(neck, lateral, out, extra, parts=("", "")):
-    """`extra` is `None` where extra levels are counted on as outputs."""
+    """Rules for an FPN; `extra` is `None` if extra levels are numbered like outputs."""
     rules = []
     for i, name in enumerate(neck.laterals):
         theirs = lateral.format(i=i, l=level_number(name))
@@ -54,7 +54,7 @@ def _fpn_rules(neck, lateral, out, extra, parts=("", "")):
         rules += unit_rules(f"{name}_out", out.format(i=i, l=level_number(name)), parts)
     for i, name in enumerate(neck.extras, len(neck.outs)):
         theirs = (extra or out).format(i=i, l=level_number(name))
-        # Extra levels of torchvision and detectron2 are plain convolutions.
+        # Extra levels in torchvision and detectron2 are plain convolutions.
         rules += unit_rules(name, theirs, parts if extra is None else ("", parts[1]))
     return rules
 
@@ -85,7 +85,7 @@ def panet_layouts(neck):
 
 
 def _path_rules(neck, down, fuse, parts):
-    """i counts the steps up from the finest level."""
+    """Rules for a bottom-up path, where i counts the steps up from the finest level."""
     rules = []
     for i, name in enumerate(neck.fuses):
         ours = f"N{level_number(name)}"
@@ -95,7 +95,8 @@ def _path_rules(neck, down, fuse, parts):
 
 
 def _authors_top_down_rules(neck, parts):
-    """The authors count from the coarsest level down, and name its lateral convolution apart."""
+    """Rules for the authors' top-down path: they count from the coarsest level down, and name its
+    lateral convolution differently."""
     rules = []
     for i, name in enumerate(reversed(list(neck.laterals))):
         lateral = f"topdown_lateral_modules.{i - 1}.conv_lateral" if i else "conv_top"
@@ -116,10 +117,10 @@ def csp_panet_layouts(neck):
     ]
 
 
-# Names of the path's units, of a CSP unit's parts, and of a depthwise pair: for each of its two
-# convolutions the endings of the convolution and of the normalization.
+# Names of the path's units, of a CSP unit's parts, and of a depthwise pair: the endings of the
+# convolution and of the normalization for each of its two convolutions.
 _YOLOX = {
-    # YOLOX calls its levels by number, the finest 3.
+    # YOLOX names levels by number; the finest is 3.
     "lateral": lambda i, t: f"reduce_conv{t}" if t else "lateral_conv0",
     "top_down": lambda i, t: f"C3_p{i + 3}",
     "down": lambda i, t: f"bu_conv{t + 1}",
@@ -176,7 +177,7 @@ def _csp_unit_rules(neck, ours, theirs, names):
     for i in range(neck.depth):
         block = f"{theirs}.{names['csp']['blocks']}.{i}"
         size = f"{neck.kernel_size}x{neck.kernel_size}"
-        # Where the second one is 1x1 too, both have one name: there is no telling them apart.
+        # If the second one is 1x1 too, both have the same name and cannot be told apart.
         rules += _spatial_rules(neck, f"{ours}/block_{i + 1}_{size}", f"{block}.conv2", names)
         rules += unit_rules(f"{ours}/block_{i + 1}_1x1", f"{block}.conv1")
     return rules
@@ -193,7 +194,7 @@ def _spatial_rules(neck, ours, theirs, names):
 
 
 def _paddle_key(torch):
-    """PaddlePaddle calls the statistics `_mean` and `_variance`."""
+    """PaddlePaddle's key, which calls the statistics `_mean` and `_variance`."""
 
     def key(path):
         name = torch(path).replace(".running_mean", "._mean")
@@ -207,8 +208,8 @@ def _paddle_key(torch):
 
 @layouts_for(BiFPN)
 def bifpn_layouts(neck):
-    """Names of rwightman/efficientdet-pytorch (below `fpn.`); it counts levels from the lowest and
-    a cell's inputs before its nodes."""
+    """The names in rwightman/efficientdet-pytorch (below `fpn.`), which counts levels from the
+    lowest, and a cell's inputs before its nodes."""
     rules = []
     for name in neck.extras:
         index = neck.levels.index(level_number(name))
@@ -236,7 +237,7 @@ def bifpn_layouts(neck):
 
 @layouts_for(ASFF)
 def asff_layouts(neck):
-    """The authors' names; they count levels from the coarsest. One level alone may lack its
+    """The authors' names, which count levels from the coarsest. A single level may lack its
     prefix."""
     fusions = list(neck.fusions.values())
     rules = [rule for fusion in fusions for rule in _asff_rules(fusion, prefixed=True)]

@@ -1,9 +1,9 @@
 """The concatenating path aggregation of YOLO-type detectors, fused by cross-stage partial units.
 
 YOLOv4 (https://arxiv.org/abs/2004.10934) and Scaled-YOLOv4 (https://arxiv.org/abs/2011.08036)
-brought CSPNet's units (https://arxiv.org/abs/1911.11929) into the neck. Of their kind, YOLOX
-(https://arxiv.org/abs/2107.08430) and PicoDet (https://arxiv.org/abs/2111.00902) are meant here,
-number for number.
+brought CSPNet's units (https://arxiv.org/abs/1911.11929) into the neck. Of these, YOLOX's
+(https://arxiv.org/abs/2107.08430) and PicoDet's (https://arxiv.org/abs/2111.00902) are reproduced
+here exactly.
 """
 
 import keras
@@ -37,10 +37,10 @@ class CSPPANet(Neck):
         normalization: `"batch"`, `"group"` or `None`, after every convolution.
         activation: after every convolution.
         upsampling: `"nearest"` or `"bilinear"`.
-        form: `"picodet"`: each input passes a 1x1 convolution to its level's width first, and the
-            merged maps go on bottom-up. `"yolox"`: the inputs are concatenated as they are, each
-            merged map passes a 1x1 convolution to the next finer level's width before it goes down,
-            and bottom-up these lateral maps are used again.
+        form: `"picodet"`: each input first passes through a 1x1 convolution to its level's width,
+            and the bottom-up path takes the merged maps. `"yolox"`: the inputs are concatenated as
+            they are, each merged map passes through a 1x1 convolution to the next finer level's
+            width before it goes down, and the bottom-up path uses these lateral maps again.
         kernel_size: odd, of every convolution that is not 1x1 (PicoDet: 5).
         depthwise: whether these are depthwise convolutions followed by 1x1 ones.
         out_filters: width of a last 1x1 convolution at each level (mmdetection's YOLOX), or `None`.
@@ -110,7 +110,7 @@ class CSPPANet(Neck):
         return filters
 
     def _widths(self, used):
-        """The width of each level's output, by level number."""
+        """The widths of the levels' outputs, by level number."""
         if not isinstance(self.filters, tuple):
             return dict.fromkeys(used, self.filters)
         if len(self.filters) != len(used):
@@ -151,7 +151,8 @@ class CSPPANet(Neck):
             self.projections[name] = self.unit(f"{name}_project", filters=self.out_filters)
 
     def _lateral_widths(self, used, widths):
-        """In YOLOX's form a lateral map has the width of the level that it goes down to."""
+        """The widths of the lateral maps: in YOLOX's form that of the level to which a map goes
+        down."""
         if self.form == "picodet":
             return widths
         return {coarse: widths[fine] for fine, coarse in zip(used, used[1:])}
@@ -231,8 +232,8 @@ def _concatenated(below, own):
 
 
 class CSPUnit(Block):
-    """A CSP layer without shortcuts: one half passes `depth` bottlenecks (1x1, then larger), the
-    other by; both are fused.
+    """A CSP layer without shortcuts: one half passes through `depth` bottlenecks (1x1, then
+    larger), the other bypasses them; both are fused.
 
     Not public: it is configured by its neck. Input `(B, H, W, C)`, output `(B, H, W, filters)`.
 

@@ -1,8 +1,8 @@
 """CSPNet's Exact Fusion Model (https://arxiv.org/abs/1911.11929, section 3.2, figure 6c).
 
-Which maps meet where, the concatenations and the cross-channel pooling before them are the paper's.
-Widths, kernels, the resampling and the merge of the bottom-up column are published nowhere; those
-here are a documented choice.
+The paper defines which maps meet, the concatenations, and the cross-channel pooling before them. It
+does not give widths, kernels, the resampling and the merge of the bottom-up column; those here are
+a documented choice.
 """
 
 import keras
@@ -103,7 +103,7 @@ class EFM(Neck):
             self.outs[name] = self.unit(name, 3)
 
     def inputs(self, features):
-        """As the base class, and the level below the lowest."""
+        """The maps of the base class, and the level below the lowest."""
         super().inputs(features)
         return {level: features[level_name(level)] for level in self.required_levels(None)}
 

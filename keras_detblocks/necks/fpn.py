@@ -1,8 +1,8 @@
 """Feature Pyramid Network (https://arxiv.org/abs/1612.03144), with the extra levels of RetinaNet
 and FCOS.
 
-Numbers agree with torchvision, mmdetection and detectron2. As in all of them, the 3x3 convolution
-also follows the coarsest level, which the paper does not merge with anything.
+Numbers agree with torchvision, mmdetection and detectron2. As in all of them, the coarsest level,
+which is not merged with anything, also has its 3x3 convolution.
 """
 
 import keras
@@ -30,17 +30,18 @@ class FPN(Neck):
         extra_levels: how levels above the coarsest input, here called 5, are made. `"max_pool"`:
             every second pixel of the last output (Faster R-CNN). `"conv_c5"`: 3x3 stride-2
             convolution of the input (RetinaNet's paper, detectron2, torchvision's RetinaNet v2).
-            `"conv_p5"`: of the output (FCOS, torchvision's RetinaNet v1). `"conv_lateral"`: of the
-            lateral map. `"conv_lateral_p5"`: the sum of one of the lateral map and one of the
-            output (PicoDet). Further levels are convolutions of the one before.
+            `"conv_p5"`: the same of the output (FCOS, torchvision's RetinaNet v1).
+            `"conv_lateral"`: the same of the lateral map. `"conv_lateral_p5"`: the sum of one of
+            the lateral map and one of the output (PicoDet). Further levels are convolutions of the
+            level before.
         extra_activation: between two extra convolutions; `None` for mmdetection's default.
         normalization: `None`, `"batch"` or `"group"`, after each convolution (which then has no
             bias).
         activation: after each convolution; none in the paper.
         upsampling: `"nearest"` (the paper's) or `"bilinear"` (keeps the pyramid in one XNNPACK
             partition on phones).
-        form: `"paper"`: an output convolution per level, behind the path. `"retinaface"`: the 3x3
-            convolutions stand inside the top-down path, and the coarsest level has none
+        form: `"paper"`: an output convolution per level, after the path. `"retinaface"`: the 3x3
+            convolutions are inside the top-down path, and the coarsest level has none
             (https://arxiv.org/abs/1905.00641; `normalization="batch"`, and
             `activation="darknet_leaky_relu"` up to 64 filters, `"relu"` above).
         **kwargs: `epsilon`, `momentum` and `norm_groups` of the normalization (1e-5, 0.9, 32), and

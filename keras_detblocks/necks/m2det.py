@@ -1,9 +1,9 @@
 """The parts of M2Det's multi-level pyramid (https://arxiv.org/abs/1811.04533): FFMv1, FFMv2, TUM,
 SFAM.
 
-As in the authors' code where it differs from the paper: nearest upsampling where figure 4 draws
-bilinear; in a TUM the 3x3 convolution stands on the skip, and a 1x1 convolution smooths each
-output; its last encoder convolution is unpadded with stride 1.
+The authors' code is followed where it differs from the paper: upsampling is nearest where figure 4
+shows bilinear; in a TUM the 3x3 convolution is on the skip connection, and a 1x1 convolution
+smooths each output; its last encoder convolution is unpadded with stride 1.
 """
 
 import keras
@@ -46,7 +46,7 @@ class FFMv1(NeckPart):
         super().__init__(normalization, activation, upsampling, **kwargs)
         self.shallow_filters = check_int(shallow_filters, "shallow_filters")
         self.deep_filters = check_int(deep_filters, "deep_filters")
-        # how much coarser the deep map is, for graphs whose sizes are unknown; None means twice
+        # how much coarser the deep map is, for graphs of unknown size; None for twice
         self.factor = None
         self.shallow = self.unit("shallow", shallow_filters, 3)
         self.deep = self.unit("deep", deep_filters)
@@ -77,7 +77,7 @@ class FFMv1(NeckPart):
 @keras.saving.register_keras_serializable(package="keras_detblocks")
 class FFMv2(NeckPart):
     """The base feature, thinned by a 1x1 convolution, concatenated with the largest output of the
-    TUM before.
+    previous TUM.
 
     Paper: https://arxiv.org/abs/1811.04533
 
@@ -128,7 +128,7 @@ class TUM(NeckPart):
         smooth: whether a 1x1 convolution smooths each output but the smallest.
 
     Input: `(B, H, W, C)`. Output: list of `num_scales` maps, largest first: `(B, H, W, filters)`,
-    then halved, rounded up; the last is two rows and columns smaller than the one before.
+    then halved, rounded up; the last is two rows and two columns smaller than the one before.
 
     Raises:
         ValueError: on too few scales, or a map too small for them.
@@ -151,7 +151,7 @@ class TUM(NeckPart):
         self.filters = filters = check_int(filters, "filters")
         self.num_scales = num_scales = check_int(num_scales, "num_scales", least=2)
         self.smooth = check_flag(smooth, "smooth")
-        scales = range(1, num_scales)  # of all maps but the smallest; scale 1 is the input's
+        scales = range(1, num_scales)  # for all maps but the smallest; scale 1 is the input's
         self.encoders = [
             self.unit(f"encoder_{scale + 1}", filters, 3, strides=2) for scale in scales[:-1]
         ]
@@ -198,8 +198,8 @@ class TUM(NeckPart):
 
 
 def scale_sizes(size, num_scales):
-    """Height and width of every scale of a TUM, largest first: halved and rounded up, the last two
-    less than the one before."""
+    """The height and width of every scale of a TUM, largest first: halved and rounded up, except
+    the last, which is two pixels less than the one before."""
     sizes = [tuple(size)]
     for _ in range(num_scales - 2):
         sizes.append(tuple(None if n is None else -(-n // 2) for n in sizes[-1]))
@@ -214,8 +214,8 @@ class SFAM(Block):
 
     Args:
         reduction: channels over width of the squeezed vector.
-        shared: one pair of fully connected layers for all scales (the authors' code) in place of
-            one per scale (the paper).
+        shared: whether one pair of fully connected layers serves all scales (the authors' code)
+            instead of one per scale (the paper).
 
     Input: list of maps `(B, H_i, W_i, C)`. Output: the same. In int8 the gate has steps of 1/256.
 

@@ -10,7 +10,7 @@ from .base import Neck, check_pyramid
 from .m2det import SFAM, TUM, FFMv1, FFMv2, scale_sizes
 
 _SIX = (3, 4, 5, 6, 7, 8)
-# The published models, all of six scales, and the paper's narrower and shallower ones (table 3).
+# The published models, all with six scales, and the paper's narrower and shallower ones (table 3).
 VARIANTS = {
     "m2det_320": dict(filters=256, levels=_SIX, num_tums=8),
     "m2det_512": dict(filters=256, levels=_SIX, num_tums=8),
@@ -25,24 +25,24 @@ class MLFPN(Neck):
     """Multi-Level Feature Pyramid Network: `num_tums` U-shaped modules in a row, whose maps of one
     scale are concatenated.
 
-    Paper: https://arxiv.org/abs/1811.04533. `MLFPN.from_variant("m2det_320")` (512, 800) gives
+    Paper: https://arxiv.org/abs/1811.04533. `MLFPN.from_variant("m2det_320")` (or 512, 800) gives
     M2Det's settings.
 
     Args:
         filters: width of every TUM's maps (the paper's planes); the outputs have `filters *
             num_tums` channels.
-        levels: the output levels; the number of scales is that from the lowest to the highest, the
-            lowest has the size of the input of that level. The last scale is not half of the one
-            before but two pixels smaller (M2Det-320: 40, 20, 10, 5, 3, 1), so that its spacing is
-            image size over map size.
+        levels: the output levels. There is a scale for each level from the lowest to the highest;
+            the lowest has the size of that level's input. The last scale is not half of the one
+            before but two pixels smaller (M2Det-320: 40, 20, 10, 5, 3, 1), so its spacing is image
+            size over map size.
         num_tums: number of TUMs.
         base_levels: the two input levels that FFMv1 fuses; `None` means the lowest output level and
             the next. Other inputs are not used.
         reduction: of SFAM; `None` leaves SFAM out, as in the released models.
-        shared: one thinning convolution for all FFMv2 and one pair of SFAM layers for all scales,
-            as in the authors' code; the paper has them separate.
-        final_norm: batch normalization of the largest output, in the authors' code and not in the
-            paper.
+        shared: whether all FFMv2 share a thinning convolution and all scales share a pair of SFAM
+            layers, as in the authors' code; the paper has separate ones.
+        final_norm: whether the largest output has a batch normalization, as in the authors' code
+            but not in the paper.
         normalization, activation: after each convolution; `"group"` needs filters divisible by 64.
         upsampling: `"nearest"` (the code's) or `"bilinear"` (drawn in figure 4).
         smooth: whether the outputs of the modules are smoothed, as published (`TUM`).
@@ -117,7 +117,7 @@ class MLFPN(Neck):
             TUM(self.filters, self.num_scales, **options, **resize, **smooth, name=f"tum_{i + 1}")
             for i in range(self.num_tums)
         ]
-        # TUM 1 gets the thinned base feature alone, through `leach`; the others through an FFMv2
+        # TUM 1 gets only the thinned base feature, through `leach`; the others through an FFMv2
         # each, or `leach` if shared.
         self.leach = ConvNormAct(
             self.filters // 2, kernel_initializer="he_normal", **options, name="leach"

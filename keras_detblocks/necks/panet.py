@@ -1,8 +1,8 @@
 """PANet's bottom-up path augmentation (https://arxiv.org/abs/1803.01534), in the authors' form and
 in mmdetection's.
 
-They differ in what goes up: the authors pass on each fused map after its 3x3 convolution (as in the
-paper), mmdetection the sum before it.
+They differ in the map that goes up: the authors pass on each fused map after its 3x3 convolution
+(as in the paper), mmdetection the sum before it.
 """
 
 import operator
@@ -34,8 +34,8 @@ class PANet(Neck):
             `normalization=activation=None` its form without normalization. `"mmdetection"`: the sum
             before the fusing convolution goes on, and every convolution is activated alike
             (mmdetection's own default is no normalization and no activation).
-        normalization: `"batch"` (the paper's), `"group"` or `None`. Little is gained from the path
-            without it.
+        normalization: `"batch"` (the paper's), `"group"` or `None`. Without it the path gains
+            little.
         activation: see `form`; the paper has ReLU.
         upsampling: `"nearest"` (the paper's) or `"bilinear"`.
         **kwargs: as in `FPN`.
@@ -83,7 +83,7 @@ class PANet(Neck):
                 max(used), max(self.levels), lambda name: self._plain(name, 3, strides=2)
             )
         )
-        # The authors keep the bias before a group normalization.
+        # The authors keep the bias in front of a group normalization.
         authors_group = self.form == "authors" and self.normalization == "group"
         bias = self.normalization is None or authors_group
         for fine, coarse in zip(path, path[1:]):

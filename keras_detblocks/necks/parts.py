@@ -1,4 +1,4 @@
-"""Parts that necks are put together from: the top-down path, the bottom-up path, extra levels.
+"""Parts from which necks are assembled: the top-down path, the bottom-up path, extra levels.
 
 They are not layers: the layers that they use belong to the neck, under the names of their levels.
 """
@@ -6,7 +6,7 @@ They are not layers: the layers that they use belong to the neck, under the name
 from ..checks import check_choice, level_name
 from ..layers import MaxPool2D, activation_layer, upsample_to
 
-# What the first level above the coarsest input is made of.
+# The maps from which the first level above the coarsest input is made.
 SOURCES = {
     "max_pool": ("output",),
     "conv_c5": ("input",),
@@ -24,7 +24,8 @@ def top_down(features, laterals, upsampling, inside=None, training=None):
         features: maps by level number.
         laterals: convolutions by level name.
         upsampling: `"nearest"` or `"bilinear"`.
-        inside: convolutions by level name that a merged map passes before it goes on, or `None`.
+        inside: convolutions by level name through which a merged map passes before it goes on, or
+            `None`.
     """
     merged, above = {}, None
     for level in sorted(features, reverse=True):
@@ -38,14 +39,14 @@ def top_down(features, laterals, upsampling, inside=None, training=None):
 
 
 def bottom_up(maps, downs, fuses, join, fused_goes_on=True, training=None):
-    """The path back up: every level's map, joined with the finer result brought down to its size,
-    and fused.
+    """The path back up: every level's map is joined with the finer result, brought down to its
+    size, and fused.
 
     Args:
         maps: by level number, finest first.
         downs, fuses: convolutions by level name, for every level but the finest.
         join: function (the finer result, the level's own map) -> map.
-        fused_goes_on: whether the next level gets the fused map, or the one before the fusion.
+        fused_goes_on: whether the next level gets the fused map or the one before the fusion.
     """
     finest, *path = maps
     outputs, below = {finest: maps[finest]}, maps[finest]
@@ -62,8 +63,8 @@ class ExtraLevels:
 
     Args:
         method: a key of `SOURCES`. The first extra level is every second pixel of the last output
-            ("max_pool"), or a stride-2 convolution of what the method names, the sum where it names
-            two; further levels are made of the one before in the same way.
+            ("max_pool"), or a stride-2 convolution of the map that the method names, or the sum of
+            two if it names two; further levels are made from the level before in the same way.
         activation: a name, between two extra convolutions, or `None`.
         dtype: of the layers.
     """

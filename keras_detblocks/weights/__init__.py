@@ -1,4 +1,4 @@
-"""Reads checkpoints and assigns them strictly; knows no architecture."""
+"""Reads checkpoints and assigns them strictly, without knowing any architecture."""
 
 from .assign import (
     Layout,

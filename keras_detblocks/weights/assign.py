@@ -1,9 +1,9 @@
 """Assigns a checkpoint to the variables of a layer or model: everything, exactly once, or an error
 that names the tensors.
 
-Names: how the variables of a class of layers are called in a reference implementation stands in
-`Layout` objects, in `checkpoints.py` beside the classes (`layouts_for`); those of whole nets are
-registered with `register_model_layout`. The layout with the most keys in the checkpoint is taken.
+`Layout` objects hold the names of a class's variables in a reference implementation; they are in
+`checkpoints.py` beside the classes (`layouts_for`), and those of whole nets are registered with
+`register_model_layout`. The layout with the most keys in the checkpoint is used.
 """
 
 import re
@@ -16,7 +16,7 @@ from .folded import unfolded
 from .keras_file import check_same_net, whole
 from .read import Checkpoint, is_keras_file, read
 
-# PyTorch state dicts hold these beside the weights; nothing in Keras corresponds to them.
+# PyTorch state dicts hold these beside the weights; Keras has no counterpart.
 IGNORED_KEYS = re.compile(r"(^|\.)num_batches_tracked$")
 
 _SUFFIXES = {
@@ -36,12 +36,12 @@ class Layout:
         name: for messages ("timm", "torchvision").
         key: maps a variable's path relative to the layer or model ("lateral_3/kernel") to the
             reference's key.
-        transform: maps (key, array) to the array in Keras' order, for what `to_keras` does not do;
-            it comes first.
-        copy_of: maps a key to the one that the checkpoint repeats under it (one module that stands
-            in several places); equal copies are passed over, others are an error.
-        mark: regular expression of keys that no other reference has; it decides where several
-            references share all of the target's keys.
+        transform: maps (key, array) to another array before `to_keras`, for conversions that
+            `to_keras` does not do.
+        copy_of: maps a key to the one that the checkpoint repeats under it (one module used in
+            several places); equal copies are skipped, different ones are an error.
+        mark: regular expression for keys that no other reference has; it decides between references
+            that share all of the target's keys.
     """
 
     name: str
@@ -129,18 +129,18 @@ def load(target, source, prefix="", skip=(), unused=None, adapt=None):
             below).
         prefix: of the keys to use; others are ignored and the prefix is dropped (`"neck."`).
         skip: paths of variables to leave as they are, such as a head for other classes.
-        unused: regular expression of reference keys that the target need not use, such as those of
+        unused: regular expression for reference keys that the target need not use, such as those of
             stages that were not built.
         adapt: functions by variable path, (array in Keras' order, variable) -> array, or None to
             leave the variable as it is.
 
     Returns:
-        The layout's name, with ", folded" behind it where the file had its batch normalizations
-        folded into the convolutions: those of the target then pass on what they get, with the
-        file's bias.
+        The layout's name, followed by ", folded" if the file had its batch normalizations folded
+        into the convolutions: those of the target then only add the file's bias.
 
     Raises:
-        ValueError: naming every missing, unused or misshapen tensor; nothing is assigned then.
+        ValueError: if a tensor is missing, unused or misshapen; the message names all of them, and
+            nothing is assigned.
     """
     if is_keras_file(source):
         check_same_net(target, source)
@@ -172,7 +172,8 @@ def load(target, source, prefix="", skip=(), unused=None, adapt=None):
 
 
 def _agreement(layout, variables, tensors):
-    """How many of the variables' keys the checkpoint has, then whether it has the layout's mark."""
+    """The number of the variables' keys that the checkpoint has, then whether it has the layout's
+    mark."""
     marked = layout.mark is not None and any(re.search(layout.mark, key) for key in tensors)
     return sum(layout.key(path) in tensors for path in variables), marked
 
@@ -201,7 +202,7 @@ def _without_copies(tensors, layout):
 
 
 def _variables_and_layouts(target):
-    """Variables by path relative to the target, and the layouts to try."""
+    """The variables by path relative to the target, and the layouts to try."""
     layouts = layer_layouts(target)
     if layouts is not None:
         return {_below(v.path, target.name): v for v in _stored(target)}, layouts
@@ -260,8 +261,8 @@ def _assign(variables, layout, tensors, source, unused_allowed, adapt):
 
 
 def to_keras(array, variable):
-    """An array of PyTorch's layout in Keras' order: convolution kernels OIHW -> HWIO, linear
-    weights (out, in) -> (in, out)."""
+    """Converts an array from PyTorch's layout to Keras' order: convolution kernels OIHW -> HWIO,
+    linear weights (out, in) -> (in, out)."""
     array = np.asarray(array)
     if variable.path.rpartition("/")[2] != "kernel":
         return array if array.ndim == len(variable.shape) else array.reshape(variable.shape)

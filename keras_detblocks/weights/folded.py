@@ -1,8 +1,9 @@
-"""Files whose batch normalizations are folded into the convolutions, for layers that have them.
+"""Loads files whose batch normalizations are folded into the convolutions into layers that have
+them.
 
-Deployed nets (ONNX, TFLite, fused PyTorch) hold `conv.weight` and `conv.bias` alone. The weights go
-into the convolution, and the normalization behind it becomes the addition of the bias, so that
-training can go on from there.
+Deployed nets (ONNX, TFLite, fused PyTorch) hold only `conv.weight` and `conv.bias`. The weights go
+into the convolution, and the normalization after it becomes the addition of the bias, so that
+training can continue from there.
 """
 
 import re
@@ -10,18 +11,20 @@ import re
 import keras
 import numpy as np
 
-# Of a normalization's path: the convolution before it is called so (a separable one ends in the
+# Turns a normalization's path into that of the convolution before it (a separable one ends in the
 # pointwise).
 _CONVOLUTION = (r"\bnorm$", "conv"), (r"\bnorm$", "pointwise"), (r"_bn$", "_conv")
 _OWN = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
 def unfolded(target, variables, layout, tensors):
-    """The tensors with those of normalizations that the file has folded away, made up.
+    """Adds tensors for the normalizations that the file has folded away.
 
     Args:
-        target: the layer or model. variables: its variables by path.
-        layout: the names. tensors: of the file, by key.
+        target: the layer or model.
+        variables: its variables by path.
+        layout: the names.
+        tensors: those of the file, by key.
 
     Returns:
         `(tensors, number of normalizations)`.
@@ -50,7 +53,7 @@ def unfolded(target, variables, layout, tensors):
 
 
 def _convolution(path, variables):
-    """The path of the convolution that belongs to a normalization's."""
+    """The path of the convolution that belongs to a normalization's path."""
     for pattern, replacement in _CONVOLUTION:
         stem = re.sub(pattern, replacement, path)
         if stem != path and f"{stem}/kernel" in variables:

@@ -1,5 +1,5 @@
-"""Checkpoints of the Hugging Face hub, through `huggingface_hub`: its cache, its mirror setting and
-its offline switch hold."""
+"""Downloads checkpoints from the Hugging Face hub through `huggingface_hub`, with its cache, mirror
+setting and offline switch."""
 
 import json
 import pathlib
@@ -49,7 +49,7 @@ def _url(hub_id):
 
 
 def settings(config):
-    """What a timm config.json says about evaluation: mean, std (of pixels 0 to 1), crop_pct,
+    """The settings for evaluation in a timm config.json: mean, std (of pixels 0 to 1), crop_pct,
     interpolation, input_size, tag."""
     published = config.get("pretrained_cfg", config)
     keys = (

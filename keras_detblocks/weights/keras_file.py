@@ -11,8 +11,8 @@ import keras
 def load_keras_file(path, compile=True):
     """The model in a `.keras` file.
 
-    The archive's checksums are read first: Keras itself seeks past them, and a flipped bit would
-    become another weight.
+    The archive's checksums are verified first: Keras skips them, so a flipped bit would become
+    another weight.
 
     Args:
         path: of the file.
@@ -20,7 +20,7 @@ def load_keras_file(path, compile=True):
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, or holds what this version cannot read.
+        ValueError: if it is damaged, or this version cannot read it.
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -30,8 +30,8 @@ def load_keras_file(path, compile=True):
 
 
 class whole:
-    """A block that reads a Keras file; whatever it raises becomes one `ValueError`, since a damaged
-    file makes Keras raise all that its readers can raise."""
+    """A context for reading a Keras file, which turns any error into one `ValueError`, since a
+    damaged file makes Keras raise any of its readers' errors."""
 
     def __init__(self, path):
         self.path = pathlib.Path(path)
@@ -91,7 +91,7 @@ def check_same_net(target, path):
 
 
 def _shapes(path):
-    """How often each shape occurs among a file's arrays, less the optimizer's and the states of
+    """The count of each shape among a file's arrays, without the optimizer's and the states of
     random generators."""
     import h5py
 

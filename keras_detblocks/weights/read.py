@@ -10,7 +10,7 @@ import numpy as np
 
 from . import hub
 
-# The checkpoints of pycls hold the weights below this key, beside the optimizer's state.
+# pycls' checkpoints hold the weights under this key, beside the optimizer's state.
 _NESTED = ("model_state", "state_dict", "model")
 
 
@@ -24,8 +24,8 @@ class Checkpoint:
         config: for hub files (and a `config.json` beside a local file) the keys `architecture`,
             `mean`, `std` (for pixels of 0 to 1), `crop_pct`, `interpolation`, `input_size`, `tag`,
             `num_classes`, as far as given.
-        layout: how the tensors are named and stored, where that is known; else it is recognized by
-            the names.
+        layout: how the tensors are named and stored, if that is known; else it is recognized by the
+            names.
     """
 
     tensors: dict
@@ -46,7 +46,7 @@ def read(source):
     `"timm/regnety_008.pycls_in1k"`.
 
     Raises:
-        ValueError: if the source is of no known kind. FileNotFoundError: if the path does not
+        ValueError: if the kind of source is unknown. FileNotFoundError: if the path does not
             exist. OSError: if the hub cannot be reached; it says what to download and where to put
             it.
     """
@@ -88,7 +88,7 @@ def _config(path):
 
 
 def _flat(source):
-    """The weights of a dict, from below the key under which training code keeps them."""
+    """The weights in a dict, also if training code keeps them under a key."""
     for key in _NESTED:
         if isinstance(source.get(key), dict):
             return source[key]

@@ -1,4 +1,4 @@
-"""Whether a detector's file finds what Keras finds, also where scores are low, nearly equal or
+"""Checks that a detector's file finds what Keras finds, even if scores are low, nearly equal or
 below the threshold."""
 
 from dataclasses import dataclass
@@ -13,10 +13,11 @@ from ..runtime.session import Session, SessionError
 from ..suppression import as_keras
 from .outputs import ExportError, cast_inputs, keras_outputs, show_warnings
 
-# Detections of Keras from this score on must be found in the file. Below it, ties and the cut at
-# the threshold decide.
+# The file must contain Keras' detections from this score on. Below it, ties and the cut at the
+# threshold decide.
 _SURE = 0.3
-# With fewer sure detections than this over all pictures, all detections are judged, by `agreement`.
+# With fewer certain detections than this over all pictures, all detections are judged, by
+# `agreement`.
 _ENOUGH = 5
 # precision -> (least overlap, largest difference of scores, least share matched, largest mean
 # difference of the ranked scores)
@@ -25,9 +26,9 @@ _MATCHING = {
     "fp16": (0.9, 0.03, 0.95, 5e-3),
     "int8": (0.7, 0.2, 0.8, 0.05),
 }
-# Scores this near to each other are equal, however small: onnxruntime's sigmoid is no better.
+# Scores this close to each other are equal, however small: onnxruntime's sigmoid is no more exact.
 _SCORE_NOISE = 1e-6
-# Overlaps this near to the threshold may fall on either side: boxes are moved apart by class in
+# Overlaps this close to the threshold may fall on either side: boxes are moved apart by class in
 # float32.
 _OVERLAP_NOISE = 0.02
 
@@ -36,19 +37,19 @@ _OVERLAP_NOISE = 0.02
 class _Rules:
     """What counts as equal in `agreement`.
 
-    Boxes of this overlap or, for tiny ones, with corners within `pixels`; logits within `logits`
-    times their spread (where they hardly differ, so hardly do their errors) and `floor` (the error
-    of what they have in common, such as a bias).
+    Boxes match with this overlap or, for tiny ones, with corners within `pixels`; logits match
+    within `logits` times their spread (if they hardly differ, neither do their errors) plus `floor`
+    (the error of their common part, such as a bias).
     """
 
     overlap: float
     pixels: float
     logits: float
     floor: float
-    share: float  # of detections that must be right
+    share: float  # share of detections that must be right
 
 
-# int8 is compared with its own network, and differs by a step of its 256 if at all.
+# int8 is compared with its own network, and differs by one of its 256 steps at most.
 _RULES = {
     None: _Rules(0.99, 0.05, 0.02, 0.001, 0.95),
     "fp16": _Rules(0.9, 0.5, 0.2, 0.005, 0.9),
@@ -59,30 +60,30 @@ _RULES = {
 def compare_detections(path, raw, detector, write, precision=None, samples=None, network=None):
     """Runs a detector's file and Keras on pictures and compares what they find.
 
-    Sure detections are matched by class, overlap and score. Where the pictures have hardly any
+    Certain detections are matched by class, overlap and score. If the pictures have hardly any
     (random pictures, an untrained detector) or more equal ones than a file returns (initial values
-    of a deep backbone), all detections are compared (`agreement`), and where
-    hardly any reaches the detector's threshold either, those of a second file: the same detector
-    written without threshold, its logits raised until the best score is one half.
+    of a deep backbone), all detections are compared (`agreement`); and if hardly any reaches the
+    detector's threshold either, those of a second file are: the same detector written without a
+    threshold, its logits raised until the best score is one half.
 
     Args:
         path: of the file.
         raw: signature of the detector's raw outputs.
         detector: the `Detector`.
-        write: writes the file; called as `write(path, shift=..., score_threshold=...)` for a second
-            one beside the first.
+        write: writes the file; it is called as `write(path, shift=..., score_threshold=...)` for a
+            second one beside the first.
         precision: `None`, `"fp16"` or `"int8"`.
         samples: list of dicts of arrays; two random pictures by default.
-        network: for int8, the path of a file of the network alone, already compared. The order of
-            nearly equal scores is lost in eight bits, so `agreement` asks for what Keras finds in
+        network: for int8, the path of a file of the network alone, already compared. Eight bits
+            lose the order of nearly equal scores, so `agreement` compares with what Keras finds in
             this file's raw outputs.
 
     Returns:
-        `(errors by output, (found, of how many), partitions)`; errors are those of the detections
-        found.
+        `(errors by output, (number found, number expected), partitions)`; errors are those of the
+        detections found.
 
     Raises:
-        ExportError: if the file fails, returns other shapes or finds something else.
+        ExportError: if the file fails, returns other shapes or finds other objects.
     """
     samples = samples or [sample_inputs(raw, seed) for seed in range(2)]
     got, samples, partitions = _run(path, raw, samples)
@@ -120,7 +121,7 @@ def compare_detections(path, raw, detector, write, precision=None, samples=None,
 
 
 def _run(path, raw, samples):
-    """Outputs of the file by sample, the samples as it saw them (rounded, where it takes bytes),
+    """The outputs of the file by sample, the samples as it saw them (rounded if it takes bytes),
     and partitions."""
     try:
         with Session(path) as session:
@@ -140,12 +141,12 @@ def _run(path, raw, samples):
 
 
 def _size(arrays):
-    """Height and width of the images of a sample."""
+    """The height and width of the images of a sample."""
     return next(iter(arrays.values())).shape[1:3]
 
 
 def _reference(outputs, size, detector, shift=0.0, score_threshold=None):
-    """What Keras finds in raw outputs, with all boxes and scores that it chose from."""
+    """The detections of Keras in raw outputs, with all boxes and scores that it chose from."""
     from keras import ops
 
     outputs = {
@@ -167,13 +168,14 @@ def _reference(outputs, size, detector, shift=0.0, score_threshold=None):
 
 
 def _saturated(want):
-    """Whether all that Keras returns of some picture is sure and equal, so that chance chose it."""
+    """Whether all detections of Keras in some picture are certain and equal, so that chance chose
+    them."""
     scores = want["scores"]
     return bool(((scores[:, -1] >= _SURE) & (np.ptp(scores, axis=-1) <= _SCORE_NOISE)).any())
 
 
 def _rows(wanted, got):
-    """Images one by one: pairs of what Keras and the file found."""
+    """Yields pairs of the detections of Keras and of the file, image by image."""
     for want, have in zip(wanted, got):
         _check_shapes(want, have)
         for row in range(len(want["scores"])):
@@ -205,7 +207,7 @@ def _errors(pairs):
     }
 
 
-# Sure detections
+# Certain detections
 # -------------------------------------------------------------------------------------------------
 
 
@@ -214,7 +216,7 @@ def _match_sure(wanted, got, precision, score_threshold):
     total, pairs = 0, []
     for want, have in _rows(wanted, got):
         # Not below the threshold: of many scores that nearly equal it, the last bits decide how
-        # many are in.
+        # many pass.
         ranks = [np.maximum(each["scores"], score_threshold) for each in (want, have)]
         off = float(np.abs(ranks[0] - ranks[1]).mean())
         if not off <= ranked:
@@ -233,8 +235,8 @@ def _match_sure(wanted, got, precision, score_threshold):
 
 
 def match(want, have, overlap, score, pixels=0.0):
-    """Matches the sure detections of one image, boxes by overlap or, for tiny ones, by corners
-    within `pixels`: `(how many there are, [(largest box error, score error), ...] of the
+    """Matches the certain detections of one image, boxes by overlap or, for tiny ones, by corners
+    within `pixels`; returns `(their number, [(largest box error, score error), ...] of the
     matched)`."""
     free = have["scores"] > 0
     matched = []
@@ -257,21 +259,22 @@ def match(want, have, overlap, score, pixels=0.0):
 
 
 def agreement(wanted, got, detector, rules, score_threshold):
-    """Whether what a file found is a right result of suppression, though perhaps not Keras' own.
+    """Checks that the detections of a file are a valid result of suppression, though perhaps not
+    Keras' own.
 
-    Where scores are nearly equal, the last bits decide which of two overlapping boxes survives, so
-    that two right results may differ in many boxes. So what is checked is what holds for every
-    right result: each detection of the file is a candidate of Keras (box, class, score, above the
-    threshold); the file's detections do not overlap each other; and each detection of Keras is in
-    the file, or one of at least its score stands in its place, or it lay at a limit (of the number
-    of candidates or detections, or the threshold).
+    If scores are nearly equal, the last bits decide which of two overlapping boxes survives, so two
+    valid results may differ in many boxes. Therefore this checks what holds for every valid result:
+    each detection of the file is a candidate of Keras (box, class, score, above the threshold); the
+    file's detections do not overlap each other; and each detection of Keras is in the file, or one
+    with at least its score takes its place, or it was at a limit (the number of candidates or
+    detections, or the threshold).
 
     Returns:
-        `(errors by output, (detections of Keras accounted for, all of them), how many of these lay
-        at no limit)`.
+        `(errors by output, (detections of Keras accounted for, all of them), how many of these were
+        not at a limit)`.
 
     Raises:
-        ExportError: if less than the rules' share is so, or the file finds far fewer.
+        ExportError: if this holds for less than the rules' share, or the file finds far fewer.
     """
     total = clear = missing = given = visible = 0
     pairs = []
@@ -289,8 +292,8 @@ def agreement(wanted, got, detector, rules, score_threshold):
             f"Only {len(pairs)} of {given} detections in the exported file are among those that "
             f"Keras chooses from."
         )
-    # Without a threshold even equal scores cannot leave a file with hardly any detection, unless
-    # they are nearly 0, where runtimes differ in what they still call a number.
+    # Without a threshold even equal scores cannot leave a file with hardly any detections, unless
+    # they are nearly 0, where runtimes differ in which numbers they flush to 0.
     if missing > max(1, (1 - rules.share) * clear) or (
         score_threshold == 0.0 and given < 0.2 * visible
     ):
@@ -302,7 +305,7 @@ def agreement(wanted, got, detector, rules, score_threshold):
 
 
 class _Image:
-    """What Keras and a file found in one image."""
+    """The detections of Keras and of a file in one image."""
 
     def __init__(self, want, have, detector, rules, score_threshold):
         self.want, self.have, self.detector, self.rules = want, have, detector, rules
@@ -315,7 +318,7 @@ class _Image:
         self.last = have["scores"].min()  # 0 unless the file returned as many as it may
 
     def near(self, score):
-        """How far a score may be from this one."""
+        """How much another score may differ from this one and count as equal."""
         return self.logits * score * (1 - score) + _SCORE_NOISE
 
     def same_box(self, box, boxes):
@@ -348,8 +351,8 @@ class _Image:
         return right
 
     def at_limit(self, i):
-        """Whether a detection of Keras may be missing, since its last bits decide whether it is
-        in."""
+        """Whether a detection of Keras may be missing, because its last bits decide whether it is
+        included."""
         score = self.want["scores"][i]
         return score <= max(self.cut, self.threshold, self.last) + self.near(score)
 

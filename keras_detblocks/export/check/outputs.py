@@ -14,10 +14,10 @@ from ..runtime.archive import METADATA_FILE
 from ..runtime.session import Session, SessionError
 
 # Largest error allowed, as a share of the output's range: float32 differs by the order of sums,
-# float16 by its 11 bits. int8 is judged by its mean error, since single values may saturate, and by
-# the range with zero in it, which its steps divide.
+# float16 by its 11 bits. int8 is judged by its mean error, since single values may saturate,
+# relative to the range including zero, which its steps divide.
 TOLERANCES = {None: 2e-3, "fp16": 3e-2, "int8": 0.04}
-# What a folder may hold that an export replaces.
+# Entries of a folder that an export may replace.
 _SAVED_MODEL = {
     "saved_model.pb",
     "fingerprint.pb",
@@ -30,15 +30,17 @@ _SAVED_MODEL = {
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What an export returned: where it is and how it agrees with Keras.
+    """The report of an export: where it is and how well it agrees with Keras.
 
     Attributes:
-        path: of the file or folder. size: in bytes.
+        path: of the file or folder.
+        size: in bytes.
         max_error: output name -> largest absolute difference to Keras.
         operators: operator -> how often (TFLite, ONNX). partitions: parts that TFLite's CPU
             delegate took.
-        mended: names of tensors mended before int8 (dead over the calibration set).
-        detections: for a detector, how many detections were matched with Keras, of how many.
+        mended: names of tensors that were repaired for int8 (dead over the calibration set).
+        detections: for a detector, how many detections were matched with Keras, and how many there
+            are.
         program: for a detector's TFLite file, path of the `detect.py` beside it that runs it.
     """
 
@@ -73,8 +75,8 @@ class ExportError(ValueError):
 
 @contextlib.contextmanager
 def staged(path):
-    """A temporary path in the folder of `path`, moved to `path` when the block ends well and
-    removed when it does not."""
+    """A temporary path in the folder of `path`, which is moved to `path` if the block succeeds and
+    removed if it does not."""
     path = pathlib.Path(path)
     if path.is_dir() and {each.name for each in path.iterdir()} - _SAVED_MODEL:
         raise ExportError(
@@ -95,7 +97,7 @@ def size_of(path):
 
 
 def keras_outputs(signature, arrays):
-    """What Keras returns for a dict of arrays, as NumPy by output name."""
+    """The outputs of Keras for a dict of arrays, as NumPy arrays by output name."""
     import keras
 
     values = [keras.ops.convert_to_tensor(arrays[name]) for name in signature.inputs]
@@ -110,17 +112,18 @@ def compare_outputs(path, signature, precision=None, samples=None, tolerance=Non
 
     Args:
         path: of the export.
-        signature: what Keras computes.
+        signature: of the Keras model.
         precision: `None` (float32), `"fp16"` or `"int8"`: chooses the tolerance.
-        samples: list of dicts of arrays; a random one by default, two of different sizes where
+        samples: list of dicts of arrays; a random one by default, or two of different sizes if
             these are dynamic.
-        tolerance: another one.
+        tolerance: another tolerance.
 
     Returns:
         `(max_error by output name, partitions)`.
 
     Raises:
-        ExportError: if an output is missing, of another shape or further off than the tolerance.
+        ExportError: if an output is missing, has another shape, or differs by more than the
+            tolerance.
     """
     samples = samples or [
         sample_inputs(signature, seed) for seed in range(2 if is_dynamic(signature) else 1)
@@ -144,13 +147,13 @@ def compare_outputs(path, signature, precision=None, samples=None, tolerance=Non
 
 
 def show_warnings(session):
-    """Passes on what the runtime of an exported file warns of."""
+    """Passes on the warnings of an exported file's runtime."""
     for text in session.warnings:
         warnings.warn(f"onnxruntime about the exported file: {text}", stacklevel=4)
 
 
 def cast_inputs(arrays, inputs):
-    """Arrays by input name in the dtypes that a session asks for."""
+    """The arrays by input name, in the dtypes that a session expects."""
     if set(arrays) != set(inputs):
         raise ExportError(f"The file has inputs {sorted(inputs)}; the model has {sorted(arrays)}.")
     return {name: np.asarray(value).astype(inputs[name][1]) for name, value in arrays.items()}

@@ -1,10 +1,10 @@
-"""Representative data, in the forms that users have it, as single inputs by name."""
+"""Turns representative data, in the forms that users have it, into single inputs by name."""
 
 import numpy as np
 
 from ...checks import check_choice
 
-# How many of them a written file is compared on.
+# How many of them a written file is compared with.
 COMPARED = 4
 
 

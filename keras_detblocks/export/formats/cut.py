@@ -1,5 +1,5 @@
-"""Cuts a TFLite file into parts that run alone: network, decoding and suppression, or single
-operators."""
+"""Cuts a TFLite file into parts that run by themselves: network, decoding and suppression, or
+single operators."""
 
 import copy
 
@@ -10,12 +10,13 @@ PARTS = ("network", "decoding", "suppression")
 
 
 def cut(content, picked):
-    """The bytes of a file of some operators, by index; its inputs are what they read and do not
-    make, its outputs what they make and do not read. Both are named by tensors."""
+    """Returns the bytes of a file with some operators, picked by index; its inputs are the tensors
+    that they read but do not make, its outputs those that they make but do not read. Both have the
+    tensors' names."""
     model = parse(content)
     graph = model.subgraphs[0]
     chosen = [graph.operators[i] for i in picked]
-    # Weights in half precision are cast by operators, which come along.
+    # Operators that cast weights in half precision come along.
     casts = [i for i, op in enumerate(graph.operators) if _is_cast_of_a_constant(model, op)]
     needed, weights = {*_tensors(chosen, "inputs")}, set()
     for i in casts:
@@ -26,7 +27,7 @@ def cut(content, picked):
     made = _tensors(chosen, "outputs")
     read = _tensors(chosen, "inputs")
     inputs = [t for t in read if t not in made and not _is_constant(model, graph.tensors[t])]
-    # What others read is an output too, though the part reads it itself.
+    # A tensor that others read is an output too, even if the part reads it itself.
     others = [op for i, op in enumerate(graph.operators) if i not in set(picked)]
     wanted = {*_tensors(others, "inputs"), *map(int, graph.outputs)}
     made = [t for t in made if t not in weights]
@@ -60,11 +61,11 @@ def _model_of(model, chosen, inputs, outputs):
 
 
 def parts_of(content):
-    """Indices of a detector's operators: `{"network": [...], "decoding": [...], "suppression":
+    """The indices of a detector's operators: `{"network": [...], "decoding": [...], "suppression":
     [...]}`.
 
-    The network is what a convolution follows, and what turns its results into floats; suppression
-    begins with the choice of candidates.
+    The network ends with the last convolution and the operators that turn its results into floats;
+    suppression begins with the choice of candidates.
     """
     model = parse(content)
     graph = model.subgraphs[0]
@@ -80,7 +81,7 @@ def parts_of(content):
 
 
 def describe(content):
-    """`(operator, shape of its output, name of its output)` of each operator."""
+    """Lists `(operator, shape of its output, name of its output)` for each operator."""
     model = parse(content)
     graph, rows = model.subgraphs[0], []
     for op in graph.operators:
@@ -91,7 +92,7 @@ def describe(content):
 
 
 def kernels(content):
-    """Height, width and depth of each operator's kernel, `()` where it has none."""
+    """The height, width and depth of each operator's kernel; `()` if it has none."""
     model = parse(content)
     graph, found = model.subgraphs[0], []
     for op in graph.operators:
@@ -102,7 +103,7 @@ def kernels(content):
 
 
 def _closure(graph, start, back):
-    """Operators that lead to some (`back`), or that follow from them."""
+    """The operators that lead to some (`back`), or that follow from them."""
     step = _makers if back else _readers
     found, ahead = set(start), list(start)
     for i in ahead:

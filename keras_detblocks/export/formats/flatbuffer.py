@@ -11,7 +11,7 @@ import numpy as np
 _LARGEST_FACTOR = 256.0
 _SAFE_FACTOR = 128.0
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-# Operators that may read a tensor of any scale without their output's scale being tied to it.
+# Operators whose output's scale is not tied to that of the tensor that they read.
 _FREE_READERS = (
     *_WEIGHTED,
     "MUL",
@@ -56,7 +56,7 @@ def _operator_names():
 
 
 def operator_name(model, operator):
-    """Such as `"CONV_2D"`; a custom operator's own name."""
+    """The name of an operator, such as `"CONV_2D"`; a custom operator's own name."""
     code = model.operatorCodes[operator.opcodeIndex]
     return _name(code.builtinCode, code.deprecatedBuiltinCode, code.customCode)
 
@@ -67,7 +67,7 @@ def _name(builtin, deprecated, custom):
 
 def operators(content):
     """How often each operator occurs, most frequent first."""
-    model = schema().Model.GetRootAs(content, 0)  # unpacked, all of it would become objects
+    model = schema().Model.GetRootAs(content, 0)  # unpacking would turn all of it into objects
     codes = [model.OperatorCodes(i) for i in range(model.OperatorCodesLength())]
     names = [
         _name(code.BuiltinCode(), code.DeprecatedBuiltinCode(), code.CustomCode()) for code in codes
@@ -89,10 +89,10 @@ def custom_operators(content):
 
 
 def join(body, tail):
-    """One file of two: the outputs of `body` become the inputs of `tail`, by their names;
-    quantization stays as it is in each.
+    """Joins two files: the outputs of `body` become the inputs of `tail`, by name; quantization
+    stays as it is in each.
 
-    Both have one subgraph and one signature. Inputs are the body's, outputs the tail's.
+    Both have one subgraph and one signature. The inputs are the body's, the outputs the tail's.
     """
     first, second = parse(body), parse(tail)
     graph, rest = first.subgraphs[0], second.subgraphs[0]
@@ -118,11 +118,11 @@ def join(body, tail):
 
 
 def with_late_casts(content):
-    """A file of constants in half precision, each cast right before its first reader, and single
-    numbers in single precision again. Values stay.
+    """Casts each constant in half precision right before its first reader, and keeps single numbers
+    in single precision. Values stay the same.
 
-    The converter writes all casts first. Where an operator that the CPU delegate leaves out comes
-    next (the padding of the picture), they would be a part of their own.
+    The converter writes all casts first. If the next operator is one that the CPU delegate leaves
+    out (the padding of the picture), they would form a separate partition.
     """
     model = parse(content)
     for graph in model.subgraphs:
@@ -142,7 +142,7 @@ def with_late_casts(content):
 
 
 def _single(model, half):
-    """A new buffer with the number of one in half precision."""
+    """A new buffer with the number from one in half precision."""
     value = np.frombuffer(bytes(half), "float16").astype("float32")
     buffer = schema().BufferT()
     buffer.data = np.frombuffer(value.tobytes(), "uint8")
@@ -154,9 +154,9 @@ def mend_dead_tensors(content):
     """Widens the ranges of int8 tensors that were (almost) constant over the calibration data.
 
     A unit whose output is zero over the whole calibration set gets a range of nearly nothing, so
-    the factor from the sums of its convolution to its steps passes 256, where XNNPACK fails or
+    the factor from the sums of its convolution to its steps exceeds 256, and XNNPACK fails or
     corrupts memory as soon as the file is opened. The steps of such a tensor are made coarse
-    enough; the values, all smaller than one step of what came in, stay.
+    enough; the values, all smaller than one step of the input, stay.
 
     Returns:
         `(content, names of the tensors)`.
@@ -172,7 +172,7 @@ def mend_dead_tensors(content):
 
 
 def _mend(model, graph, operator):
-    """Mends the output of one convolution if it needs it; returns whether."""
+    """Repairs the output of one convolution if necessary; returns whether it did."""
     entry, weights = (graph.tensors[i].quantization for i in operator.inputs[:2])
     index = operator.outputs[0]
     out = graph.tensors[index].quantization
@@ -206,7 +206,8 @@ def _mend(model, graph, operator):
 
 
 def _rescale_bias(model, tensor, factor):
-    """A bias is stored in steps of (input scale x weight scale), which have grown by `factor`."""
+    """Rescales a bias, which is stored in steps of (input scale x weight scale), which grew by
+    `factor`."""
     if tensor.quantization is None or tensor.buffer == 0:
         return
     buffer = model.buffers[tensor.buffer]

@@ -1,6 +1,6 @@
-"""What makes a TFLite detector one that MediaPipe's ObjectDetector opens, and programs written for
-EfficientDet-Lite: the order of its four outputs, and TFLite metadata
-(https://ai.google.dev/edge/litert/models/metadata), written with `flatbuffers` alone.
+"""Makes a TFLite detector one that MediaPipe's ObjectDetector, and programs written for
+EfficientDet-Lite, can open: the order of its four outputs, and TFLite metadata
+(https://ai.google.dev/edge/litert/models/metadata), written with `flatbuffers` only.
 """
 
 import numpy as np
@@ -9,19 +9,20 @@ from ..runtime.forms import RATIOS
 from .flatbuffer import parse, schema, serialize
 
 LABELS_FILE = "labels.txt"
-# The names by which MediaPipe tells the outputs apart, in the order that it and others expect.
+# The names by which MediaPipe tells the outputs apart, in the order that it and other programs
+# expect.
 _OUTPUT_NAMES = ("location", "category", "score", "number of detections")
 # Numbers of TensorFlow's metadata_schema.fbs.
 _RGB = 1
 _IMAGE, _FEATURE, _BOX = 2, 1, 3  # ContentProperties
 _NORMALIZATION = 1  # ProcessUnitOptions
-_BOUNDARIES = 1  # BoundingBoxType; its coordinates are ratios, type 0
+_BOUNDARIES = 1  # BoundingBoxType, whose coordinates are ratios, type 0
 _LABELS_BY_VALUE = 3  # AssociatedFileType
-_BOX_ORDER = (1, 0, 3, 2)  # where left, top, right and bottom stand in a box
+_BOX_ORDER = (1, 0, 3, 2)  # positions of left, top, right and bottom in a box
 
 
 def as_mediapipe(content):
-    """The bytes of a TFLite file with the outputs `RATIOS`, made a file for MediaPipe."""
+    """Turns the bytes of a TFLite file with the outputs `RATIOS` into a file for MediaPipe."""
     model = parse(content)
     index = {t.name.decode(): t.tensorIndex for t in model.signatureDefs[0].outputs}
     model.subgraphs[0].outputs = [index[name] for name in RATIOS]  # the converter sorts by name
@@ -50,7 +51,7 @@ def _metadata():
 
 
 def _input(table):
-    """The picture: RGB, and (x - 0) / 1, since our files take 0 to 255."""
+    """Describes the picture: RGB, normalized as (x - 0) / 1, since our files take 0 to 255."""
     numbers = table.floats([0.0]), table.floats([1.0])
     options = table(2, {0: numbers[0], 1: numbers[1]})
     unit = table(2, {0: _byte(_NORMALIZATION), 1: options})
@@ -77,7 +78,7 @@ _OUTPUT_EXTRAS = {"location": _location, "category": _category}
 
 
 class _byte(int):
-    """A field of one byte; other fields are offsets of what was written before."""
+    """A field of one byte; other fields are offsets of tables written before."""
 
 
 class _Tables:

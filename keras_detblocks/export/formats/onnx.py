@@ -47,11 +47,11 @@ def to_onnx(
         model: a functional or Sequential Keras model; images stay channels-last.
         path: of the file.
         image_size: `(height, width)`, needed where the model's are dynamic; `(None, None)` keeps
-            them dynamic in the file, and it is then compared at two sizes.
+            them dynamic in the file, which is then compared at two sizes.
         batch_size: of the file; 1 by default, `None` for any.
         opset: ONNX operator set, 13 to 18.
         representative_data: inputs to compare on, as in `to_tflite`; random ones by default.
-            int8 finds its ranges on them.
+            int8 takes its ranges from them.
         quantization: `None` (float32), `"fp16"` (weights in half the size) or `"int8"` (QDQ, by
             onnxruntime's tool: the network in eight bits, decoding in float).
         postprocess: `False` exports a detector's raw outputs, without decoding and suppression.
@@ -123,7 +123,7 @@ def _detector(detector, path, image_size, batch_size, opset, data, quantization)
 
 
 def _samples(signature, quantization, data):
-    """All representative inputs for int8, a few to compare on otherwise, `None` without any."""
+    """All representative inputs for int8, else a few to compare on; `None` without any."""
     if data is None:
         return None
     return calibration_samples(signature, data, None if quantization == "int8" else COMPARED)
@@ -177,8 +177,8 @@ def write_onnx(signature, path, opset=OPSET, metadata=None):
 
 
 def _converted(tf2onnx, function, specs, opset):
-    """tf2onnx's model. It copies the graph before each of its optimizers, lest one fails: only
-    after that has happened here."""
+    """Returns tf2onnx's model. tf2onnx copies the graph before each of its optimizers in case one
+    fails; here it does so only once one has failed."""
     copies = tf2onnx.constants.ENV_TF2ONNX_CATCH_ERRORS
     kept = os.environ.get(copies)
     try:
@@ -212,7 +212,7 @@ def _tools():
 
 @contextlib.contextmanager
 def _quiet():
-    """tf2onnx logs progress, and errors that we raise ourselves."""
+    """A context that silences tf2onnx, which logs progress, and errors that we raise ourselves."""
     logger = logging.getLogger("tf2onnx")
     level, disabled = logger.level, logging.root.manager.disable
     logging.disable(logging.ERROR)
@@ -224,16 +224,16 @@ def _quiet():
 
 
 def _outputs(proto, signature):
-    """Wanted output name -> the name in the file (tf2onnx names them by the dict's keys, or lists
-    them in sorted order)."""
+    """Returns wanted output name -> name in the file (tf2onnx names outputs by the dict's keys, or
+    lists them in sorted order)."""
     present = [value.name for value in proto.graph.output]
     wanted = present if set(present) == set(signature.outputs) else sorted(signature.outputs)
     return dict(zip(wanted, present, strict=True))
 
 
 def _standardize_resizes(graph):
-    """Writes TensorFlow's nearest resize, of which operator sets from 13 on know nothing, in their
-    words: both take the source pixel `floor((x + 0.5) / scale)`."""
+    """Rewrites TensorFlow's nearest resize, which operator sets from 13 on do not know, in their
+    terms: both take the source pixel `floor((x + 0.5) / scale)`."""
     for node in graph.node:
         given = {attribute.name: attribute for attribute in node.attribute}
         mode = given.get("coordinate_transformation_mode")
@@ -243,8 +243,8 @@ def _standardize_resizes(graph):
 
 
 def _list_limits(graph):
-    """Gives the limits of a suppression as lists of one number, ONNX's own form in its examples and
-    the only one that its reference implementation runs; TensorFlow's are numbers."""
+    """Writes the limits of a suppression as lists of one number, the form of ONNX's own examples
+    and the only one that its reference implementation runs; TensorFlow has plain numbers."""
     numbers = {tensor.name: tensor for tensor in graph.initializer if not tensor.dims}
     limits = {}
     for node in graph.node:
@@ -262,9 +262,11 @@ def _list_limits(graph):
 
 
 def _swap_gathers(graph, onnx):
-    """Writes the two gathers by rows in tf2onnx's form of a batch's suppression by each other: the
-    same elements. ONNX's reference implementation runs neither as it is: its `GatherElements`
-    chooses from at most 64 (NumPy's `choose`), its `GatherND` not from no rows at all."""
+    """Expresses the two gathers in tf2onnx's suppression of a batch by each other, which gives the
+    same elements.
+
+    ONNX's reference implementation runs neither as it is: its `GatherElements` chooses from at most
+    64 (NumPy's `choose`), and its `GatherND` fails on zero rows."""
     for place, node in reversed(list(enumerate(graph.node))):
         by_rows = node.op_type == "GatherND" and [a.i for a in node.attribute] == [1]
         if "CombinedNonMaxSuppression" not in node.name:
@@ -285,7 +287,7 @@ def _swap_gathers(graph, onnx):
 
 
 def _rename(graph, wanted):
-    """Renames tensors: `wanted` maps the new name to the present one."""
+    """Renames tensors: `wanted` maps the new name to the current one."""
     new = {old: name for name, old in wanted.items() if old != name}
     for value in [*graph.input, *graph.output]:
         value.name = new.get(value.name, value.name)

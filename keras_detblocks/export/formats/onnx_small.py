@@ -4,17 +4,18 @@ import collections
 
 import numpy as np
 
-# What onnxruntime's tool may put into eight bits between the first and the last convolution.
+# Operators that onnxruntime's tool may put into eight bits between the first and the last
+# convolution.
 _QUANTIZED = (
     *("Conv", "Add", "Mul", "Relu", "Clip", "LeakyRelu", "Sigmoid", "MaxPool"),
     *("GlobalAveragePool", "ReduceMean", "Resize", "Concat", "DepthToSpace", "Transpose"),
 )
-_LEAST = 64  # numbers in a tensor that is worth a cast
+_LEAST = 64  # least size of a tensor that is worth a cast
 
 
 def halve(path):
-    """Stores the weights of an ONNX file in float16; it computes in float32, and runtimes cast them
-    once, when they open it."""
+    """Stores the weights of an ONNX file in float16. The file computes in float32: runtimes cast
+    the weights once, when they open it."""
     import onnx
 
     proto = onnx.load(str(path))
@@ -41,8 +42,8 @@ def halve(path):
 
 
 def quantize(path, samples):
-    """Puts the network of an ONNX file into eight bits (QDQ), on the ranges that it has on samples;
-    what follows the last convolution stays in float. Returns how often each operator occurs.
+    """Puts the network of an ONNX file into eight bits (QDQ), with ranges from samples; everything
+    after the last convolution stays in float. Returns how often each operator occurs.
 
     Args:
         path: of the file, which is replaced.
@@ -77,8 +78,8 @@ def quantize(path, samples):
 
 
 def _behind_the_network(graph):
-    """Names of the nodes that no convolution follows: boxes and scores lose too much in eight
-    bits."""
+    """The names of the nodes after the last convolutions: boxes and scores would lose too much in
+    eight bits."""
     makers = {name: node for node in graph.node for name in node.output}
     ahead = [node for node in graph.node if node.op_type == "Conv"]
     within = {node.name for node in ahead}

@@ -1,4 +1,4 @@
-"""SavedModel export: TensorFlow Serving and whatever else reads TensorFlow's own format."""
+"""SavedModel export, for TensorFlow Serving and whatever else reads TensorFlow's own format."""
 
 import logging
 import pathlib
@@ -26,33 +26,33 @@ def to_saved_model(
 ):
     """Exports a model as a SavedModel folder.
 
-    Variables are constants in it (batch normalization folds into convolutions when it is loaded),
-    it computes in float32 whatever the model's dtype policy, and it runs with oneDNN on and off.
+    Its variables are constants (batch normalization folds into convolutions when it is loaded), it
+    computes in float32 whatever the model's dtype policy, and it runs with and without oneDNN.
 
     Args:
         model: a functional or Sequential Keras model.
-        path: of the folder. One that already holds a SavedModel is replaced.
+        path: of the folder. An existing SavedModel is replaced.
         image_size: `(height, width)`, needed where the model's are dynamic; `(None, None)` keeps
-            them dynamic in the file, and it is then compared at two sizes.
+            them dynamic in the file, which is then compared at two sizes.
         batch_size: `None` for any.
         representative_data: inputs to compare on, as in `to_tflite`; random ones by default.
         postprocess: `False` exports a detector's raw outputs, without decoding and suppression.
         version: a number: the SavedModel is written to the folder of that name within `path`, as
-            TensorFlow Serving wants it.
+            TensorFlow Serving expects.
 
     A `Detector` gets decoding and suppression inside. Its signature `serving_default` takes `image`
     and returns `boxes, scores, labels, count` as `Detector.predict` does. Its signature `encoded`
     takes `image_bytes` `(B,)`, JPEG, PNG, BMP or GIF files of any size (an EXIF orientation is not
     applied), and returns boxes in the pixels of each picture, and `names`; `encoded_above` takes a
     `score_threshold` `()` as well.
-    Class names and letterboxing lie beside, in `keras_detblocks.json`.
+    Class names and letterboxing are in `keras_detblocks.json` in the folder.
 
     Returns:
         An `ExportReport`, after the folder was loaded in another process and its outputs compared
         with Keras.
 
     Raises:
-        ExportError: if it does not load or differs; no folder is left then.
+        ExportError: if it does not load or differs; then no folder is left.
     """
     path, postprocess = pathlib.Path(path), check_flag(postprocess, "postprocess")
     version = check_int(version, "version", least=0, optional=True)
@@ -115,7 +115,7 @@ def _save(path, functions):
             module,
             str(path),
             signatures={name: each.get_concrete_function() for name, each in functions.items()},
-            # SiLU has a gradient of its own, of variables that are constants here.
+            # SiLU has a custom gradient over variables, which are constants here.
             options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
         )
     finally:

@@ -1,4 +1,5 @@
-"""A detector's SavedModel for a server: pictures as arrays, or as the bytes of their files."""
+"""A detector's SavedModel for a server, which takes pictures as arrays or as the bytes of their
+files."""
 
 import tensorflow as tf
 
@@ -17,7 +18,7 @@ def server_functions(raw, detector, shift=0.0, score_threshold=None):
 
     Returns:
         `{"serving_default": ..., "encoded": ..., "encoded_above": ...}`: TensorFlow functions; the
-        last two where the size is known.
+        last two only if the size is known.
     """
     function, _ = freeze(with_threshold(raw, detector, shift), unfused=True)
     found = function.get_concrete_function()  # one copy of the weights for all signatures
@@ -36,7 +37,7 @@ def server_functions(raw, detector, shift=0.0, score_threshold=None):
 
 
 def _encoded(found, detector, size, batch, threshold):
-    """The signatures on bytes of files. Signatures know no optional inputs, so there is one with
+    """The signatures for bytes of files. Signatures have no optional inputs, so there is one with
     the threshold and one without it."""
     names = tf.constant([*detector.class_names, ""])
     files = tf.TensorSpec((batch,), "string", name="image_bytes")
@@ -49,7 +50,7 @@ def _encoded(found, detector, size, batch, threshold):
         canvases, factors, limits = tf.map_fn(fit, image_bytes, fn_output_signature=kinds)
         outputs = found(canvases, score_threshold)
         boxes = tf.clip_by_value(outputs["boxes"] / factors[:, None], 0.0, limits[:, None])
-        # The last name, which is empty, is that of label -1: no detection.
+        # The last name, which is empty, belongs to label -1: no detection.
         labels = tf.where(outputs["labels"] < 0, len(detector.class_names), outputs["labels"])
         return {**outputs, "boxes": boxes, "names": tf.gather(names, labels)}
 
@@ -63,8 +64,8 @@ def _encoded(found, detector, size, batch, threshold):
 
 
 def _fitted(encoded, size, stretch):
-    """One picture from its bytes into the canvas, as `images.letterbox` does it: `(canvas, factors
-    of x, y, x, y, width and height twice)`."""
+    """Decodes one picture and fits it into the canvas, as `images.letterbox` does; returns
+    `(canvas, factors of x, y, x, y, width and height twice)`."""
     picture = tf.ensure_shape(_decoded(encoded), (None, None, 3))
     original = tf.cast(tf.shape(picture)[:2], "float32")
     scale = tf.constant(size, "float32") / original
@@ -86,7 +87,7 @@ def _fitted(encoded, size, stretch):
 
 
 def _decoded(encoded):
-    """RGB pixels of a file; what is transparent in a PNG lies on white, as everywhere else."""
+    """The RGB pixels of a file; transparent parts of a PNG become white, as everywhere else."""
 
     def png():
         picture = tf.cast(tf.io.decode_png(encoded, channels=4), "float32")

@@ -28,7 +28,8 @@ from .flatbuffer import (
 from .mediapipe import as_mediapipe
 from .saved_model import write_saved_model
 
-# Parts in which an int8 network still pays; a neck's resizes make three or five.
+# The most partitions with which an int8 network still pays off; a neck's resizes make three or
+# five.
 MOST_PARTITIONS = 5
 
 
@@ -50,25 +51,25 @@ def to_tflite(
         path: of the file.
         quantization: `None` (float32), `"fp16"` (weights in half the size) or `"int8"` (weights and
             activations).
-        representative_data: an iterable of inputs such as the model will meet: batches of images
-            `(B, H, W, 3)`, alone or with targets behind them, for a model of one input, else dicts
-            of arrays by input name. int8 finds its ranges on them (a hundred images do); every file
-            is compared on a few of them, by default on random ones.
+        representative_data: an iterable of inputs like those that the model will see: batches of
+            images `(B, H, W, 3)`, alone or followed by targets, for a model of one input, else
+            dicts of arrays by input name. int8 takes its ranges from them (a hundred images are
+            enough); every file is compared on a few of them, by default on random ones.
         image_size: `(height, width)`, needed where the model's are dynamic.
-        input_dtype: `"float32"`, or `"uint8"` for inputs that take a camera's bytes.
+        input_dtype: `"float32"`, or `"uint8"` to take a camera's bytes.
         tolerance: of the comparison with Keras (`check.outputs.TOLERANCES`).
         outputs: of a detector. `"mediapipe"`: the ecosystem's four tensors, in this order:
             `locations` `(1, M, 4)` as y_min, x_min, y_max, x_max in shares of the input's sides,
-            `classes`, `scores`, `number`, floats all, with TFLite metadata, so that MediaPipe's
+            `classes`, `scores`, `number`, all floats, with TFLite metadata, so that MediaPipe's
             ObjectDetector and programs for EfficientDet-Lite take the file. `"pixels"`: `boxes,
             scores, labels, count`, as `Detector.predict` returns them; MediaPipe refuses these.
-        postprocess: `False` exports a detector's raw outputs, for those who decode on the device
-            (`tflite/README.md` writes the decoding out).
+        postprocess: `False` exports a detector's raw outputs, for decoding on the device
+            (`tflite/README.md` describes it).
 
-    A `Detector` gets decoding and suppression inside. With int8 these two stay in float. Image
+    A `Detector` gets decoding and suppression inside. With int8 both stay in float. Image
     size, class names and letterboxing are packed into the file, as `labels.txt` and
     `keras_detblocks.json`. MediaPipe does not letterbox: it stretches every picture to the input.
-    `detect.py`, which runs the file without Keras and this package, is left beside it.
+    `detect.py`, which runs the file without Keras and this package, is written beside it.
 
     Returns:
         An `ExportReport`, after the file was opened in another process and its outputs compared
@@ -113,7 +114,7 @@ def to_tflite(
 
 
 def warn_of_partitions(content, partitions):
-    """Warns where XNNPACK leaves so much of an int8 network to other kernels that float may be
+    """Warns if XNNPACK leaves so much of an int8 network to other kernels that float may be
     faster."""
     if partitions <= MOST_PARTITIONS:
         return
@@ -132,7 +133,7 @@ def warn_of_partitions(content, partitions):
 
 
 def _static_signature(model, image_size):
-    """Of a model, or of a detector's raw outputs."""
+    """The static signature of a model, or of a detector's raw outputs."""
     if is_detector(model):
         signature = raw_signature(model, image_size)
     else:
@@ -146,7 +147,7 @@ def _static_signature(model, image_size):
 
 
 def _samples(signature, quantization, representative_data):
-    """All representative inputs for int8, a few to compare on otherwise, `None` without any."""
+    """All representative inputs for int8, else a few to compare on; `None` without any."""
     most = None if quantization == "int8" else COMPARED
     return (
         None
@@ -214,7 +215,7 @@ def check_arguments(quantization, representative_data, input_dtype, outputs="med
 
 
 def convert(signature, quantization=None, samples=None, input_dtype="float32"):
-    """The bytes of a TFLite file, and the names of the tensors mended for int8."""
+    """Returns the bytes of a TFLite file, and the names of the tensors repaired for int8."""
     if quantization != "int8" and input_dtype == "uint8":
         signature = _from_bytes(signature)
     with tempfile.TemporaryDirectory() as folder:
@@ -260,7 +261,8 @@ def _run_converter(converter, graph_def):
         with hidden_stderr(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Statistics for quantized inputs")
             return converter.convert()
-    except Exception as error:  # the converter has its own classes of them, and plain RuntimeErrors
+    # the converter raises its own classes of errors, and plain RuntimeErrors
+    except Exception as error:
         text = str(error)
         operators = set(re.findall(r"'?tf\.(\w+)'? op", text)) | set(
             re.findall(r"^\s*(?:Flex|Custom) ops?: (\w+)", text, re.M)

@@ -1,1 +1,1 @@
-"""Runs exported files, each in a process of its own, and reads what travels in them."""
+"""Runs exported files, each in a separate process, and reads the metadata in them."""

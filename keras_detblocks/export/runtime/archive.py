@@ -1,33 +1,32 @@
-"""Files packed into a model file: a `.tflite` file ends in a zip archive, which its runtimes
+"""Packs files into a model file: a `.tflite` file ends in a zip archive, which its runtimes
 ignore."""
 
 import io
 import json
 import zipfile
 
-# Where a detector's metadata lie: a file beside the graph of a SavedModel and in TFLite files, a
+# The name of a detector's metadata: a file beside the graph of a SavedModel and in TFLite files, a
 # property of ONNX files.
 METADATA_FILE, METADATA_KEY = "keras_detblocks.json", "keras_detblocks"
 
 
 def is_tflite(content):
-    """Whether bytes, of which eight are enough, are the beginning of a TFLite file."""
+    """Whether bytes, of which eight are enough, begin a TFLite file."""
     return content[4:8] == b"TFL3"
 
 
 def packed(about):
-    """The files that travel in a TFLite file, by name: the metadata, and one class name per
-    line."""
+    """The files in a TFLite file, by name: the metadata, and the class names, one per line."""
     return {
         METADATA_FILE: json.dumps(about, indent=1),
-        # One line is one class: a line's end within a name would shift all others.
+        # A line is a class: a line break within a name would shift all others.
         "labels.txt": "".join(" ".join(name.split()) + "\n" for name in about["class_names"]),
     }
 
 
 def with_files(content, files):
-    """The bytes of a TFLite file with a zip archive of `files` (name -> text or bytes) behind them,
-    as MediaPipe's label files are."""
+    """The bytes of a TFLite file followed by a zip archive of `files` (name -> text or bytes), as
+    with MediaPipe's label files."""
     stream = io.BytesIO(content)
     stream.seek(0, io.SEEK_END)
     with zipfile.ZipFile(stream, "a") as archive:
@@ -37,11 +36,11 @@ def with_files(content, files):
 
 
 def parts(content):
-    """`(model, files)` of a TFLite file: its bytes without the archive, and those of the files in
-    it, `{}` without one.
+    """Splits a TFLite file into `(model, files)`: its bytes without the archive, and those of the
+    files in it, `{}` without one.
 
     Raises:
-        zipfile.BadZipFile: if a file is not what its checksum says.
+        zipfile.BadZipFile: if a file does not match its checksum.
     """
     if METADATA_FILE.encode() not in content:
         return content, {}

@@ -1,5 +1,5 @@
-"""Latency of models and exported files, measured in turns: each file runs once, then all of them
-again, so that a busy machine is equally unkind to all."""
+"""Measures the latency of models and exported files in turns: each file runs once, then all of them
+again, so that a busy machine slows all of them equally."""
 
 import contextlib
 import pathlib
@@ -14,21 +14,23 @@ from ..formats.cut import PARTS, cut, describe, kernels, parts_of
 from .session import Session
 
 _WARM_UP = 3
-# Of those that /proc/cpuinfo names, what decides which kernels a runtime picks.
+# The features in /proc/cpuinfo that decide which kernels a runtime picks.
 _FEATURES = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
 _ARM_FEATURES = ("asimd", "asimddp", "i8mm", "sve", "bf16")
 
 
 @dataclass(frozen=True)
 class Latency:
-    """What one file took on one number of threads.
+    """The latency of one file on one number of threads.
 
     Attributes:
-        path, threads. median, low, high: milliseconds per image, the middle and the quartiles.
-        cpu: milliseconds of CPU time, the median. partitions: that TFLite's CPU delegate took.
+        path, threads: of the file, and used for it.
+        median, low, high: milliseconds per image, the median and the quartiles.
+        cpu: milliseconds of CPU time, the median.
+        partitions: how many TFLite's CPU delegate took.
         memory: megabytes that its process holds: runtime, weights and tensors.
         shares: part (`network`, `decoding`, `suppression`) -> milliseconds, TFLite detectors only.
-        slowest: `(operator, how many, milliseconds)`, slowest first, where asked for.
+        slowest: `(operator, how many, milliseconds)`, slowest first, if asked for.
     """
 
     path: str
@@ -48,15 +50,16 @@ def compare_latency(paths, images=50, threads=(1,), image_size=None, profile=Fal
 
     Args:
         paths: of the files, each compared with the checksum that it carries.
-        images: turns. threads: numbers of threads to try.
+        images: number of turns.
+        threads: numbers of threads to try.
         image_size: `(height, width)` for files of dynamic size.
-        profile: also time each operator of a TFLite file alone.
+        profile: whether to time each operator of a TFLite file alone too.
 
     Returns:
         A list of `Latency`, by file, then by threads.
 
     Raises:
-        ValueError: if a file is damaged, or takes something else than pictures.
+        ValueError: if a file is damaged, or takes anything but pictures.
     """
     images, profile = check_int(images, "images"), check_flag(profile, "profile")
     threads = check_ints(threads, "threads")
@@ -75,7 +78,7 @@ def compare_latency(paths, images=50, threads=(1,), image_size=None, profile=Fal
 
 
 class _Run:
-    """One open file and what its turns took."""
+    """One open file and the times of its turns."""
 
     def __init__(self, session, path, threads, image_size):
         self.session, self.path, self.threads = session, path, threads
@@ -107,8 +110,8 @@ class _Run:
 
 
 def part_times(content, picture, threads=1, turns=15):
-    """Milliseconds of CPU time of a TFLite detector's parts, each fed with what the one before it
-    returns; nothing for a file without suppression."""
+    """Milliseconds of CPU time of a TFLite detector's parts, each fed with the outputs of the one
+    before; empty for a file without suppression."""
     parts = parts_of(content)
     if not all(parts.values()):
         return {}
@@ -129,8 +132,8 @@ def part_times(content, picture, threads=1, turns=15):
 
 def operator_times(content, threads=1, turns=5):
     """`(operator with the shapes of its output and kernel, how many, milliseconds)` of a TFLite
-    file, slowest first; one of each kind is cut out and run alone on zeros. A padding with zeros is
-    a part of its convolution in the whole file, and takes no time there."""
+    file, slowest first; one of each kind is cut out and run alone on zeros. In the whole file a
+    padding with zeros is part of its convolution and takes no time."""
     kinds = {}
     for index, ((name, shape, _), kernel) in enumerate(zip(describe(content), kernels(content))):
         kinds.setdefault((name, shape, kernel), []).append(index)
@@ -145,7 +148,7 @@ def operator_times(content, threads=1, turns=5):
 
 
 def _alone(content, threads=1, turns=5):
-    """Milliseconds of a part on zeros, and whether the delegate took it."""
+    """The milliseconds of a part on zeros, and whether the delegate took it."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "one.tflite"
         path.write_bytes(content)
@@ -159,8 +162,8 @@ def _alone(content, threads=1, turns=5):
 
 
 def left_out(content):
-    """Operators that the CPU delegate leaves to slower kernels: `{operator: [names of outputs]}`;
-    one of each kind is tried."""
+    """The operators that the CPU delegate leaves to slower kernels: `{operator: [names of
+    outputs]}`; one of each kind is tried."""
     kinds = {}
     for index, (name, _, output) in enumerate(describe(content)):
         kinds.setdefault(name, []).append((index, output))
@@ -172,7 +175,7 @@ def left_out(content):
 
 
 def cpu_features():
-    """The processor's name and what it has of the features that decide which kernels run."""
+    """The processor's name, and those of its features that decide which kernels run."""
     text = ""
     with contextlib.suppress(OSError):
         text = pathlib.Path("/proc/cpuinfo").read_text()

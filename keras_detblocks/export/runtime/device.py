@@ -1,16 +1,16 @@
-"""The program that runs an exported detector where neither Keras nor this package is installed."""
+"""The program that runs an exported detector on machines without Keras and this package."""
 
 import pathlib
 import shutil
 import warnings
 
 _PACKAGE = pathlib.Path(__file__).resolve().parents[2]
-# As a wheel holds it, and as the repository does.
+# Its place in a wheel, and in the repository.
 _PLACES = (_PACKAGE / "tflite" / "detect.py", _PACKAGE.parent / "tflite" / "detect.py")
 
 
 def device_program():
-    """Path of `detect.py`: NumPy, Pillow and ai-edge-litert alone.
+    """The path of `detect.py`, which needs only NumPy, Pillow and ai-edge-litert.
 
     >>> kdb.export.device_program().name
     'detect.py'
@@ -30,8 +30,7 @@ def device_program():
 def leave_program(export):
     """Copies `detect.py` beside an export and returns its path.
 
-    A file of that name with another content, somebody's own or an edited one, stays, with a
-    warning.
+    An existing file of that name with other content, such as an edited one, stays, with a warning.
     """
     source, target = device_program(), pathlib.Path(export).parent / "detect.py"
     if not target.exists():

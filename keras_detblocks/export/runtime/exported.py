@@ -1,5 +1,5 @@
-"""Runs exported detectors as `Detector.predict` runs, and times them: what comparisons and the
-command line use."""
+"""Runs exported detectors like `Detector.predict`, and times them, for comparisons and the command
+line."""
 
 import pathlib
 import tempfile
@@ -51,8 +51,8 @@ def export_all(
 
     Args:
         detector: a `Detector`.
-        folder: that the files are written to, under the names of `FORMATS`.
-        formats: keys of `FORMATS` in any case, or a string of them with commas between.
+        folder: for the files, under the names of `FORMATS`.
+        formats: keys of `FORMATS` in any case, or a string of them separated by commas.
         calibration: for int8: batches of fitted pictures (`data.pipeline`), about a hundred.
         image_size: `(height, width)`, for a detector of dynamic size.
         batch_size: of ONNX files, `None` for any; TFLite files have batch 1, SavedModels any.
@@ -83,12 +83,12 @@ def export_all(
     ]
 
 
-# What the arguments are that one kind of file alone has, where nothing is asked for.
+# The defaults of arguments that only one kind of file has.
 _UNASKED = {"version": None, "batch_size": 1, "outputs": "mediapipe"}
 
 
 def _check_meant(own, formats):
-    """Refuses an argument that none of the formats has."""
+    """Refuses an argument that applies to none of the formats."""
     kinds = {each.split("-")[0] for each in formats}
     for kind, arguments in own.items():
         for name, value in arguments.items():
@@ -120,8 +120,8 @@ def open_exported(path, num_threads=1):
         num_threads: how many threads it may use.
 
     Raises:
-        ValueError: if it is not a detector that this package exported, or not what was written:
-            every export carries a sha256 of itself.
+        ValueError: if it is not a detector that this package exported, or has changed since: every
+            export carries a sha256 of itself.
     """
     return ExportedDetector(path, num_threads)
 
@@ -146,7 +146,7 @@ class ExportedDetector:
                 f"{path} is a detector as it was saved, not an export: open it with "
                 "keras.models.load_model, or export it first."
             )
-        # Another's file is refused before it runs, where that can be told.
+        # Files of other origin are refused before they run, if that can be told.
         about = None if kind == "onnx" else read_metadata(path)
         self.session = Session(path, num_threads, checked=about is not None)
         try:
@@ -173,9 +173,9 @@ class ExportedDetector:
         """Detections of letterboxed images.
 
         Args:
-            x: `(B, H, W, 3)`, 0 to 255, or an iterable of such batches, alone or with targets
-                behind them (a `tf.data` pipeline).
-            batch_size, verbose: taken for the sake of `keras.Model.predict`; not used.
+            x: `(B, H, W, 3)`, 0 to 255, or an iterable of such batches, alone or followed by
+                targets (a `tf.data` pipeline).
+            batch_size, verbose: accepted for compatibility with `keras.Model.predict`; not used.
 
         Returns:
             As `Detector.predict`: a dict of `boxes` `(B, M, 4)`, `scores`, `labels` and `count`.
@@ -229,13 +229,14 @@ class ExportedDetector:
 
 
 def benchmark(model, images=30, num_threads=1, image_size=None):
-    """Milliseconds per image of batch 1, suppression included: the median of several runs in a
-    process of its own.
+    """Measures milliseconds per image at batch 1, suppression included: the median of several runs
+    in a separate process.
 
     Args:
-        model: a `Detector`, an `ExportedDetector`, or a path of an exported file.
-        images: number of runs. num_threads: of the runtime; an `ExportedDetector` keeps its own.
-            image_size: for a detector of dynamic size.
+        model: a `Detector`, an `ExportedDetector`, or the path of an exported file.
+        images: number of runs.
+        num_threads: of the runtime; an `ExportedDetector` keeps its own.
+        image_size: for a detector of dynamic size.
     """
     if isinstance(model, ExportedDetector):
         # On the threads that it was opened with.

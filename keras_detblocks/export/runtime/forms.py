@@ -1,5 +1,5 @@
-"""The forms in which an exported detector returns what it found, and what `Detector.predict` would
-have returned instead."""
+"""The forms in which exported detectors return detections, and their conversion to that of
+`Detector.predict`."""
 
 import numpy as np
 
@@ -8,11 +8,11 @@ PIXELS = ("boxes", "scores", "labels", "count")
 # The ecosystem's form, in the order of its tensors: boxes as y_min, x_min, y_max, x_max in shares
 # of the input's sides, and floats throughout.
 RATIOS = ("locations", "classes", "scores", "number")
-FORMS = {"mediapipe": RATIOS, "pixels": PIXELS}  # "raw" has the names of the head
+FORMS = {"mediapipe": RATIOS, "pixels": PIXELS}  # "raw" has the output names of the head
 
 
 def as_pixels(found, image_size):
-    """A file's outputs, in either form, in the form `PIXELS`: NumPy arrays by name.
+    """Converts a file's outputs, in either form, to the form `PIXELS`: NumPy arrays by name.
 
     >>> locations = np.array([[[0.5, 0.0, 1.0, 0.25]]], "float32")
     >>> one = np.ones((1, 1), "float32")

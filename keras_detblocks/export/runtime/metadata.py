@@ -1,4 +1,4 @@
-"""Reads what travels in an exported detector."""
+"""Reads the metadata of an exported detector."""
 
 import json
 import pathlib
@@ -12,13 +12,14 @@ def read_metadata(path, session=None):
     """The metadata of an exported detector, as `detector.metadata` wrote it.
 
     Args:
-        path: of the file or folder. session: the `Session` that it runs in, where there is one.
+        path: of the file or folder.
+        session: the `Session` that it runs in, if there is one.
 
     Raises:
         ValueError: if it is not a detector that this package exported, or damaged.
     """
     path, kind = pathlib.Path(path), kind_of(path)
-    if session is None:  # which would have checked it
+    if session is None:  # a session would have checked it
         check_seal(path)
     text = _TEXTS[kind](path, session)
     about = json.loads(text) if text else {}

@@ -1,5 +1,5 @@
-"""The checksum that an exported detector carries in its own metadata: a flipped bit is told, not
-taken for another weight."""
+"""The checksum that an exported detector carries in its own metadata, so that a flipped bit is
+reported and not taken for another weight."""
 
 import hashlib
 import pathlib
@@ -7,17 +7,17 @@ import re
 
 from .archive import METADATA_FILE, METADATA_KEY, is_tflite, parts, with_files
 
-# From this version on the metadata have the field, and a SavedModel's covers them too.
+# The metadata have the field from this version on, and for a SavedModel it covers them too.
 SEALED_VERSION = 2
-# What the field holds until the file around it is written.
+# The content of the field until the file around it is written.
 BLANK = "0" * 64
 _FIELD = re.compile(rb'"sha256": "(.{64})"', re.DOTALL)
 _VERSION = f'"version": {SEALED_VERSION}'.encode()
 
 
 def seal(path):
-    """Writes the checksum into the metadata of a detector's file or folder that is complete but for
-    it."""
+    """Writes the checksum into the metadata of a detector's file or folder that is otherwise
+    complete."""
     path = pathlib.Path(path)
     target = path / METADATA_FILE if path.is_dir() else path
     content = target.read_bytes()
@@ -31,8 +31,8 @@ def seal(path):
 
 
 def check_seal(path):
-    """Compares a file or folder with the checksum in its metadata; what is no detector of ours
-    passes.
+    """Compares a file or folder with the checksum in its metadata; files that are not our detectors
+    pass.
 
     Raises:
         ValueError: if it is not what the export wrote.
@@ -42,14 +42,14 @@ def check_seal(path):
         wanted, found = _seals(path)
     except OSError:
         raise
-    except Exception as error:  # flipped bits make the reader of archives raise all that it can
+    except Exception as error:  # flipped bits make the archive reader raise anything
         raise _damaged(path, f"its metadata cannot be read: {error}") from error
     if wanted not in (found, BLANK, None):
         raise _damaged(path, "its sha256 is not the one that its metadata hold")
 
 
 def _seals(path):
-    """The checksum that the metadata hold (`None` without metadata), and that of what is there."""
+    """The checksum in the metadata (`None` without metadata), and that of the actual content."""
     if path.is_dir():
         beside = path / METADATA_FILE
         about = beside.read_bytes() if beside.is_file() else b""
@@ -63,7 +63,7 @@ def _seals(path):
 
 
 def _held(about):
-    """The checksum in metadata, or in a file that they are a part of."""
+    """The checksum in metadata, or in a file that contains them."""
     field = _FIELD.search(about)
     if field is not None:
         return field[1].decode(errors="replace")
@@ -71,7 +71,7 @@ def _held(about):
 
 
 def _filled(about, digest):
-    """Metadata with the checksum's field set."""
+    """The metadata with the checksum's field set."""
     return _FIELD.sub(f'"sha256": "{digest}"'.encode(), about, count=1)
 
 
@@ -80,9 +80,9 @@ def _damaged(path, why):
 
 
 def _of_folder(path, about):
-    """Over the names and contents of all files that the export wrote, the metadata with a blank
-    field; what a file manager left (`.DS_Store`) or a server was given (`assets.extra`) does not
-    count."""
+    """The checksum over the names and contents of all files that the export wrote, with a blank
+    field in the metadata; files left by a file manager (`.DS_Store`) or added for a server
+    (`assets.extra`) do not count."""
     digest = hashlib.sha256()
     for file in sorted(each for each in path.rglob("*") if each.is_file()):
         name = file.relative_to(path)

@@ -1,4 +1,4 @@
-"""Opens an exported file in a process of its own and runs it: one interface to SavedModel, ONNX and
+"""Opens an exported file in a separate process and runs it: one interface for SavedModel, ONNX and
 TFLite files."""
 
 import contextlib
@@ -49,7 +49,7 @@ def kind_of(path):
     )
 
 
-# First bytes of what is taken for a model's file.
+# First bytes of files that are mistaken for a model's file.
 _KNOWN = {
     b"\x89PNG": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
@@ -68,8 +68,9 @@ def _folder(path):
     return f"a folder; give {inside[-1]}" if inside else "a folder without saved_model.pb"
 
 
-# Processes that wait for another SavedModel after theirs was closed, by this process and number of
-# threads: starting TensorFlow takes seconds. They end with this process, or by themselves soon.
+# Processes that wait for another SavedModel after theirs was closed, by parent process and number
+# of threads, since starting TensorFlow takes seconds. They end with this process, or by themselves
+# after a while.
 _WAITING = {}
 _SECONDS_TO_WAIT = 60
 
@@ -77,7 +78,7 @@ _WARNING = re.compile(r"\[W:onnxruntime[^\]]*\](.*?)(?:\x1b\[m)?$")
 
 
 def _check(path, kind):
-    """Refuses a damaged file before a runtime trips over it, or takes it for another."""
+    """Refuses a damaged file before a runtime crashes on it or mistakes it for another."""
     if kind == "keras":
         with whole(path):
             return
@@ -85,7 +86,7 @@ def _check(path, kind):
 
 
 def _ended(code):
-    """How a process ended, in words."""
+    """Describes how a process ended."""
     if code == -signal.SIGKILL:
         return "was killed, as systems do that run out of memory"
     return f"ended with {signal.Signals(-code).name if code < 0 else f'code {code}'}"
@@ -99,21 +100,21 @@ class Session:
     """A running copy of an exported file (or of a saved detector): call it with a dict of arrays,
     get a dict of arrays.
 
-    The file runs in a child process, where it cannot harm this one, on `num_threads` threads.
-    A detector's file is compared with the checksum that it carries before. `seconds` and
-    `cpu_seconds` are what the last call took there, transfers excluded, and `memory`
-    the megabytes that the process holds. Close it, or use it in a `with` statement.
+    The file runs in a child process, where it cannot harm this one, on `num_threads` threads. A
+    detector's file is first compared with the checksum that it carries. `seconds` and `cpu_seconds`
+    are the times of the last call there, without transfers, and `memory` is the number of megabytes
+    that the process holds. Close it, or use it in a `with` statement.
 
     Args:
         path: of the file or folder.
         num_threads: of the runtime.
-        fresh: whether the process must be a new one. By default one that ran another SavedModel may
-            run this one too, which saves the seconds that TensorFlow takes to start.
+        fresh: whether the process must be new. By default one that ran another SavedModel may run
+            this one too, which saves the seconds that TensorFlow takes to start.
         checked: whether the caller has compared the file with its checksum.
 
     Attributes:
         inputs: name -> (shape, dtype name). outputs: names.
-        partitions: TFLite: number of parts that the CPU delegate took (1 is best; None for other
+        partitions: the number of parts that TFLite's CPU delegate took (1 is best; None for other
             formats).
     """
 
@@ -132,11 +133,11 @@ class Session:
         self.onnx_metadata = about.get("metadata")
 
     def picture(self, image_size=None):
-        """A made-up picture such as the file takes, `(1, H, W, C)`, to time it on; `image_size` for
-        sides that are open there, 320 by default.
+        """A made-up picture that the file accepts, `(1, H, W, C)`, for timing; `image_size` sets
+        open sides, 320 by default.
 
         Raises:
-            ValueError: if it takes something else than pictures.
+            ValueError: if it takes anything but pictures.
         """
         shape, dtype = self.inputs.get("image", ((), None))
         if len(self.inputs) != 1 or len(shape) != 4:
@@ -149,7 +150,7 @@ class Session:
         return picture_like((1, *sides, shape[3])).astype(dtype)
 
     def _take_waiting(self):
-        """Whether a process that waits took this file."""
+        """Whether a waiting process took this file."""
         if self.kind != "saved_model" or self._place not in _WAITING:
             return False
         self._process, self._errors, since = _WAITING.pop(self._place)
@@ -168,9 +169,9 @@ class Session:
 
     def _start(self):
         self._errors = tempfile.TemporaryFile()
-        # -P: the folder of the script, with our onnx.py in it, must not shadow packages.
+        # -P: the folder of the script, which contains our onnx.py, must not shadow packages.
         command = [sys.executable, "-P", str(_WORKER), self.path, self.kind, str(self.num_threads)]
-        # Of this package, for a .keras file.
+        # The place of this package, for a .keras file.
         folders = [
             str(_WORKER.parents[3]),
             os.environ.get("PYTHONPATH", ""),
@@ -203,7 +204,7 @@ class Session:
     def _receive(self, what):
         try:
             value = pickle.load(self._process.stdout)
-        except (EOFError, pickle.UnpicklingError):  # none of its answer, or a part
+        except (EOFError, pickle.UnpicklingError):  # none of its answer, or a part of it
             value = f"the runtime {_ended(self._process.wait())}. {self._last_words()}".strip()
         if isinstance(value, str):
             self._end()
@@ -229,7 +230,7 @@ class Session:
 
     @property
     def warnings(self):
-        """What onnxruntime warned of since the file was opened, a list of sentences."""
+        """The warnings of onnxruntime since the file was opened, a list of sentences."""
         found = [_WARNING.search(line) for line in self._said()]
         return list(dict.fromkeys(match[1].strip() for match in found if match))
 

@@ -1,10 +1,11 @@
-"""Runs an exported file in a process of its own; started by `session.Session`, never imported.
+"""Runs an exported file in a separate process; started by `session.Session`, never imported.
 
-A process of its own, because a bad int8 file can crash its interpreter, and because a fair time on
-one thread needs a TensorFlow that was started with one. Imports NumPy and the runtime of the file's
-format alone. Speaks pickles over its standard streams: first `{"inputs": {name: (shape, dtype)},
-"outputs": [...], ...}`, then for each dict of arrays a pair (dict of arrays, seconds). A number
-lets go of the file, and is the seconds to wait for the path of another one, of the same kind.
+The process is separate because a bad int8 file can crash its interpreter, and because a fair timing
+on one thread needs a TensorFlow that was started with one. It imports only NumPy and the runtime of
+the file's format, and exchanges pickles over its standard streams: first `{"inputs": {name: (shape,
+dtype)}, "outputs": [...], ...}`, then for each dict of arrays a pair (dict of arrays, seconds). A
+number releases the file, and is the time in seconds to wait for the path of another one, of the
+same kind.
 """
 
 import os
@@ -36,7 +37,7 @@ def open_tflite(path, threads):
 
 
 def _by_tensors(interpreter, partitions):
-    """A part of a file: it has no signature, and names its inputs and outputs by tensors."""
+    """Runs a part of a file, which has no signature and names its inputs and outputs by tensors."""
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
 
     def run(arrays):
@@ -54,7 +55,7 @@ def _by_tensors(interpreter, partitions):
 
 
 def resident():
-    """Megabytes that the process holds, where the system says it."""
+    """The megabytes that the process holds, if the system says so."""
     try:
         with open("/proc/self/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
@@ -67,7 +68,7 @@ def open_onnx(path, threads):
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = threads
-    options.log_severity_level = 2  # warnings too, which the session shows
+    options.log_severity_level = 2  # with warnings, which the session shows
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     dtypes = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int32)": "int32"}
     inputs = {
@@ -87,8 +88,8 @@ def open_onnx(path, threads):
 
 
 def import_tensorflow():
-    """TensorFlow without what it and Keras import besides where it is installed, and nothing here
-    needs: two seconds and more of every start."""
+    """Imports TensorFlow without the optional packages that it and Keras also import if they are
+    installed, and that nothing here needs: they cost two seconds or more of every start."""
     for name in ("jax", "matplotlib", "sklearn"):
         sys.modules.setdefault(name, None)
     import tensorflow
@@ -156,7 +157,7 @@ def main():
     while path is not None:
         try:
             about, run = OPENERS[kind](path, threads)
-        except Exception as error:  # whatever it is, the parent says it with the file's name
+        except Exception as error:  # whatever it is, the parent reports it with the file's name
             return answer(f"{type(error).__name__}: {error}")
         answer(about)
         seconds = answer_calls(run, answer)
@@ -165,7 +166,7 @@ def main():
 
 
 def received():
-    """What the parent sends next; None when it is gone."""
+    """The next message of the parent; None when it is gone."""
     try:
         return pickle.load(sys.stdin.buffer)
     except EOFError:
@@ -173,7 +174,7 @@ def received():
 
 
 def answer_calls(run, answer):
-    """Runs the file on what comes, until it is let go; returns for how long to wait then."""
+    """Runs the file on every message until it is released; returns how long to wait then."""
     while isinstance(arrays := received(), dict):
         try:
             start, cpu = time.perf_counter(), time.process_time()
@@ -186,7 +187,7 @@ def answer_calls(run, answer):
 
 
 def next_path(seconds):
-    """The path that comes within these seconds; the process ends where none does."""
+    """The path that arrives within these seconds; the process ends if none does."""
     if seconds is None:
         return None
     end = threading.Timer(seconds, os._exit, (0,))
