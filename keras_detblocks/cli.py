@@ -48,7 +48,7 @@ def main(arguments=None):
 
 def _run(arguments):
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = _parser(arguments).parse_args(arguments)
+    options = parser_for(arguments).parse_args(arguments)
     options.arguments = list(arguments)
     try:
         return options.run(options) or 0
@@ -65,7 +65,8 @@ def _run(arguments):
         return 128 + getattr(error, "signal", signal.SIGINT)
 
 
-def _parser(arguments):
+def parser_for(arguments):
+    """The parser of these arguments: only the verb that they name adds its options."""
     parser = argparse.ArgumentParser(
         prog="detblocks", description=__doc__.split("\n", maxsplit=1)[0]
     )

@@ -94,7 +94,7 @@ def _tf_config(text):
 
 def _slurm(environment):
     """Makes one address per task, which SLURM assigns node by node."""
-    nodes = _nodes(environment.get("SLURM_STEP_NODELIST") or environment["SLURM_JOB_NODELIST"])
+    nodes = node_names(environment.get("SLURM_STEP_NODELIST") or environment["SLURM_JOB_NODELIST"])
     tasks = environment.get("SLURM_STEP_TASKS_PER_NODE") or environment["SLURM_TASKS_PER_NODE"]
     counts = []
     for part in tasks.split(","):
@@ -106,10 +106,10 @@ def _slurm(environment):
     )
 
 
-def _nodes(text):
+def node_names(text):
     """Expands SLURM's short form of host names.
 
-    >>> _nodes("gpu[01-03,7],head")
+    >>> node_names("gpu[01-03,7],head")
     ['gpu01', 'gpu02', 'gpu03', 'gpu7', 'head']
     """
     names = []

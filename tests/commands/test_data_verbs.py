@@ -145,7 +145,7 @@ def test_predict_needs_pictures_or_data(seeing, folder, tmp_path, capsys):
 
 def test_parts_for_training(folder, tmp_path, capsys):
     """--val-data of another layout, --val-fraction, and only one of them."""
-    from keras_detblocks.cli import _parser
+    from keras_detblocks.cli import parser_for
     from keras_detblocks.commands import datasets, settings
 
     for name in "ab":
@@ -155,7 +155,7 @@ def test_parts_for_training(folder, tmp_path, capsys):
 
     def parts(data_set, *more):
         command = ["train", str(data_set), "--out", str(tmp_path / "run"), *more]
-        options = _parser(command).parse_args(command)
+        options = parser_for(command).parse_args(command)
         settings.settle(options)
         return datasets.for_training(options), options
 
@@ -175,7 +175,7 @@ def test_parts_for_training(folder, tmp_path, capsys):
 
 def test_deep_pictures_of_both_parts_are_scaled_alike(tmp_path):
     """A dark part would else be as bright as the other."""
-    from keras_detblocks.cli import _parser
+    from keras_detblocks.cli import parser_for
     from keras_detblocks.commands import datasets, settings
 
     for split, name, most in (("train", "a", 4000), ("val", "b", 100)):
@@ -184,7 +184,7 @@ def test_deep_pictures_of_both_parts_are_scaled_alike(tmp_path):
         Image.fromarray(pixels).save(tmp_path / "set" / split / f"{name}.png")
         put(tmp_path / "set" / f"{split}.json", coco([name]))
     command = ["train", str(tmp_path / "set"), "--out", str(tmp_path / "run")]
-    options = _parser(command).parse_args(command)
+    options = parser_for(command).parse_args(command)
     settings.settle(options)
     train, val = datasets.for_training(options)
     assert train.levels == val.levels == (0, 4095)

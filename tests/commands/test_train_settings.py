@@ -11,7 +11,7 @@ from keras_detblocks.commands import settings
 
 def _settled(*arguments, file=None):
     arguments = ["train", *map(str, arguments), "--out", "run"]
-    options = cli._parser(arguments).parse_args(arguments)
+    options = cli.parser_for(arguments).parse_args(arguments)
     options.arguments = arguments
     settings.settle(options, file)
     return options

@@ -11,7 +11,7 @@ from export_models import pictures, small_detector
 from PIL import Image
 
 from keras_detblocks import export
-from keras_detblocks.export.formats.server import _fitted
+from keras_detblocks.export.formats.server import fitted_picture
 from keras_detblocks.export.runtime.metadata import read_metadata
 from keras_detblocks.images import Letterbox, letterbox, read_image
 
@@ -133,7 +133,7 @@ def photos(tmp_path_factory):
 @pytest.mark.parametrize("resize", ["stretch", "letterbox"])
 def test_a_server_fits_pictures_as_we_do(photos, resize):
     for path in photos:
-        canvas, factors, limits = _fitted(path.read_bytes(), SIZE, resize == "stretch")
+        canvas, factors, limits = fitted_picture(path.read_bytes(), SIZE, resize == "stretch")
         want, fitted = letterbox(read_image(path), SIZE, resize)
         np.testing.assert_allclose(factors, fitted.scale, rtol=1e-6)
         assert tuple(limits.numpy()) == fitted.original[::-1] * 2
@@ -151,7 +151,7 @@ def test_what_is_transparent_lies_on_white(tmp_path, mode):
         image.convert(mode).save(tmp_path / "m.png")
     want = read_image(tmp_path / "m.png")
     assert np.ptp(np.asarray(want, int) - np.asarray(image.convert("RGB"), int)) > 50
-    canvas, _, _ = _fitted((tmp_path / "m.png").read_bytes(), SIZE, True)
+    canvas, _, _ = fitted_picture((tmp_path / "m.png").read_bytes(), SIZE, True)
     assert np.abs(canvas.numpy() - want).max() <= 1
 
 

@@ -50,8 +50,8 @@ def test_a_damaged_file_is_an_error_here_and_not_a_crash(tmp_path):
 )
 def test_a_runtime_that_ends_is_told(small_files, number, told):
     with Session(small_files / "detector.tflite") as session:
-        session._process.send_signal(number)
-        session._process.wait()
+        session.process.send_signal(number)
+        session.process.wait()
         with pytest.raises(ValueError, match=f"could not be run: the runtime .*{told}"):
             session(image=session.picture())
 
@@ -72,10 +72,10 @@ def test_a_process_runs_one_saved_model_after_the_other(tmp_path):
     for name, factor in (("two", 2.0), ("three", 3.0)):
         tf.saved_model.save(Scale(factor), str(tmp_path / name))
     with Session(tmp_path / "two") as session:
-        first = session._process.pid
+        first = session.process.pid
         np.testing.assert_array_equal(session(x=np.ones(2, "float32"))["y"], [2, 2])
     with Session(tmp_path / "three") as session, Session(tmp_path / "two") as other:
-        assert session._process.pid == first != other._process.pid
+        assert session.process.pid == first != other.process.pid
         np.testing.assert_array_equal(session(x=np.ones(2, "float32"))["y"], [3, 3])
         np.testing.assert_array_equal(other(x=np.ones(2, "float32"))["y"], [2, 2])
         with pytest.raises(ValueError, match="could not be run"):
@@ -84,4 +84,4 @@ def test_a_process_runs_one_saved_model_after_the_other(tmp_path):
     assert process.poll() is None and process.pid != first
     module._WAITING[place] = process, errors, since - module._SECONDS_TO_WAIT  # about to end
     with Session(tmp_path / "three") as session:
-        assert session._process.pid != process.pid and process.poll() is not None
+        assert session.process.pid != process.pid and process.poll() is not None

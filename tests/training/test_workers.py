@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from keras_detblocks.training.workers import Workers, _nodes, find_workers
+from keras_detblocks.training.workers import Workers, find_workers, node_names
 
 TWO = ("a:1", "b:2")
 
@@ -75,4 +75,4 @@ def test_what_does_not_fit_together_is_told(arguments, message):
     ],
 )
 def test_short_host_names(text, names):
-    assert _nodes(text) == names
+    assert node_names(text) == names

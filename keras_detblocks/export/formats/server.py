@@ -44,7 +44,7 @@ def _encoded(found, detector, size, batch, threshold):
     kinds = (tf.TensorSpec((*size, 3)), tf.TensorSpec((4,)), tf.TensorSpec((4,)))
 
     def fit(encoded):
-        return _fitted(encoded, size, detector.resize == "stretch")
+        return fitted_picture(encoded, size, detector.resize == "stretch")
 
     def call(image_bytes, score_threshold):
         canvases, factors, limits = tf.map_fn(fit, image_bytes, fn_output_signature=kinds)
@@ -63,7 +63,7 @@ def _encoded(found, detector, size, batch, threshold):
     return {"encoded": encoded, "encoded_above": above}
 
 
-def _fitted(encoded, size, stretch):
+def fitted_picture(encoded, size, stretch):
     """Decodes one picture and fits it into the canvas, as `images.letterbox` does; returns
     `(canvas, factors of x, y, x, y, width and height twice)`."""
     picture = tf.ensure_shape(_decoded(encoded), (None, None, 3))

@@ -116,6 +116,7 @@ class Session:
         inputs: name -> (shape, dtype name). outputs: names.
         partitions: the number of parts that TFLite's CPU delegate took (1 is best; None for other
             formats).
+        process: the child, a `subprocess.Popen`; `None` once it is closed.
     """
 
     def __init__(self, path, num_threads=1, fresh=False, checked=False):
@@ -153,7 +154,7 @@ class Session:
         """Whether a waiting process took this file."""
         if self.kind != "saved_model" or self._place not in _WAITING:
             return False
-        self._process, self._errors, since = _WAITING.pop(self._place)
+        self.process, self._errors, since = _WAITING.pop(self._place)
         try:
             if time.monotonic() - since < _SECONDS_TO_WAIT - 5:
                 self._send(os.path.abspath(self.path))
@@ -176,7 +177,7 @@ class Session:
             str(_WORKER.parents[3]),
             os.environ.get("PYTHONPATH", ""),
         ]
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -190,8 +191,8 @@ class Session:
 
     def _send(self, value):
         self._busy = True
-        pickle.dump(value, self._process.stdin, protocol=5)
-        self._process.stdin.flush()
+        pickle.dump(value, self.process.stdin, protocol=5)
+        self.process.stdin.flush()
 
     def __call__(self, **arrays):
         try:
@@ -203,9 +204,9 @@ class Session:
 
     def _receive(self, what):
         try:
-            value = pickle.load(self._process.stdout)
+            value = pickle.load(self.process.stdout)
         except (EOFError, pickle.UnpicklingError):  # none of its answer, or a part of it
-            value = f"the runtime {_ended(self._process.wait())}. {self._last_words()}".strip()
+            value = f"the runtime {_ended(self.process.wait())}. {self._last_words()}".strip()
         if isinstance(value, str):
             self._end()
             missing = _RUNTIMES[self.kind]
@@ -236,7 +237,7 @@ class Session:
 
     def close(self):
         """Ends the process, or leaves it for the next SavedModel."""
-        if self._process is None:
+        if self.process is None:
             return
         if self.kind != "saved_model" or self._busy or self._place in _WAITING:
             return self._end()
@@ -244,16 +245,16 @@ class Session:
             self._send(_SECONDS_TO_WAIT)
         except BrokenPipeError:
             return self._end()
-        _WAITING[self._place] = self._process, self._errors, time.monotonic()
-        self._process = None
+        _WAITING[self._place] = self.process, self._errors, time.monotonic()
+        self.process = None
 
     def _end(self):
         with contextlib.suppress(BrokenPipeError):  # the child is gone
-            self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.kill()
-        self._process.wait()
-        self._process = None
+            self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.kill()
+        self.process.wait()
+        self.process = None
         self._errors.close()
 
     def __enter__(self):
