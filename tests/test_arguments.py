@@ -46,7 +46,7 @@ def field():
 
 
 def found():
-    return [{"boxes": np.zeros((0, 4)), "scores": [], "labels": []}] * 3
+    return [{"boxes": np.zeros((0, 4)), "scores": np.zeros(0), "labels": np.zeros(0, int)}] * 3
 
 
 # (function of a keyword argument, what it must not be by the argument's name)
@@ -90,8 +90,12 @@ WRONG = {
     functools.partial(kdb.plot_receptive_fields, {"": np.eye(8)}): {"columns": NO_COUNT},
     functools.partial(kdb.decode_predictions, np.zeros((1, 1000))): {"top": NO_COUNT},
     functools.partial(kdb.complexity, "regnetx002"): {"image_size": NO_COUNT, "classes": NO_COUNT},
+    kdb.list_models: {"pretrained": NO_FLAG},
     # Detectors
     functools.partial(kdb.build_detector, ["a"]): {"levels": NO_LEVELS, "image_size": NO_PAIR},
+    lambda image_size: kdb.decode(detector()(np.zeros((1, 64, 64, 3))), image_size): {
+        "image_size": NO_PAIR
+    },
     lambda **k: detector().detect(GRAY, **k): {
         "batch_size": NO_COUNT,
         "score_threshold": NO_SHARE,
@@ -170,6 +174,9 @@ WRONG = {
         "classes": NO_COUNT,
     },
     functools.partial(design.sample, design.RegNetXSpace): {"n": (True, 1.5, -1)},
+    lambda constraints: design.sample(design.RegNetXSpace, 1, constraints): {
+        "constraints": (5, "macs", ("macs",))
+    },
     functools.partial(design.acceptance_rate, design.RegNetXSpace, {}): {"draws": NO_COUNT},
     lambda macs: design.sample(design.RegNetXSpace, 1, {"macs": (macs, None)}): {
         "macs": (True, "")
@@ -183,7 +190,10 @@ WRONG = {
         "repetitions": NO_COUNT,
         "rng": NO_SEED,
     },
-    functools.partial(design.complexity_weights, [1, 2]): {"bins": NO_COUNT},
+    functools.partial(design.complexity_weights, [1, 2]): {
+        "bins": NO_COUNT,
+        "bounds": (3, (1,), (True, 2)),
+    },
     functools.partial(design.random_search_efficiency, [0.1, 0.2]): {"tries": (1, (True,), (1.5,))},
     design.complexity_bounds: {"macs": (True, "a", 0)},
     functools.partial(design.fit_quantized_linear, kdb.AnyNetSpec((1,), (8,), (1,), (8,))): {
@@ -191,7 +201,6 @@ WRONG = {
     },
     design.Classification: {
         **dict.fromkeys(("epochs", "image_size", "batch_size"), NO_COUNT),
-        "dataset": ("mnits",),
         "learning_rate": (True, 0, "a"),
         "weight_decay": (True, -1),
         "seed": NO_SEED,
@@ -231,6 +240,10 @@ WRONG = {
         "max_detections": NO_COUNT,
         "resamples": NO_COUNT,
     },
+    functools.partial(evaluation.evaluate, None, None): {"resamples": NO_COUNT},
+    functools.partial(evaluation.compare, {}, None): {"resamples": NO_COUNT},
+    lambda **k: evaluation.measure(dataset(), found()).at(**k): {"threshold": NO_SHARE},
+    lambda **k: evaluation.measure(dataset(), found()).plot_classes(**k): {"most": NO_COUNT},
     functools.partial(evaluation.store_threshold, "nowhere"): {"threshold": NO_SHARE},
     functools.partial(evaluation.write_report, None, "nowhere"): {"most_pictures": (True, -1)},
     functools.partial(export.to_onnx, None, "nowhere"): {
@@ -249,7 +262,8 @@ WRONG = {
         "version": (True, 1.5, -1),
         "postprocess": NO_FLAG,
     },
-    functools.partial(export.Session, "nowhere"): {"num_threads": NO_COUNT},
+    functools.partial(export.Session, "nowhere"): {"num_threads": NO_COUNT, "fresh": NO_FLAG},
+    functools.partial(export.benchmark, None): {"images": NO_COUNT},
     functools.partial(export.compare_latency, []): {
         "images": NO_COUNT,
         "threads": (1, (True,)),
@@ -315,6 +329,8 @@ def test_names_in_any_case(tmp_path):
     assert kdb.BiFPN.from_variant("D0").num_repeats == 3
     for name in (320, "320", "M2Det_320", np.int64(320)):
         assert kdb.MLFPN.from_variant(name, num_tums=1, filters=8).levels == (3, 4, 5, 6, 7, 8)
+    assert design.Classification("MNIST").dataset == "mnist"
+    training.compile_detector(detector(), optimizer="AdamW")
     assert export.exported_path(tmp_path, "TFLite-FP16").name == "detector_fp16.tflite"
     assert data.write(dataset().take(0), tmp_path / "set", "COCO") == []
     for call in (
@@ -324,6 +340,7 @@ def test_names_in_any_case(tmp_path):
         lambda: export.exported_path(tmp_path, "coreml"),
         lambda: data.write(dataset(), tmp_path / "other", "tfds"),
         lambda: data.load(tmp_path, layout=3),
+        lambda: design.Classification("mnits"),
     ):
         with pytest.raises(ValueError, match="Unknown .*Known: "):
             call()

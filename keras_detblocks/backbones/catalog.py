@@ -4,7 +4,7 @@ import functools
 import re
 from typing import NamedTuple
 
-from ..checks import did_you_mean
+from ..checks import check_flag, did_you_mean
 from . import checkpoints, cspnet, densenet, regnet
 from .complexity import complexity
 
@@ -119,6 +119,7 @@ def list_models(pretrained=False):
     >>> "RegNetY008" in list_models(pretrained=True)
     True
     """
+    pretrained = check_flag(pretrained, "pretrained")
     constructors = [name for name in names() if "(" not in name]
     return [name for name in constructors if row(name)["weights"]] if pretrained else constructors
 

@@ -40,6 +40,7 @@ def add_options(parser):
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument(
         "--formats",
+        type=str.lower,
         default="saved_model,onnx,tflite,tflite-fp16",
         help="and tflite-int8, onnx-fp16, onnx-int8 (default: %(default)s)",
     )

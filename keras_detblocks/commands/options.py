@@ -139,7 +139,7 @@ def levels(text):
 
 
 def _neck(text):
-    return None if text == "none" else text
+    return None if text.lower() == "none" else text
 
 
 DETECTOR_FLAGS = {"image_size": "--size"}

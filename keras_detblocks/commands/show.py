@@ -2,6 +2,7 @@
 
 import pathlib
 
+from ..checks import check_int
 from . import datasets
 from . import options as shared
 
@@ -16,7 +17,7 @@ def add_options(parser):
     parser.add_argument(
         "--out", type=pathlib.Path, required=True, help="folder for sheet-1.png, ..., plots.png"
     )
-    parser.add_argument("--augment", default="none", choices=tuple(AUGMENTATIONS))
+    parser.add_argument("--augment", type=str.lower, default="none", choices=tuple(AUGMENTATIONS))
     parser.add_argument(
         "--size",
         type=shared.size,
@@ -34,8 +35,7 @@ def run(options):
     from ..data.show import write_plots, write_sheets
     from ..training.state import prepare_folder
 
-    if options.count < 1:
-        raise ValueError(f"--count is at least 1; received {options.count}.")
+    check_int(options.count, "--count")
     found = datasets.names(options)
     split = options.split or datasets.first(found, "TRAINING")
     dataset = datasets.read(options, split)

@@ -199,7 +199,7 @@ def report(run, detector, validation_set, history):
 
 def _is_file(start):
     """Whether `--start` names a detector, not 'none'."""
-    return start is not None and str(start) != "none"
+    return start is not None and str(start).lower() != "none"
 
 
 def _say_start(parts):

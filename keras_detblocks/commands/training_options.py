@@ -107,6 +107,7 @@ def _add_recipe(parser):
     )
     parser.add_argument(
         "--optimizer",
+        type=str.lower,
         choices=("muon", "adamw"),
         default=None,
         help="default: muon; with --weights, adamw",
@@ -156,6 +157,7 @@ def _add_pictures(parser):
     parser.add_argument(
         "--augment",
         default="flip",
+        type=str.lower,
         choices=("none", "color", "flip", "dihedral", "mosaic"),
         help="flip: left-right, scale, shift and color; dihedral: all eight flips and turns as "
         "well, for microscopes and aerial pictures; mosaic: flip, and four pictures in one "

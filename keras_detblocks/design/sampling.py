@@ -148,6 +148,11 @@ def _mask(space, nets, windows, image_size, classes):
 def _windows(constraints):
     """Returns the checked `(low, high)` by name, with open ends infinite."""
     windows = {}
+    if constraints is not None and not isinstance(constraints, dict):
+        raise ValueError(
+            "`constraints` must be a dict such as {'macs': (300e6, 500e6)} or None. Received: "
+            f"constraints={constraints!r}"
+        )
     for name, window in (constraints or {}).items():
         if name not in Complexity._fields:
             raise ValueError(

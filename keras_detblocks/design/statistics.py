@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..checks import check_generator, check_int, check_ints, check_number
+from ..checks import check_generator, check_int, check_ints, check_number, check_numbers
 
 
 class EDF(NamedTuple):
@@ -90,7 +90,9 @@ def complexity_weights(metric, bins=10, bounds=None):
         ValueError: a bin without a net, which the message names by its bounds.
     """
     metric, bins = np.asarray(metric, np.float64), check_int(bins, "bins")
-    edges = np.linspace(*(bounds or (metric.min(), metric.max())), bins + 1)
+    ends = (metric.min(), metric.max())
+    ends = ends if bounds is None else check_numbers(bounds, "bounds", count=2)
+    edges = np.linspace(*ends, bins + 1)
     inside = (metric >= edges[0]) & (metric <= edges[-1])
     index = np.clip(np.searchsorted(edges, metric, side="right") - 1, 0, bins - 1)
     counts = np.bincount(index[inside], minlength=bins)

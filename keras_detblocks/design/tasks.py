@@ -9,7 +9,7 @@ import numpy as np
 from keras_detblocks.backbones.anynet import AnyNet
 
 from ..backbones.complexity import to_anynet
-from ..checks import check_choice, check_int, check_number
+from ..checks import check_int, check_number, spelled
 from ..data.pipeline import without_autotuning
 
 KERAS_DATASETS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
@@ -57,9 +57,11 @@ class Classification:
     _arrays: list = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self):
-        if isinstance(self.dataset, str):
-            check_choice(self.dataset, "dataset", ("digits", *KERAS_DATASETS))
+        named = isinstance(self.dataset, str)
         checked = {
+            "dataset": spelled(("digits", *KERAS_DATASETS), self.dataset, "data set")
+            if named
+            else self.dataset,
             **{name: check_int(getattr(self, name), name) for name in _COUNTS},
             "learning_rate": check_number(self.learning_rate, "learning_rate", above=0),
             "weight_decay": check_number(self.weight_decay, "weight_decay", least=0),

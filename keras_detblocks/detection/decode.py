@@ -3,7 +3,7 @@ suppression)."""
 
 from keras import ops
 
-from ..checks import finest_first, level_number
+from ..checks import check_pair, finest_first, level_number
 from .boxes import distances_to_boxes, iou_matrix, level_points
 
 LOGITS, DISTANCES = "logits", "distances"
@@ -29,13 +29,15 @@ def flatten(outputs, image_size):
     """
     names = level_names(outputs)
     sizes = [tuple(outputs[f"{name}_{LOGITS}"].shape[1:3]) for name in names]
-    if any(None in size for size in (image_size, *sizes)):
+    is_open = isinstance(image_size, (tuple, list)) and None in image_size
+    if is_open or any(None in size for size in sizes):
         raise ValueError(
             "The points of the maps need sizes that are known when the graph is traced, and a "
             "model that meets a second size is traced for unknown ones. Give every batch one size "
             "(`data.pipeline` does), or use `detect`, which takes any. Received: "
-            f"image_size={tuple(image_size)}"
+            f"image_size={image_size}"
         )
+    image_size = check_pair(image_size, "image_size")
     points, strides = level_points(sizes, image_size, [level_number(name) for name in names])
     joined = [
         ops.concatenate(
@@ -65,7 +67,7 @@ def decode(outputs, image_size):
     """
     logits, distances, points, strides = flatten(outputs, image_size)
     boxes = distances_to_boxes(ops.maximum(distances, 0.0), points, strides)
-    height, width = image_size
+    height, width = check_pair(image_size, "image_size")
     limits = ops.array([width, height, width, height], dtype="float32")
     return ops.minimum(ops.maximum(boxes, 0.0), limits), ops.sigmoid(logits)
 

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ..checks import check_int
 from .advice import model_warnings
 from .average import interval, interval_text
 from .classes import align, counted
@@ -157,6 +158,7 @@ def compare(models, dataset, *, batch_size=16, image_size=None, resamples=RESAMP
     """
     from ..training import predict_dataset
 
+    resamples = check_int(resamples, "resamples")
     found, known = {}, {}
     for name, model in models.items():
         detections = predict_dataset(model, dataset, batch_size, image_size)

@@ -43,6 +43,7 @@ def evaluate(
     Raises:
         ValueError: as `training.evaluate_ap`, or detections that do not fit the data set.
     """
+    resamples = check_int(resamples, "resamples")
     if detections is None:
         from ..training.evaluate import predict_any
 

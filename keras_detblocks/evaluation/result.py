@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ..checks import check_int, check_number
 from . import average, curves, errors, figures, groups, match
 
 
@@ -84,6 +85,7 @@ class Evaluation:
     def at(self, threshold):
         """`{"precision", "recall", "f1", "right", "wrong", "missed"}` of the detections whose score
         reaches the `threshold`, which is rounded to 0.01, 0.02, ... or 0.99; at IoU 0.5."""
+        threshold = check_number(threshold, "threshold", least=0, most=1)
         total = self.score_curves.total()
         i = int(np.clip(round(100 * threshold) - 1, 0, len(curves.THRESHOLDS) - 1))
         right, kept, wanted = int(total.right[0, i]), int(total.kept[0, i]), int(total.wanted[0])
@@ -185,7 +187,7 @@ class Evaluation:
 
     def plot_classes(self, most=20):
         """AP of the classes that cost most, with intervals, a matplotlib figure."""
-        return figures.plot_classes(self, most)
+        return figures.plot_classes(self, check_int(most, "most"))
 
     def plot_errors(self):
         """What fixing each kind of error would gain, a matplotlib figure."""
@@ -193,7 +195,7 @@ class Evaluation:
 
     def plot_confusion(self, most=figures.MOST_CLASSES):
         """What objects were taken for, a matplotlib figure of at `most` so many classes."""
-        return figures.plot_confusion(self, most)
+        return figures.plot_confusion(self, check_int(most, "most"))
 
     def plot_sizes(self):
         """AP by the size of objects, a matplotlib figure."""

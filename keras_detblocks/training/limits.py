@@ -16,13 +16,20 @@ MOST_STEPS = 10**9
 MOST_EVALUATIONS = 10_000
 MOST_SEEDS = 2**32  # those of NumPy
 
+
+def _optimizer(value, name):
+    """The name of one, given in any case."""
+    value = value.lower() if isinstance(value, str) else value
+    return check_choice(value, name, tuple(LEARNING_RATES))
+
+
 # A check for each, called with the value and the name. Learning rates become float32 numbers, which
 # hold 1e-38 to 1e38, and are multiplied before that.
 LIMITS = {
     "minutes": partial(check_number, above=0, most=MOST_MINUTES, optional=True),
     "epochs": partial(check_number, above=0, most=MOST_EPOCHS, optional=True),
     "batch_size": partial(check_int, most=MOST_BATCH),
-    "optimizer": partial(check_choice, choices=tuple(LEARNING_RATES)),
+    "optimizer": _optimizer,
     "learning_rate": partial(check_number, least=1e-12, most=1e20, optional=True),
     "weight_decay": partial(check_number, least=0, most=1e6, optional=True),
     "ema": partial(check_number, least=0, below=1),

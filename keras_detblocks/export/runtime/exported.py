@@ -238,6 +238,7 @@ def benchmark(model, images=30, num_threads=1, image_size=None):
         num_threads: of the runtime; an `ExportedDetector` keeps its own.
         image_size: for a detector of dynamic size.
     """
+    images = check_int(images, "images")
     if isinstance(model, ExportedDetector):
         # On the threads that it was opened with.
         return _median_ms(model.session, images, image_size)
@@ -253,7 +254,7 @@ def benchmark(model, images=30, num_threads=1, image_size=None):
 def _median_ms(session, images, image_size):
     picture = session.picture(image_size)
     seconds = []
-    for _ in range(check_int(images, "images") + 3):
+    for _ in range(images + 3):
         session(image=picture)
         seconds.append(session.seconds)
     return 1000 * float(np.median(seconds[3:]))

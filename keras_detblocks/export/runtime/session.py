@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-from ...checks import check_int
+from ...checks import check_flag, check_int
 from ...weights.keras_file import whole
 from ..graph import check_size, picture_like
 from .archive import is_tflite
@@ -121,8 +121,9 @@ class Session:
 
     def __init__(self, path, num_threads=1, fresh=False, checked=False):
         self.path, self.num_threads = str(path), check_int(num_threads, "num_threads")
+        fresh = check_flag(fresh, "fresh")
         self.kind = kind_of(path)
-        if not checked:
+        if not check_flag(checked, "checked"):
             _check(path, self.kind)
         self.seconds = self.cpu_seconds = self.memory = None
         self._busy = True  # until the answer has come
