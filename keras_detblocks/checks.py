@@ -199,6 +199,18 @@ def check_flag(value, name, other=None):
     return bool(value)
 
 
+def check_flags(options, *names):
+    """A dict of arguments with those of these names that it has as bools."""
+    return options | {name: check_flag(options[name], name) for name in names if name in options}
+
+
+def check_names(names, name):
+    """A tuple of strings, from a list of names; a string alone is none."""
+    if not isinstance(plain(names), (tuple, list, np.ndarray)):
+        raise ValueError(f"`{name}` must be a list of names. Received: {name}={names!r}")
+    return tuple(map(str, names))
+
+
 def check_choice(value, name, choices):
     """The value, if it is one of the choices: strings, numbers or `None`."""
     value = plain(value)

@@ -8,6 +8,8 @@ import types
 import keras
 from keras import ops
 
+from .checks import check_number
+
 __all__ = ["AdamW", "ConvMuon", "clip_after_reduction", "conv_groups"]
 
 YOUNG = 5.0  # time constants during which averaged weights may still lag behind those of training
@@ -149,6 +151,7 @@ class ConvMuon(RampedAverage, keras.optimizers.Muon):
     """
 
     def __init__(self, learning_rate=0.01, weight_decay=0.02, groups=None, **kwargs):
+        weight_decay = check_number(weight_decay, "weight_decay", least=0, optional=True)
         super().__init__(
             learning_rate,
             weight_decay=weight_decay,

@@ -52,11 +52,19 @@ def found():
 # (function of a keyword argument, what it must not be by the argument's name)
 WRONG = {
     # Layers, backbones and analysis
-    kdb.BatchNormalization: {"axis": (True, 1.5, "3"), "momentum": NO_SHARE, "epsilon": (True, -1)},
+    kdb.BatchNormalization: {
+        "axis": (True, 1.5, "3"),
+        "momentum": NO_SHARE,
+        "epsilon": (True, -1),
+        "center": NO_FLAG,
+        "synchronized": NO_FLAG,
+    },
+    functools.partial(kdb.Conv2D, 8, 3): {"use_bias": NO_FLAG},
+    kdb.ConvMuon: {"weight_decay": (True, -1, "a")},
     functools.partial(kdb.normalization_layer, "group"): {"groups": NO_COUNT, "epsilon": (True, 0)},
     functools.partial(kdb.normalization_layer, "batch"): {"momentum": ("a", 1.5)},
     kdb.ImageNormalization: {"mean": (True, (True, 2.0)), "std": (0, "a")},
-    functools.partial(kdb.upsample_to, MAP, MAP): {"method": ("cubic",), "factor": NO_COUNT},
+    functools.partial(kdb.upsample_to, MAP, MAP): {"method": ("cubic",), "factor": (*NO_COUNT, 3)},
     functools.partial(kdb.resize_to, MAP, MAP): {"method": ("cubic",)},
     functools.partial(kdb.ASPP, 8): {"output_stride": (True, 16.0, "16", 32)},
     functools.partial(kdb.RFB, 8): {"scale": (True, "a", -1)},
@@ -78,6 +86,8 @@ WRONG = {
     functools.partial(kdb.build_backbone, "compact", levels=(3, 4)): {"image_size": NO_PAIR},
     functools.partial(kdb.build_backbone, "compact", 64): {"levels": NO_LEVELS},
     functools.partial(kdb.feature_pyramid, IMAGE_MODEL): {"levels": NO_LEVELS},
+    functools.partial(kdb.feature_pyramid, IMAGE_MODEL, (0,)): {"preprocess": (3, "resnet")},
+    functools.partial(kdb.as_model, input_shape=(8, 8, 4)): {"layer": (3, None)},
     functools.partial(kdb.as_model, kdb.SPPF(), (8, 8, 4)): {"batch_size": NO_COUNT},
     functools.partial(kdb.as_model, kdb.SPPF()): {"input_shape": (3, "ab", (True, 8, 4), (1.5, 8))},
     functools.partial(kdb.effective_receptive_field, kdb.SPPF(), (8, 8, 4)): {
@@ -92,7 +102,11 @@ WRONG = {
     functools.partial(kdb.complexity, "regnetx002"): {"image_size": NO_COUNT, "classes": NO_COUNT},
     kdb.list_models: {"pretrained": NO_FLAG},
     # Detectors
-    functools.partial(kdb.build_detector, ["a"]): {"levels": NO_LEVELS, "image_size": NO_PAIR},
+    functools.partial(kdb.build_detector, ["a"]): {
+        "levels": NO_LEVELS,
+        "image_size": NO_PAIR,
+        "neck_options": (3, "fast"),
+    },
     lambda image_size: kdb.decode(detector()(np.zeros((1, 64, 64, 3))), image_size): {
         "image_size": NO_PAIR
     },
@@ -115,6 +129,8 @@ WRONG = {
     functools.partial(data.letterbox, GRAY): {"size": NO_PAIR},
     lambda size: data.Letterbox.fit((48, 64), size): {"size": NO_PAIR},
     lambda **k: dataset().take(**k): {"count": (True, 1.5, -1)},
+    lambda **k: dataset().with_classes(**k): {"class_names": (3, "ab")},
+    functools.partial(data.from_records, []): {"class_names": (3, "ab")},
     lambda **k: data.repeat_factors(dataset(), **k): {"threshold": (*NO_SHARE, 0)},
     lambda seed: data.hold_out(dataset(), 0.5, seed): {"seed": NO_SEED},
     lambda fraction: data.hold_out(dataset(), fraction): {"fraction": (*NO_SHARE, 0, 1)},
@@ -177,6 +193,7 @@ WRONG = {
     lambda constraints: design.sample(design.RegNetXSpace, 1, constraints): {
         "constraints": (5, "macs", ("macs",))
     },
+    functools.partial(design.sample, n=1): {"space": (3, "RegNetX", [])},
     functools.partial(design.acceptance_rate, design.RegNetXSpace, {}): {"draws": NO_COUNT},
     lambda macs: design.sample(design.RegNetXSpace, 1, {"macs": (macs, None)}): {
         "macs": (True, "")
@@ -283,6 +300,22 @@ def test_wrong_values_are_refused_in_a_sentence(call, name, values):
         with pytest.raises(ValueError) as told:
             call(**{name: value})
         assert f"`{name}` must be" in str(told.value) and "Received: " in str(told.value), value
+
+
+def test_unknown_arguments_are_refused():
+    """Keras' models would swallow them."""
+    for wrong in ({"backbon": "RegNetY002"}, {"dtype": "float16"}):
+        with pytest.raises(TypeError, match=next(iter(wrong))):
+            kdb.build_detector(["a"], (64, 64), filters=8, **wrong)
+
+
+@pytest.mark.parametrize("weights", [True, 3, None])
+def test_weights_are_files_ids_or_arrays(weights):
+    with pytest.raises(ValueError, match="a dict of arrays.*Received: "):
+        kdb.weights.read(weights)
+    if weights is not None:
+        with pytest.raises(ValueError, match="`weights` argument.*Received: "):
+            kdb.RegNetX002(weights=weights)
 
 
 def test_files_are_read_up_to_a_number_of_pixels(tmp_path):

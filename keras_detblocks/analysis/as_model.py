@@ -22,13 +22,15 @@ def as_model(layer, input_shape, batch_size=None, name=None):
         A `keras.Model`; with a dict of shapes its input is a dict of the same keys.
 
     Raises:
-        ValueError: on what is no shape or batch size.
+        ValueError: on what is no layer, shape or batch size.
 
     Example:
 
     >>> as_model(keras.layers.ReLU(), (8, 8, 3)).output_shape
     (None, 8, 8, 3)
     """
+    if not isinstance(layer, keras.layers.Layer):
+        raise ValueError(f"`layer` must be a keras.layers.Layer. Received: layer={layer!r}")
     batch_size = check_int(batch_size, "batch_size", optional=True)
     if isinstance(input_shape, dict):
         shapes = {key: check_shape(each, "input_shape") for key, each in input_shape.items()}

@@ -135,7 +135,7 @@ def _dynamic_model(model_or_layer, channels):
     model = functional_form(model_or_layer)
     if model is None and channels is None:
         raise ValueError(
-            f"`channels` is needed for a layer. Received: {model_or_layer.name!r} without it"
+            f"`channels` is needed for a layer. Received: {model_or_layer!r} without it"
         )
     if model is None:
         return as_model(model_or_layer, (None, None, check_int(channels, "channels")))

@@ -28,7 +28,8 @@ def checkpoint_for(trunk, arguments):
     source = trunk.imagenet if wants_imagenet(arguments) else arguments.weights
     if source is None or isinstance(source, (dict, loading.Checkpoint)):
         return None if source is None else loading.read(source)
-    if not loading.is_hub_id(str(source)) and not os.path.exists(source):
+    named = isinstance(source, (str, os.PathLike))
+    if not named or not (loading.is_hub_id(str(source)) or os.path.exists(source)):
         raise ValueError(
             "The `weights` argument should be either `None` (random initialization), 'imagenet' "
             "(pre-training on ImageNet), a Hugging Face id such as 'timm/regnety_008.pycls_in1k', "

@@ -65,6 +65,10 @@ def feature_pyramid(model, levels=(3, 4, 5), preprocess=None, name=None):
     graph = functional_form(model)
     image = _image_input(model, graph)
     levels = check_levels(levels, ascending=False)
+    if preprocess is not None and not callable(preprocess):
+        raise ValueError(
+            f"`preprocess` must be a layer, a function or None. Received: preprocess={preprocess!r}"
+        )
     found = _levels(graph)
     if not set(levels) <= set(found):
         raise ValueError(

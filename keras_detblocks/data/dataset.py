@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..checks import check_int
+from ..checks import check_int, check_names
 from .account import Skipped
 from .describe import describe, summary
 from .errors import DatasetError
@@ -81,7 +81,7 @@ class Dataset:
         Raises:
             DatasetError: an object's class is not among `class_names`.
         """
-        class_names = tuple(class_names)
+        class_names = check_names(class_names, "class_names")
         if class_names == tuple(self.class_names):
             return self
         used = {self.class_names[label] for r in self.records for label in r.labels}

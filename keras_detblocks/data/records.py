@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..checks import check_names
 from .annotations import Annotated, Annotations, Objects
 from .clean import cleaned
 from .errors import DatasetError
@@ -66,7 +67,7 @@ def _check(record, i):
 def _names(records, class_names):
     """The class names; plain numbers become names if none are given."""
     if class_names is not None:
-        return [str(name) for name in class_names]
+        return list(check_names(class_names, "class_names"))
     used = {label for record in records for label in _plain(record["labels"])}
     if used and all(isinstance(label, int) for label in used):
         return [str(i) for i in range(max(used) + 1)]

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..backbones.complexity import Architectures, Complexity, population_complexity
 from ..checks import check_generator, check_int, check_number
+from .spaces import is_space
 
 _CHUNK = 20_000  # draws per vectorized step: a few tens of megabytes
 
@@ -73,6 +74,7 @@ def sample(
     >>> len(nets), nets[0].group_width > 0
     (5, True)
     """
+    _check_space(space)
     n, max_draws = check_int(n, "n", least=0), check_int(max_draws, "max_draws")
     windows, rng = _windows(constraints), check_generator(rng)
     found, draws, accepted = {}, 0, 0
@@ -112,12 +114,20 @@ def acceptance_rate(space, constraints, draws=20_000, rng=None, *, image_size=22
         space, constraints, rng, image_size, classes: as in `sample`.
         draws: how many to make.
     """
+    _check_space(space)
     draws = check_int(draws, "draws")
     windows, rng = _windows(constraints), check_generator(rng)
     sizes = [min(_CHUNK, draws - start) for start in range(0, draws, _CHUNK)]
     return (
         sum(len(_draw(space, size, windows, rng, image_size, classes)[1]) for size in sizes) / draws
     )
+
+
+def _check_space(space):
+    if not is_space(space):
+        raise ValueError(
+            f"`space` must be an AnyNetSpace or a RegNetSpace. Received: space={space!r}"
+        )
 
 
 def _draw(space, size, windows, rng, image_size, classes):

@@ -204,6 +204,11 @@ def build_detector(class_names, image_size=(320, 320), *, neck_options=None, **o
     >>> build_detector(["cat"], (64, 64), neck="panet", levels=(3, 4)).image_size
     (64, 64)
     """
+    if not isinstance(neck_options, (dict, type(None))):
+        raise ValueError(
+            "`neck_options` must be a dict of arguments of the neck, or None. Received: "
+            f"neck_options={neck_options!r}"
+        )
     own = {field.name for field in fields(ModelOptions)} & options.keys()
     parts = ModelOptions(image_size, **{name: options.pop(name) for name in own})
     num_classes, class_names = checked_classes(class_names)

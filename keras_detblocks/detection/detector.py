@@ -74,17 +74,14 @@ class Detector(DetectionModel):
         resize="letterbox",
         best_score_threshold=None,
         name="detector",
-        **kwargs,
+        trainable=True,
     ):
         num_classes, class_names = checked_classes(class_names, num_classes)
         head = AnchorFreeHead(num_classes, name="head") if head is None else head
         image, outputs = joined(backbone, context, neck, head, num_classes)
-        trains = kwargs.pop("trainable", True)
-        super().__init__(
-            image, outputs, num_classes=num_classes, backbone=backbone, name=name, **kwargs
-        )
+        super().__init__(image, outputs, num_classes=num_classes, backbone=backbone, name=name)
         # Keras would not pass it on to the parts, whose statistics would go on moving
-        if not trains:
+        if not check_flag(trainable, "trainable"):
             self.trainable = False
         declare_to_tensorflow(self)
         self.class_names = class_names

@@ -13,7 +13,7 @@ import functools
 import keras
 from keras import ops
 
-from ..checks import check_choice, check_int, check_pair
+from ..checks import check_choice, check_flags, check_int, check_pair
 from .lean import Lean
 
 PADDINGS = ("symmetric", "same", "valid")
@@ -88,7 +88,7 @@ class Conv2D(Lean, keras.layers.Conv2D):
             padding="valid",
             data_format="channels_last",
             groups=check_int(groups, "groups"),
-            **kwargs,
+            **check_flags(kwargs, "use_bias"),
         )
         self.strides = check_pair(strides, "strides")
         self.dilation_rate = check_pair(dilation_rate, "dilation_rate")

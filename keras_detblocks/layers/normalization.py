@@ -5,7 +5,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ..checks import check_choice, check_int, check_number
+from ..checks import check_choice, check_flags, check_int, check_number
 from .lean import Lean
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, for pixels of 0 to 255
@@ -106,7 +106,7 @@ class BatchNormalization(Lean, keras.layers.BatchNormalization):
             check_number(momentum, "momentum", least=0, most=1),
             check_number(epsilon, "epsilon", least=0),
             *args,
-            **kwargs,
+            **check_flags(kwargs, "center", "scale", "renorm", "synchronized"),
         )
 
     def call(self, inputs, training=None, mask=None):

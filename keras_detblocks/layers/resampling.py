@@ -29,6 +29,8 @@ def upsample_to(x, like, method="nearest", factor=None):
     """
     check_choice(method, "method", METHODS)
     factor = check_int(factor, "factor", optional=True) or _factor(x, like)
+    if factor & (factor - 1):
+        raise ValueError(f"`factor` must be a power of two. Received: factor={factor}")
     if factor == 1:
         return x
     height, width = ops.shape(like)[1], ops.shape(like)[2]

@@ -56,9 +56,10 @@ def read(source):
         return Checkpoint(
             {key: np.asarray(value) for key, value in _flat(source).items()}, "a dict of arrays"
         )
-    path = pathlib.Path(source)
+    named = isinstance(source, (str, os.PathLike))
+    path = pathlib.Path(source if named else "")
     if path.suffix != ".safetensors":
-        if not hub.is_hub_id(str(source)):
+        if not named or not hub.is_hub_id(str(source)):
             raise ValueError(
                 "Expected a dict of arrays, the path of a .safetensors file or a Hugging Face id "
                 f"such as 'timm/regnety_008.pycls_in1k'. Received: {source!r}"
