@@ -54,10 +54,14 @@ def feature_pyramid(model, levels=(3, 4, 5), preprocess=None, name=None):
             moves pixels at random before one (`keras.layers.RandomFlip`): boxes would not move
             along.
 
-    >>> net = keras.applications.MobileNetV3Small(weights=None, include_top=False, input_shape=(96, 64, 3))
+    >>> size = (96, 64, 3)
+    >>> net = keras.applications.MobileNetV3Small(
+    ...     weights=None, include_top=False, input_shape=size
+    ... )
     >>> {k: tuple(v.shape) for k, v in feature_pyramid(net, (4, 3)).output.items()}
     {'P4': (None, 6, 4, 288), 'P3': (None, 12, 8, 96)}
-    >>> classifier = keras.Sequential([keras.layers.Rescaling(1 / 255), net, keras.layers.Flatten(), keras.layers.Dense(10)])
+    >>> top = [keras.layers.Flatten(), keras.layers.Dense(10)]
+    >>> classifier = keras.Sequential([keras.layers.Rescaling(1 / 255), net, *top])
     >>> classifier.build((None, 96, 64, 3))
     >>> {k: tuple(v.shape) for k, v in feature_pyramid(classifier).output.items()}
     {'P3': (None, 12, 8, 96), 'P4': (None, 6, 4, 288), 'P5': (None, 3, 2, 576)}

@@ -131,8 +131,8 @@ class CrossStage(Block):
         ):
             raise ValueError(
                 f"Layer {self.name!r}: `block` must map (B, H, W, C) to one (B, H, W, any C), "
-                f"with height and width kept: give it "
-                'strides=1 and padding="same", and reduce the size before or after this layer. Received: '
+                'with height and width kept: give it strides=1 and padding="same", and reduce the '
+                "size before or after this layer. Received: "
                 f"{self.block.name!r} ({type(self.block).__name__}), which maps {before} to {after}"
             )
 

@@ -222,7 +222,8 @@ class SFAM(Block):
     Raises:
         ValueError: if `shared` and the scales have different widths.
 
-    >>> [tuple(x.shape) for x in SFAM(4)([keras.ops.ones((1, 8, 6, 16)), keras.ops.ones((1, 4, 3, 16))])]
+    >>> maps = [keras.ops.ones((1, 8, 6, 16)), keras.ops.ones((1, 4, 3, 16))]
+    >>> [tuple(x.shape) for x in SFAM(4)(maps)]
     [(1, 8, 6, 16), (1, 4, 3, 16)]
     """
 
