@@ -1,6 +1,6 @@
-"""What pyproject.toml cannot say of the build: `tflite/`, which runs without the package, goes into
-the wheel as data of the package; the description is README.md without what leads into the
-repository, for on a package index such pictures and links would be broken."""
+"""The parts of the build that pyproject.toml cannot express: `tflite/`, which runs without the
+package, goes into the wheel as package data; the description is README.md without pictures and
+links into the repository, which would be broken on a package index."""
 
 import pathlib
 import re
@@ -10,7 +10,7 @@ from setuptools.command.build_py import build_py
 
 SOURCE, TARGET = pathlib.Path("tflite"), pathlib.Path("keras_detblocks", "tflite")
 
-MADE = {"__pycache__", "node_modules"}  # beside the sources by who runs them
+MADE = {"__pycache__", "node_modules"}  # files beside the sources that only developers run
 
 
 class BuildWithDevice(build_py):
@@ -40,8 +40,8 @@ class BuildWithDevice(build_py):
 
 
 def description(readme):
-    """A page in Markdown without its pictures, and with the text alone of links that lead nowhere
-    from elsewhere."""
+    """A page in Markdown without its pictures, and with only the text of links that would lead
+    nowhere elsewhere."""
     text = re.sub(r"^!\[[^\]]*\]\([^)]*\)\n+", "", readme, flags=re.MULTILINE)
     return re.sub(r"\[([^\]]*)\]\((?!\w+:)[^)]*\)", r"\1", text)
 

@@ -1,4 +1,4 @@
-"""Shows the doctest examples of docstrings as code, wherever in the text they stand."""
+"""Shows the doctest examples in docstrings as code, wherever they are in the text."""
 
 import re
 

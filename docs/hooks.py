@@ -47,7 +47,8 @@ def page(part, title):
 
 
 def entries(module):
-    """The Markdown of each public object; that of a module among them, of its objects too."""
+    """Yields the Markdown of each public object, and for a module among them also of its
+    objects."""
     for name in sorted(module.__all__, key=str.lower):
         value = getattr(module, name)
         if inspect.ismodule(value):
@@ -60,7 +61,7 @@ def entries(module):
 
 
 def about(module, name):
-    """The docstring of a value: the text below its assignment, in the file that makes it."""
+    """The docstring of a value: the text below its assignment, in the file that defines it."""
     body = ast.parse(inspect.getsource(module)).body
     for statement, below in zip(body, [*body[1:], None]):
         if isinstance(statement, ast.ImportFrom) and name in {a.name for a in statement.names}:
@@ -77,13 +78,13 @@ def _heading(module, name):
 
 
 def _short(value, most=400):
-    """A value as it is typed, by its names alone where it is a dict."""
+    """A value as source text; for a dict only its keys."""
     text = repr(list(value) if isinstance(value, dict) else value)
     return text if len(text) <= most else f"{text[:most]}..."
 
 
 def _path(module, name):
-    """Where an object is found: `data.pipeline` is a function, and a file of that name holds it."""
+    """The path of an object; `data.pipeline` is a function in a file of the same name."""
     home = getattr(module, name).__module__
     return (
         f"{home}.{name}"

@@ -7,11 +7,12 @@ a phone's runtime, and precision; on the demo's digits or on a data set.
         --data BCCD --train-split trainval --val-split test --augment dihedral
 
 A part is a neck, a neck and a context block (`fpn+rfb`), or a recipe; `recipes` are all that train
-in minutes. On the digits all begin from scratch, on a data set what is of the shipped start begins
-with it. The table is printed and kept in `necks.json` and `necks.png` in the folder `--out`. A
-stopped comparison continues where it was: finished rows are not run again. Beside its training a
-row takes about two minutes for compilation, exports, checks, evaluation. Short budgets favor parts
-that learn fast: `--minutes` gives cheap ones more steps, `--steps` gives all of them the same.
+in minutes. On the digits all start from scratch; on a data set, parts that match the shipped start
+begin with it. The table is printed and kept in `necks.json` and `necks.png` in the folder `--out`.
+A stopped comparison continues where it stopped: finished rows are not run again. In addition to its
+training a row takes about two minutes for compilation, exports, checks and evaluation. Short
+budgets favor parts that learn fast: `--minutes` gives cheap ones more steps, `--steps` gives all of
+them the same number.
 """
 
 import argparse
@@ -35,7 +36,7 @@ from keras_detblocks.training.state import RunCheckpoint, write_json
 
 EXPORTED = ("tflite", "tflite-int8")
 RECIPES = [name for name in kdb.recipes.list() if name.endswith("-s")]
-OVERHEAD = 140  # seconds that a row takes beside its training
+OVERHEAD = 140  # seconds that a row takes in addition to its training
 
 
 def main(arguments=None):
@@ -122,7 +123,7 @@ def load(options, out):
 
 
 def claim(path, settings):
-    """Keeps the settings, or compares them with those of a comparison that is there already."""
+    """Stores the settings, or compares them with those of an existing comparison."""
     if path.is_file() and json.loads(path.read_text()) != settings:
         raise SystemExit(
             f"{path.parent} holds a comparison with other settings; give another --out."
@@ -138,7 +139,7 @@ def eta(seconds, rows):
 
 
 def trained(name, options, train_set, validation_set, folder, console):
-    """The row's detector, from its file, from where its training was stopped, or new."""
+    """The row's detector: from its file, from its stopped training, or new."""
     if (folder / "detector.keras").is_file():
         return keras.models.load_model(folder / "detector.keras")
     batch = min(16, len(train_set))
@@ -165,7 +166,8 @@ def trained(name, options, train_set, validation_set, folder, console):
 
 
 def measured(name, detector, folder, train_set, validation_set):
-    """A row: counts of the whole detector, its steps, and what `demo` measures of each format."""
+    """Returns a row: counts of the whole detector, its steps, and the numbers that `demo` measures
+    for each format."""
     calibration = kdb.data.pipeline(train_set.take(100), detector.image_size, 1)
     kdb.export.export_all(detector, folder, EXPORTED, calibration)
     files = {each: kdb.export.exported_path(folder, each) for each in EXPORTED}
@@ -199,8 +201,8 @@ def show(rows, console):
 
 
 def draw(rows, path):
-    """AP over milliseconds: a circle for the float file of each neck, a square for the int8 one, a
-    line between them."""
+    """Plots AP over milliseconds: a circle for the float file of each neck, a square for the int8
+    one, and a line between them."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for row, color in zip(rows, COLORS * len(rows)):

@@ -1,11 +1,11 @@
-"""What the paper's fusion modes save: PeleeNet's dense stages with plain, first, last and full
-fusion at gamma 0.25 and 0.5.
+"""Shows what the paper's fusion modes save: PeleeNet's dense stages with plain, first, last and
+full fusion at gamma 0.25 and 0.5.
 
     python examples/csp_fusion.py
 
-The paper's figures (https://arxiv.org/abs/1911.11929) stand beside ours. The widths of its
+The paper's figures (https://arxiv.org/abs/1911.11929) are printed beside ours. The widths of its
 transitions were not published, so these are our choices: the transition of fusion last keeps the
-width of the processed part; that of fusion first hands on `1 - gamma / 2` of the stage's width, so
+width of the processed part; that of fusion first passes on `1 - gamma / 2` of the stage's width, so
 that its stages end narrower than the plain net's; the first of full fusion's two is half as wide as
 the processed part. At equal width full fusion costs more than the plain net: closeness to the
 paper's figures is no evidence of equal nets.

@@ -1,9 +1,9 @@
-"""Trains on a data set of one's own format, with an augmentation of one's own.
+"""Trains on a data set in your own format, with your own augmentation.
 
-The format here is a CSV file with the header `file,x_min,y_min,x_max,y_max,class`, one object a
-line (`kdb.data.load` reads such a table too; a format that nothing reads goes the same way as
-here). What it takes is a dict for each picture; finding files, checks, letterboxing, shuffling,
-batching and COCO AP are the package's.
+The format here is a CSV file with the header `file,x_min,y_min,x_max,y_max,class`, one object per
+line (`kdb.data.load` reads such a table too; an unknown format is handled in the same way as here).
+All it takes is a dict for each picture; finding files, checks, letterboxing, shuffling, batching
+and COCO AP are the package's.
 
     python examples/custom_data.py objects.csv  # 20 epochs
     python examples/custom_data.py --smoke      # draws 16 images itself; 2 steps, half a minute

@@ -9,13 +9,13 @@ takes most of its seconds on a CPU. The number of nets is part of a sweep's sett
 another one needs another folder.
 
 Run it again to continue after an interruption, or in a second shell to share the work;
-`ladder/report.html` has the figures. Expected output: one line a space, its nets, least and mean
-error, and the p-value of its difference to AnyNetX_A. The paper compares 500 nets of 10 ImageNet
-epochs. Measured once with `--nets 16`: mean error A 0.045, B 0.034, C 0.034, D 0.026, E 0.029,
-RegNetX 0.095, with p = 0.18, 0.23, 0.00, 0.03 and 0.46 against A. So D and E are better than A as
-in the paper, and the least errors (0.010 to 0.018) do not tell the spaces apart. Two RegNetX of 11
-and 12 blocks hardly learned in six epochs (0.47 and 0.60) and make its mean; the median of the
-other fourteen is 0.023.
+`ladder/report.html` has the figures. Expected output: a line per space with its number of nets,
+least and mean error, and the p-value of its difference to AnyNetX_A. The paper compares 500 nets of
+10 ImageNet epochs. Measured once with `--nets 16`: mean error A 0.045, B 0.034, C 0.034, D 0.026, E
+0.029, RegNetX 0.095, with p = 0.18, 0.23, 0.00, 0.03 and 0.46 against A. So D and E are better than
+A as in the paper, and the least errors (0.010 to 0.018) do not tell the spaces apart. Two RegNetX
+of 11 and 12 blocks hardly learned in six epochs (0.47 and 0.60) and make its mean; the median of
+the other fourteen is 0.023.
 """
 
 import argparse

@@ -42,8 +42,8 @@ BLOCKS = {
 
 
 def deformable_grid(side):
-    """Where a deformable 3x3 convolution samples before it has learned offsets: the regular
-    grid."""
+    """The grid on which a deformable 3x3 convolution samples before it has learned offsets: the
+    regular one."""
     grid = np.zeros((side, side))
     grid[side // 2 - 1 : side // 2 + 2, side // 2 - 1 : side // 2 + 2] = 1.0
     return grid

@@ -1,5 +1,5 @@
-"""RFBNet's arrangement of RFB blocks (https://arxiv.org/abs/1711.07767) on top of any backbone: an
-image in, six or seven maps out.
+"""Puts RFBNet's arrangement of RFB blocks (https://arxiv.org/abs/1711.07767) on top of any
+backbone: from an image to six or seven maps.
 
     python examples/rfbnet.py [--size 300] [--smoke]
 

@@ -4,7 +4,7 @@
     python detect.py picture.jpg --model detector.tflite --out found
     python detect.py 0 --model detector.tflite --out found          # the first camera
 
-Needs NumPy, Pillow and ai-edge-litert alone (pip install numpy pillow ai-edge-litert). Class names,
+Needs only NumPy, Pillow and ai-edge-litert (pip install numpy pillow ai-edge-litert). Class names,
 input size and the way in which pictures are fitted into it are read from the model file.
 """
 
@@ -45,7 +45,7 @@ DEFAULT_SCORE = 0.3  # as in keras_detblocks.detection.inference
 
 
 class Mistake(Exception):
-    """Something that the user can mend; its text is the whole message."""
+    """Something that the user can fix; its text is the whole message."""
 
 
 def main(arguments=None):
@@ -70,13 +70,13 @@ def main(arguments=None):
     for path in images:
         try:
             report(path, detector, least, out, taken, levels)
-        except Mistake as mistake:  # the other pictures are done
+        except Mistake as mistake:  # go on with the other pictures
             code = complain(mistake)
     return code
 
 
 def check(options):
-    """Numbers that mean nothing."""
+    """Refuses meaningless numbers."""
     for name in ("frames", "threads"):
         value = getattr(options, name)
         if value is not None and value < 1:
@@ -86,7 +86,7 @@ def check(options):
 
 
 def pictures_in(path):
-    """Those in a folder, or the file itself."""
+    """The pictures in a folder, or the file itself."""
     if not path.is_dir():
         return [path]
     found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
@@ -108,7 +108,7 @@ def parse(arguments):
         "images",
         nargs="+",
         metavar="IMAGE",
-        help="pictures, folders of them, videos, numbers of cameras or URLs of streams",
+        help="pictures, folders of pictures, videos, camera numbers or stream URLs",
     )
     parser.add_argument(
         "--model", type=pathlib.Path, required=True, help=".tflite file written by keras_detblocks"
@@ -120,11 +120,11 @@ def parse(arguments):
         "--score",
         type=float,
         default=None,
-        help="least score of what is drawn (default: the best one that an evaluation stored in the "
+        help="least score to draw (default: the best one that an evaluation stored in the "
         f"model, else {DEFAULT_SCORE})",
     )
-    parser.add_argument("--frames", type=int, default=None, help="of a video, at most")
-    parser.add_argument("--threads", type=int, default=None, help="threads of the interpreter")
+    parser.add_argument("--frames", type=int, default=None, help="most frames of a video")
+    parser.add_argument("--threads", type=int, default=None, help="number of threads")
     return parser.parse_args(arguments)
 
 
@@ -144,8 +144,8 @@ class Detector:
         self.dtype = next(iter(self.run.get_input_details().values()))["dtype"]
 
     def detect(self, picture, least_score):
-        """Boxes in the picture's own pixels, scores and class names of an RGB picture; and the
-        milliseconds they took."""
+        """Returns boxes in the picture's own pixels, scores and class names for an RGB picture, and
+        the milliseconds that it took."""
         canvas, factors = letterbox(picture, self.size, self.fill, self.stretch)
         start = time.perf_counter()
         found = self.run(image=canvas[None].astype(self.dtype))
@@ -161,8 +161,8 @@ class Detector:
 
 
 def in_pixels(found, size):
-    """Boxes as x_min, y_min, x_max, y_max in pixels of the input, whatever the file returns: it has
-    `boxes, scores, labels, count`, or MediaPipe's `locations, classes, scores, number`."""
+    """Converts outputs, `boxes, scores, labels, count` or MediaPipe's `locations, classes, scores,
+    number`, to boxes as x_min, y_min, x_max, y_max in pixels of the input."""
     if "locations" not in found:
         return found
     sides = np.array([size[1], size[0]] * 2, "float32")
@@ -190,8 +190,8 @@ def suppressed(outputs, about):
 
 
 def decoded(outputs, about):
-    """Boxes (N, 4) in pixels of the input and scores (N, classes) of all points, finest level
-    first: a point is the middle of a cell, and its distances are counted in strides."""
+    """Returns boxes (N, 4) in pixels of the input and scores (N, classes) for all points, finest
+    level first: a point is the center of a cell, and its distances are in strides."""
     boxes, scores = [], []
     size = about["image_size"]
     for level in about["levels"]:
@@ -221,7 +221,7 @@ def overlaps(box, boxes):
 
 
 def read_about(path):
-    """The metadata at the end of the file, which hold the checksum of what stands before them."""
+    """The metadata at the end of the file, which contain the checksum of everything before them."""
     if not path.is_file():
         raise Mistake(f"there is no model file {path}")
     try:
@@ -238,7 +238,7 @@ def read_about(path):
             members = archive.infolist()
             files = {each.filename: archive.read(each) for each in members}
         about = json.loads(files[ABOUT])
-    except Exception as error:  # flipped bits make the reader raise all that it can
+    except Exception as error:  # flipped bits make the reader raise anything
         raise Mistake(f"{path} is damaged ({error}); copy it again") from None
     model = hashlib.sha256(content[: min(each.header_offset for each in members)]).hexdigest()
     if about.get("sha256", model if about.get("version") == 1 else None) != model:
@@ -260,10 +260,10 @@ def open_model(path, threads):
         raise Mistake(f"{path} cannot be opened: {' '.join(str(error).split())[:200]}") from None
 
 
-# The package's `streams.hidden_stderr` once more: the package is not on a device.
+# The same as the package's `startup.hidden_stderr`: the package is not on a device.
 @contextlib.contextmanager
 def quiet():
-    """Hides what the interpreter's C++ says on standard error, so that a mistake stays one line."""
+    """Hides the interpreter's C++ messages on standard error, so that a mistake stays one line."""
     keep = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
@@ -275,13 +275,13 @@ def quiet():
 
 
 def deep_values(image):
-    """Pixels of more than 8 bits, upright, of an opened file; None where it has 8."""
+    """The upright pixels of an opened file with more than 8 bits; None if it has 8."""
     if image.mode.startswith("I") or image.mode == "F":
         return np.asarray(ImageOps.exif_transpose(image))
     swapped = [_swapped(tile) for tile in image.tile] if image.format in ("PNG", "TIFF") else []
     if not swapped or None in swapped:
         return None
-    # Of color Pillow decodes the upper 8 bits; in the other order of bytes it gives the lower ones.
+    # Pillow decodes the upper 8 bits of color; in the other byte order it gives the lower ones.
     image.fp.seek(0)
     content = image.fp.read()
     upper, lower = (type(image)(io.BytesIO(content)) for _ in range(2))
@@ -302,9 +302,9 @@ def _swapped(tile):
     return getattr(type(tile), "_make", tuple)((name, extents, offset, args))
 
 
-# The package's `images.levels` once more.
+# The same as the package's `images.levels`.
 def levels_of(pixels):
-    """`(black, white)`, the values of a deep picture that become 0 and 255."""
+    """Returns `(black, white)`, the values of a deep picture that become 0 and 255."""
     if pixels.dtype.kind == "f":
         pixels = pixels[np.isfinite(pixels)]
     low, high = (float(pixels.min()), float(pixels.max())) if pixels.size else (0.0, 0.0)
@@ -316,8 +316,8 @@ def levels_of(pixels):
 
 
 def levels_of_files(paths):
-    """The levels that hold for all deep pictures of a call, so that a dark frame of a camera is
-    scaled as a bright one; None where there is none."""
+    """The levels for all deep pictures of a call, so that a dark frame of a camera is scaled like a
+    bright one; None without deep pictures."""
     found = []
     for path in paths:
         try:
@@ -325,7 +325,7 @@ def levels_of_files(paths):
                 pixels = deep_values(image)
                 if pixels is not None:
                     found.append(levels_of(pixels[..., :3] if pixels.ndim == 3 else pixels))
-        except Exception:  # told when the picture itself is read
+        except Exception:  # reported when the picture itself is read
             continue
         if len(found) == 64:
             break
@@ -392,7 +392,7 @@ def folder(path):
 
 
 def free_name(out, stem, suffix, taken):
-    """A path that is none of the inputs themselves, nor written for another of the same name."""
+    """A path that is not an input and was not written for another picture of the same name."""
     target, number = out / f"{stem}{suffix}", 2
     while target.resolve() in taken:
         target, number = out / f"{stem}-{number}{suffix}", number + 1
@@ -414,7 +414,8 @@ def report(path, detector, least_score, out, taken, levels=None):
 
 
 def is_video(text):
-    """Whether it names a camera by its number, a stream by its URL, or a video by its suffix."""
+    """Whether a text names a camera by its number, a stream by its URL, or a video by its
+    suffix."""
     video = text.lower().endswith(VIDEOS) and not os.path.isdir(text)
     return is_camera(text) or "://" in text or video
 
@@ -424,7 +425,7 @@ def is_camera(text):
 
 
 def no_video(source, opened):
-    """Why there is nothing to see."""
+    """The reason why there are no frames."""
     if is_camera(source):
         where = f"camera {source} gives no frames" if opened else f"there is no camera {source}"
         return f"{where}, or another program has it: give another number, or free it"
@@ -436,7 +437,7 @@ def no_video(source, opened):
 
 
 def report_video(source, detector, least_score, out, taken, most=None):
-    """Writes a video with boxes; an interrupt ends a camera's."""
+    """Writes a video with boxes; an interrupt ends that of a camera."""
     try:
         import cv2
     except ImportError:
@@ -492,7 +493,7 @@ class Writer:
             self.file = self.cv2.VideoWriter(str(self.target), code, self.rate, self.size)
             if not self.file.isOpened():
                 raise Mistake(f"cannot write the video {self.target}")
-        if picture.size != self.size:  # which OpenCV would leave out without a word
+        if picture.size != self.size:  # which OpenCV would silently leave out
             picture = picture.resize(self.size)
         self.file.write(np.ascontiguousarray(np.asarray(picture)[..., ::-1]))
 

@@ -17,7 +17,7 @@ import keras_detblocks as kdb
 
 
 def milliseconds(function, repeats):
-    """Median time of a call after one to warm up."""
+    """The median time of a call, after one to warm up."""
     function()
     times = []
     for _ in range(repeats):
@@ -28,7 +28,7 @@ def milliseconds(function, repeats):
 
 
 def measure(layer, shape, repeats):
-    """(forward, forward and gradients) in milliseconds."""
+    """Returns (forward, forward and gradients) in milliseconds."""
     import tensorflow as tf
 
     x = tf.random.stateless_normal(shape, (0, 1))

@@ -1,12 +1,12 @@
-"""Activation memory, multiply-adds and latency of CSPNet's Exact Fusion Model with and without
-cross-channel pooling.
+"""Measures activation memory, multiply-adds and latency of CSPNet's Exact Fusion Model with and
+without cross-channel pooling.
 
     python examples/benchmarks/efm.py            # 256 filters at 320 x 320, about a minute
     python examples/benchmarks/efm.py --smoke    # small, seconds
 
 Prints one row per pool size (1 is the model without pooling). "Gathered" are the maps that the 1x1
-convolutions of the F column read, which is what the pooling shrinks; "activations" are all maps
-that the neck writes.
+convolutions of the F column read, which the pooling shrinks; "activations" are all maps that the
+neck writes.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def trace(neck, shapes):
 
 
 def written_mib(graph):
-    """MiB of all maps written, float32."""
+    """The MiB of all maps written, in float32."""
     maps = [
         op.outputs[0]
         for op in graph.get_operations()

@@ -1,4 +1,4 @@
-"""Time and memory of an evaluation with its report, on made-up detections.
+"""Measures time and memory of an evaluation with its report, on made-up detections.
 
     python examples/benchmarks/evaluation.py                  # 5,000 pictures of 80 classes
     python examples/benchmarks/evaluation.py --pictures 500
@@ -24,8 +24,10 @@ def made_up(pictures, classes, objects=7.3, detections=100, crowd=0.01, seed=0, 
     """A data set and detections on it: objects found with some error, and false detections.
 
     Args:
-        pictures, classes: how many. objects, detections: per picture, on average.
-        crowd: share of the objects. path: of every picture.
+        pictures, classes: how many.
+        objects, detections: per picture, on average.
+        crowd: share of the objects.
+        path: of every picture.
 
     Returns:
         `(data.Dataset, list of dicts)`.
@@ -48,7 +50,7 @@ def made_up(pictures, classes, objects=7.3, detections=100, crowd=0.01, seed=0, 
         found.append(
             {
                 "boxes": np.concatenate([near, _boxes(rng, false)]).astype("float32"),
-                "scores": np.round(scores, 3),  # with many equal ones
+                "scores": np.round(scores, 3),  # many scores are equal
                 "labels": np.concatenate([guesses, rng.integers(0, classes, false)]),
             }
         )

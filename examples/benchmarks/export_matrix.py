@@ -1,5 +1,5 @@
-"""Every backbone family, neck and context block in every format: converts, opens, agrees with
-Keras, partitions, size and CPU time on one thread.
+"""Exports every backbone family, neck and context block in every format: does it convert, open and
+agree with Keras, in how many partitions, with what size and CPU time on one thread?
 
     python examples/benchmarks/export_matrix.py --out matrix.md      # half an hour on one core
 
@@ -29,7 +29,7 @@ BACKBONES = (
 
 
 def parts():
-    """`(kind, name, arguments of build_detector)` of each row."""
+    """Yields `(kind, name, arguments of build_detector)` for each row."""
     rows = [("backbone", name, {"backbone": name}) for name in ("compact", *BACKBONES)]
     rows += [("neck", name, {"neck": name}) for name in list_necks()]
     return rows + [("context", name, {"context": name}) for name in list_contexts()]
@@ -47,9 +47,9 @@ def pictures(size, count=8):
 
 
 def cell(model, format, folder, calibration):
-    """What one export came to, in words."""
+    """The result of one export, in words."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of partitions, which are a column here
+        warnings.simplefilter("ignore")  # a warning about partitions, which are a column here
         try:
             (report,) = export_all(model, folder, (format,), calibration)
         except ValueError as error:

@@ -1,13 +1,14 @@
-"""A training step on one GPU in bfloat16: ours on JAX, timm on PyTorch, and how fast pictures come.
+"""Measures a training step on one GPU in bfloat16, ours on JAX and timm on PyTorch, and how fast
+pictures come.
 
     KERAS_BACKEND=jax python examples/benchmarks/gpu_step.py
 
 RegNetY-800MF at 224, ours under `jax.jit` and timm's under `torch.compile` in channels-last order;
-the compact detector at 320; the share is of the card's peak (`--peak`, in 1e12 operations a
-second: 989 for an H100 or H200 in bfloat16), counting three forward passes per step. Then pictures
-per second of `kdb.data.synthetic` on all cores, and of `kdb.data.pipeline` where TensorFlow is
-installed. Every part runs in a process of its own; what is not installed is left out. Takes three
-to four minutes, most of them compilation; `--smoke` is tiny, for a CPU.
+the compact detector at 320; the share is of the card's peak (`--peak`, in 1e12 operations a second:
+989 for an H100 or H200 in bfloat16), counting three forward passes per step. Then pictures per
+second of `kdb.data.synthetic` on all cores, and of `kdb.data.pipeline` where TensorFlow is
+installed. Every part runs in a separate process; parts whose packages are not installed are left
+out. Takes three to four minutes, most of them compilation; `--smoke` is tiny, for a CPU.
 """
 
 import argparse
@@ -47,7 +48,7 @@ def main(arguments=None):
 
 
 def in_a_process(part, options):
-    """The part's row, from a child that gives the GPU's memory back when it ends; None where it
+    """The part's row, from a child process that frees the GPU's memory when it ends; None if it
     failed."""
     command = [sys.executable, __file__, "--one", part, "--batch", str(options.batch)]
     command += ["--steps", str(options.steps), "--peak", str(options.peak)]
@@ -69,8 +70,7 @@ def in_a_process(part, options):
 
 
 def timed(step, options, images, macs):
-    """Calls `step()` (which waits for the device when asked for its result) and states what it
-    reaches."""
+    """Calls `step()` (which waits for the device when its result is read) and reports its speed."""
     for _ in range(3):
         step().item()
     times = []
@@ -210,7 +210,7 @@ def regnet_torch(options):
 
 
 def drawing(options):
-    """Pictures of 256x256 per second that all cores draw together."""
+    """The pictures of 256x256 per second that all cores draw together."""
     os.environ.update(JAX_PLATFORMS="cpu", OMP_NUM_THREADS="1")
     workers, each = (1, 4) if options.smoke else (os.cpu_count(), 200)
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
@@ -234,7 +234,7 @@ def _draw(task):
 
 
 def pipeline(options):
-    """Pictures of 320x320 per second from `data.pipeline`, augmented, out of memory."""
+    """The pictures of 320x320 per second from `data.pipeline`, augmented, from memory."""
     import tempfile
 
     import tensorflow as tf  # noqa: F401  (says what is missing)

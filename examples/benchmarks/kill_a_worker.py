@@ -5,7 +5,7 @@ by itself.
     KERAS_BACKEND=jax python examples/benchmarks/kill_a_worker.py --out workers
 
 Both run `detblocks train --restarts 3`. Once there is a checkpoint, the second is killed with
-SIGKILL; the first finds out, and both start again from the checkpoint. It prints what both said,
+SIGKILL; the first notices, and both start again from the checkpoint. It prints the output of both,
 and ends with `the run ended after N steps` (Linux).
 """
 

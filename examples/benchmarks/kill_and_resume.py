@@ -1,12 +1,12 @@
-"""Kills a training run at random moments and resumes it to the end, as often as asked: what comes
-out must be the run that nobody killed.
+"""Kills a training run at random moments and resumes it to the end, as often as asked: the result
+must equal that of a run that nobody killed.
 
     python examples/benchmarks/kill_and_resume.py --kills 20 --out kills
 
-Every process is the command line's own (`detblocks train`), killed with SIGKILL at a moment drawn
-anew: while it starts, trains, saves, measures or writes its results. Compared are the weights, bit
-for bit, and the history without its clock; and every file that is left is opened. It prints one
-line per run and ends with `N kills, 0 losses`.
+Every process is the command line's own (`detblocks train`), killed with SIGKILL at a random moment:
+while it starts, trains, saves, measures or writes its results. It compares the weights, bit for
+bit, and the history without its clock, and opens every file that is left. It prints one line per
+run and ends with `N kills, 0 losses`.
 """
 
 import argparse
@@ -26,7 +26,7 @@ OPTIONS = (
     "--epochs 4 --batch 8 --size 64 --filters 8 --levels 3-4 --evaluations 3 --warmup-steps 4 "
     "--no-report"
 ).split()
-# Two runs are the same bit for bit where sums are taken in the same order.
+# Two runs are equal bit for bit if sums are taken in the same order.
 ENVIRONMENT = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
 
@@ -101,16 +101,16 @@ def train(data, out, *more):
 
 
 def killed_and_resumed(data, out, draw, length, most):
-    """Kills each process of one run at a random moment until one comes to its end.
+    """Kills each process of one run at a random moment until one reaches the end.
 
     Returns:
-        `(kills, where)`: their number, and what the folder held at each.
+        `(kills, where)`: their number, and what the folder contained at each.
     """
     report = []
     while True:
         more = ["--resume"] if saved(out) else []
         process = start(data, out, *more)
-        # Starting takes most of such a short run; half of the kills are to find it training.
+        # Starting takes most of such a short run; half of the kills should hit it while it trains.
         moment = draw.uniform(0.5 * length if len(report) % 2 else 0.1, length)
         try:
             printed, _ = process.communicate(timeout=moment if len(report) < most else None)
@@ -127,12 +127,12 @@ def killed_and_resumed(data, out, draw, length, most):
 
 
 def saved(out):
-    """Number of the newest checkpoint's step, or 0."""
+    """The step of the newest checkpoint, or 0."""
     return max((int(p.name.rpartition("-")[2]) for p in out.glob("checkpoint/step-*")), default=0)
 
 
 def results(out):
-    """Weights, history without its clock, steps; the files are opened on the way."""
+    """Returns weights, history without its clock, and steps, after opening all files."""
     import h5py
 
     weights = {}
@@ -164,10 +164,11 @@ def equal(a, b):
 
 
 def left_over(out):
-    """What a finished run does not leave, and pictures or archives that cannot be opened."""
+    """Missing files, files that a finished run should not leave, and pictures or archives that
+    cannot be opened."""
     wanted = {"detector.keras", "best.keras", "history.json", "run.json", "learning_curve.png"}
     found = {path.name for path in out.iterdir()}
-    # A process killed behind its last file has no time left to remove the checkpoints.
+    # A process killed after its last file has no time to remove the checkpoints.
     problems = [f"left: {name}" for name in sorted(found - wanted - {"logs", "checkpoint"})]
     problems += [f"missing: {name}" for name in sorted(wanted - found)]
     with zipfile.ZipFile(out / "best.keras") as archive:

@@ -1,4 +1,5 @@
-"""An exported .onnx detector in OpenVINO: equal to onnxruntime, and in what share of its time.
+"""Runs an exported .onnx detector in OpenVINO: does it equal onnxruntime, and in what share of its
+time?
 
     pip install openvino
     python examples/benchmarks/openvino_onnx.py export/detector.onnx
@@ -17,7 +18,7 @@ import openvino
 
 
 def runs_of(path):
-    """`{name: function from an image to outputs by name}`."""
+    """Returns `{name: function from an image to outputs by name}`."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
@@ -38,7 +39,7 @@ def runs_of(path):
 
 
 def pictures(shape):
-    """Soft random shapes."""
+    """Draws soft random shapes."""
     batch, height, width, channels = shape
     coarse = np.random.default_rng(0).uniform(
         0, 255, (batch, -(-height // 8), -(-width // 8), channels)
@@ -47,8 +48,8 @@ def pictures(shape):
 
 
 def found_again(want, got):
-    """How many of the boxes of one runtime the other returns for their class, and how many there
-    are."""
+    """The number of one runtime's boxes that the other returns for their class, and the number of
+    boxes."""
     found = total = 0
     for row, count in enumerate(want["count"]):
         for box, label in zip(want["boxes"][row][:count], want["labels"][row]):

@@ -1,11 +1,11 @@
-"""What a neck or context block costs on a phone's runtime: parameters, multiplications, and the
-latency of the float and the int8 file, all files taking turns.
+"""Measures the costs of a neck or context block on a phone's runtime: parameters, multiplications,
+and the latency of the float and the int8 file, all files taking turns.
 
     python examples/benchmarks/part_latency.py --size 320   # ten minutes on two cores
 
-The default detector with random weights and other parts by name (`panet`, `fpn+sppf`), or a
-recipe (`yolo-like-s`); one thread. int8 is calibrated on pictures of `kdb.data.synthetic`. Needs
-the extra `export`.
+It takes the default detector with random weights and other parts by name (`panet`, `fpn+sppf`), or
+a recipe (`yolo-like-s`), on one thread. int8 is calibrated on pictures of `kdb.data.synthetic`.
+Needs the extra `export`.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def exported(name, size, pictures, folder):
         neck, _, context = name.partition("+")
         model = kdb.build_detector(classes, size, neck=neck, context=context or None)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of partitions
+        warnings.simplefilter("ignore")  # a warning about partitions
         reports = export_all(model, folder, FORMATS, pictures)
     print(f"{name} exported", flush=True)
     return {

@@ -1,14 +1,14 @@
-"""A training step of RegNetY-800MF, batch 16 at 224: ours, the same net in plain `tf.nn` operators,
-and timm on PyTorch.
+"""Measures a training step of RegNetY-800MF, batch 16 at 224: ours, the same net in plain `tf.nn`
+operators, and timm on PyTorch.
 
     python examples/benchmarks/regnet_step.py
 
 A step is forward, gradients and a plain gradient-descent update. The steps take turns, so that
-whatever else the machine does falls on all alike; medians are printed, and the median of the ratios
-to the plain step of the same turn. Takes about a minute; `--smoke` is one tiny step each.
+other work on the machine affects all of them equally; it prints medians, and the median of the
+ratios to the plain step of the same turn. Takes about a minute; `--smoke` is one tiny step each.
 
-PyTorch is not a dependency of this package: without it the last row is left out. For it, in an
-environment of its own,
+PyTorch is not a dependency of this package: without it the last row is left out. To get it, in a
+separate environment:
 
     pip install . torch timm
 """
@@ -61,7 +61,7 @@ def ours(spec, images, labels):
 
 
 class Plain:
-    """The net of an `AnyNetSpec` from `tf.nn` operators and variables alone; variables are named as
+    """The net of an `AnyNetSpec` made only of `tf.nn` operators and variables, which are named as
     in our model."""
 
     def __init__(self, spec, classes=1000):
@@ -178,8 +178,8 @@ def on_pytorch(images, labels):
 
 
 def take_turns(steps, repeats):
-    """Milliseconds of each call, by name, after two calls to warm up; the steps run one after the
-    other, `repeats` times."""
+    """The milliseconds of each call, by name, after two calls to warm up; the steps run one after
+    the other, `repeats` times."""
     times = {name: [] for name in steps}
     for turn in range(repeats + 2):
         for name, step in steps.items():

@@ -1,11 +1,11 @@
-"""Latency of SPPF against SPP in TFLite (float32 and int8, one thread), at the map of a 640-pixel
-detector's coarsest level.
+"""Compares the latency of SPPF and SPP in TFLite (float32 and int8, one thread), at the map of a
+640-pixel detector's coarsest level.
 
     python examples/benchmarks/spp.py [--shape 20 20 512] [--runs 50] [--smoke]
 
-Both files hold the pools and the concatenation alone, no convolutions, and give the same numbers
-bit for bit. Prints the median latency of each, interleaved so that a busy machine slows both, and
-their ratio, which is to be at most 0.6.
+Both files contain only the pools and the concatenation, without convolutions, and give the same
+numbers bit for bit. It prints the median latency of each, interleaved so that a busy machine slows
+both, and their ratio, which should be at most 0.6.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def seconds(made, x):
 
 
 def compare(shape, runs, quantization, folder):
-    """Median seconds by block."""
+    """The median seconds by block."""
     x = np.random.default_rng(0).normal(size=(1, *shape)).astype("float32")
     files = {}
     for name, layer in {"SPP": kdb.SPP(), "SPPF": kdb.SPPF()}.items():

@@ -1,4 +1,5 @@
-"""What a step of `training.train` costs over a bare `train_on_batch`, and whether memory is flat.
+"""Measures what a step of `training.train` costs compared with a bare `train_on_batch`, and whether
+memory stays flat.
 
     python examples/benchmarks/step_overhead.py
     python examples/benchmarks/step_overhead.py --size 320 --batch 4 --steps 120
@@ -6,12 +7,12 @@
 
 Short blocks of steps of a real run (pipeline, learning rate, losses, progress), of `train_on_batch`
 on a batch that is in memory, and of `train_on_batch` on the batches of the same pipeline take turns
-on one model, so that what else the machine does meets all alike. It prints how many times a step of
-the run costs one of the others, in time and in processor time, which tells more on a busy machine:
-the median over the turns with its 95 % interval, and the quartiles; then the process' memory after
-each of 12 checkpoints. The run over the second is the loop's own cost, the run over the first that
-of the pipeline too, where it computes on the cores of the step. Below 320 px the detector is a
-small one, of two levels.
+on one model, so that other work on the machine affects all of them equally. It prints the ratio of
+a step of the run to one of the others, in time and in processor time, which is more reliable on a
+busy machine: the median over the turns with its 95 % interval, and the quartiles; then the process'
+memory after each of 12 checkpoints. The ratio to `train_on_batch` on the pipeline's batches is the
+loop's own cost; the ratio to a batch in memory includes the pipeline, if it computes on the cores
+of the step. Below 320 px the detector is a small one, of two levels.
 """
 
 import argparse
@@ -23,8 +24,8 @@ import time
 import numpy as np
 
 BARE, PIPED = KINDS = ("train_on_batch", "train_on_batch on the pipeline's batches")
-MILESTONES = 12  # of the run; blocks with one, where it saves, are left out
-WARM = 20  # steps at the beginning that are left out
+MILESTONES = 12  # checkpoints of the run; blocks with one are left out
+WARM = 20  # first steps, which are left out
 LEAST_TURNS = 10
 
 
@@ -50,7 +51,7 @@ def main(arguments=None):
 
 
 def counted(steps, block):
-    """The last step of each block that counts: behind the warm-up, and without a checkpoint."""
+    """The last step of each block that counts: after the warm-up, and without a checkpoint."""
     return [
         last
         for last in range(block, steps + 1, block)
@@ -60,7 +61,7 @@ def counted(steps, block):
 
 
 def measured(options):
-    """`(turns, memory)` of a run."""
+    """Returns `(turns, memory)` of a run."""
     import keras_detblocks as kdb
     from keras_detblocks.training import callbacks, state
 
@@ -94,8 +95,8 @@ def measured(options):
 
 
 class Turns:
-    """At the end of a block of the run: its times, and as many steps of the other kinds. The run's
-    clock stands."""
+    """At the end of a block of the run, records its times and runs as many steps of the other
+    kinds, with the run's clock stopped."""
 
     def __init__(self, dataset, options):
         self.options = options
@@ -116,8 +117,8 @@ class Turns:
         self._begin()
 
     def ratios(self):
-        """Kind -> `(milliseconds per step, ratios in time, ratios in processor time)`, of the run
-        to it."""
+        """Returns kind -> `(milliseconds per step, ratios in time, ratios in processor time)`,
+        where ratios are of the run to that kind."""
         run, *others = np.moveaxis(np.array(self.taken), 1, 0)
         return {
             name: (1000 * np.median(other[:, 0]) / self.options.block, *(run / other).T)
@@ -131,7 +132,7 @@ class Turns:
         return self._elapsed()
 
     def _begin(self):
-        time.sleep(0.1)  # what the pipelines prefetch is no part of the next block
+        time.sleep(0.1)  # batches that the pipelines prefetch do not belong to the next block
         self._since = time.perf_counter(), time.process_time()
 
     def _elapsed(self):
@@ -167,7 +168,7 @@ def pictures(count, size):
 
 
 def resident():
-    """Megabytes of this process: what it holds, or where that is not told the most it held."""
+    """The megabytes that this process holds, or the most it held if the system does not say."""
     try:
         pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
         return pages * resource.getpagesize() / 1024**2
@@ -188,7 +189,7 @@ def report(ratios, memory):
 
 
 def interval(values):
-    """Where the median lies, by the ranks around the middle one."""
+    """The interval of the median, by the ranks around the middle one."""
     values, reach = np.sort(values), 0.98 * len(values) ** 0.5
     low, high = (len(values) - 1) / 2 - reach, (len(values) - 1) / 2 + reach
     return f"{values[max(int(low), 0)]:.3f} to {values[min(int(high + 1), len(values) - 1)]:.3f}"

@@ -1,12 +1,12 @@
-"""TFLite latency of RegNetY-800MF and CSPDarknet53 in float and int8, beside the same nets with
-dense (ungrouped) convolutions.
+"""Measures the TFLite latency of RegNetY-800MF and CSPDarknet53 in float and int8, and of the same
+nets with dense (ungrouped) convolutions.
 
     python examples/benchmarks/tflite_backbones.py --image-size 224
 
-One thread, batch 1, feature maps P3 to P5 out. CSPDarknet53 has no groups: its partial stages are
-what makes it cheaper than the dense net beside it, Darknet-53. Files are opened in processes of
-their own, which take turns. Takes some minutes, most of it conversion; `--smoke` uses one narrow
-net. Needs the extra `keras_detblocks[export]`.
+One thread, batch 1, feature maps P3 to P5 out. CSPDarknet53 has no groups: its partial stages make
+it cheaper than its dense counterpart, Darknet-53. Files are opened in separate processes, which
+take turns. Takes some minutes, most of it conversion; `--smoke` uses one narrow net. Needs the
+extra `keras_detblocks[export]`.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def dense(spec):
 
 
 def nets(smoke):
-    """Name -> function of an input shape to a model."""
+    """Returns name -> function from an input shape to a model."""
     if smoke:
         spec = kdb.AnyNetSpec((1, 1, 1, 1), (16, 24, 32, 40), (1,) * 4, (8,) * 4, 0.25, 8)
         return {"narrow, dense": maker(kdb.AnyNet, dense(spec))}
@@ -48,14 +48,15 @@ def maker(constructor, *arguments):
 
 
 def pictures(count, side):
-    """Random pictures with coarse structure, one per batch: ranges for int8 and inputs to time."""
+    """Draws random pictures with coarse structure, one per batch, for int8's ranges and as inputs
+    for timing."""
     rng = np.random.default_rng(0)
     coarse = rng.uniform(0, 255, (count, 1, side // 16, side // 16, 3)).repeat(16, 2).repeat(16, 3)
     return np.clip(coarse + rng.normal(0, 10, coarse.shape), 0, 255).astype("float32")
 
 
 def converted(make, side, folder):
-    """(model's complexity, {kind: path}), each file already compared with Keras."""
+    """Returns (model's complexity, {kind: path}); each file was compared with Keras."""
     model, samples = make((side, side, 3)), pictures(4, side)
     paths = {None: folder / "float.tflite", "int8": folder / "int8.tflite"}
     for kind, path in paths.items():
@@ -67,7 +68,7 @@ def converted(make, side, folder):
 
 
 def milliseconds(paths, image, repeats):
-    """Median milliseconds of each file, one thread, taking turns."""
+    """The median milliseconds of each file on one thread, taking turns."""
     seconds = {name: [] for name in paths}
     with contextlib.ExitStack() as stack:
         sessions = {name: stack.enter_context(Session(path, 1)) for name, path in paths.items()}
