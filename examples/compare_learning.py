@@ -1,14 +1,14 @@
-"""What helps to learn on data of one's own, in one run on one GPU: necks and context blocks to the
-end, learning rates from the start, the assigner, mosaics, batches, image sizes, recipes.
+"""Finds out what helps to learn your own data, in one run on one GPU: necks and context blocks,
+learning rates with the shipped start, the assigner, mosaics, batches, image sizes, recipes.
 
     KERAS_BACKEND=jax python examples/compare_learning.py --bccd BCCD --out learning
 
 Every trial of the table `trials` is a training with the recipe of `detblocks train` (Muon, warm-up
-and cosine, averaged weights) on JAX, its COCO AP on pictures not trained on is one line of
-`rows.jsonl`. Processes share the GPU and take the trials in their order until `--minutes` are over;
-what is there already is not repeated. `--groups` takes some of them, `--names` those rows alone;
-`--show` prints the tables of what there is. `--smoke`: tiny, for a CPU. With
-`KERAS_BACKEND=tensorflow` a trial is a call of `training.train`, for a CPU:
+and cosine, averaged weights) on JAX; its COCO AP on pictures not trained on becomes one line of
+`rows.jsonl`. Processes share the GPU and take the trials in order until `--minutes` are over;
+existing rows are not repeated. `--groups` selects groups of trials, `--names` single rows; `--show`
+prints the tables of existing rows. `--smoke` is tiny, for a CPU. With `KERAS_BACKEND=tensorflow` a
+trial is a call of `training.train`, for a CPU:
 
     KERAS_BACKEND=tensorflow python examples/compare_learning.py --bccd BCCD --out learning \\
         --groups learning --processes 1 --minutes 60 --size-factor 0.6 --step-factor 0.6
@@ -39,7 +39,7 @@ def main(arguments=None):
         return work(options)
     options.out.mkdir(parents=True, exist_ok=True)
     if not options.show:
-        for claim in options.out.glob("job*"):  # of a comparison that was stopped
+        for claim in options.out.glob("job*"):  # left by a comparison that was stopped
             claim.unlink()
         began, command = time.time(), [sys.executable, __file__, "--worker", *sys.argv[1:]]
         command = command if arguments is None else [*command[:3], *map(str, arguments)]
@@ -77,7 +77,8 @@ def parsed(arguments):
 
 
 def jobs(options):
-    """Trials of one compiled step and the same place in the table, with their seeds."""
+    """Lists of trials with the same compiled step and the same place in the table, with their
+    seeds."""
     chosen = [
         (trial, seed)
         for trial, seed in trials()
@@ -127,12 +128,12 @@ def work(options):
 
 
 def key(trial, seed):
-    """What tells a row from all others."""
+    """The key that tells a row from all others."""
     return json.dumps([dataclasses.asdict(trial), seed])
 
 
 def rows_of(options):
-    """The rows that there are."""
+    """The existing rows."""
     path = options.out / "rows.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
@@ -198,7 +199,7 @@ def keep(trial, seed, options, **found):
 
 
 def run_by_train(job, options):
-    """The trials by `training.train`, which knows no slower backbone."""
+    """Runs the trials by `training.train`, which cannot slow down a backbone."""
     import keras
 
     for trial, seed in job:
@@ -246,7 +247,7 @@ def found_by_train(trial, seed, options):
 
 
 def augmented(trial):
-    """What changes the pictures: mosaics among them until so many batches were made."""
+    """The augmentation, with mosaics until a number of batches was made."""
     import tensorflow as tf
 
     import keras_detblocks as kdb
@@ -255,7 +256,7 @@ def augmented(trial):
     if trial.closed == 1:
         return change
     made, last = tf.Variable(0, trainable=False, dtype="int64"), int(trial.closed * trial.steps)
-    plain = dataclasses.replace(change, mosaic=1e-9)  # never, and yet as many boxes
+    plain = dataclasses.replace(change, mosaic=1e-9)  # never, but with the same number of boxes
 
     def until_closed(*batch):
         mosaics = made.assign_add(1) <= last
@@ -265,7 +266,7 @@ def augmented(trial):
 
 
 def controls_at(trial, step, warm):
-    """Rates of the backbone and of the rest, and the share of mosaics."""
+    """The rates of the backbone and of the rest, and the share of mosaics."""
     import numpy as np
 
     from keras_detblocks.training.schedule import cosine_with_warmup
@@ -278,14 +279,15 @@ def controls_at(trial, step, warm):
 
 
 def assigned(changes):
-    """Lets the losses assign with other arguments; they take none of the assigner's."""
+    """Makes the losses assign with other arguments, since they do not take the assigner's."""
     from keras_detblocks.detection import assign, losses
 
     losses.task_aligned = functools.partial(assign.task_aligned, **changes)
 
 
 def begin(model, fresh, trial, seed, options):
-    """Gives the model new random weights, and those it starts from; says which parts started."""
+    """Gives the model new random weights, then those it starts from; returns the parts that
+    started."""
     import keras
 
     import keras_detblocks as kdb

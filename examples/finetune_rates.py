@@ -1,12 +1,12 @@
-"""Which optimizer and learning rate a pretrained backbone wants under a new neck and head
-(`detblocks train --weights`): COCO AP on data sets of one's own.
+"""Finds the optimizer and learning rate that suit a pretrained backbone under a new neck and head
+(`detblocks train --weights`), by COCO AP on your own data sets.
 
     python examples/finetune_rates.py BCCD nuclei --images 20 --steps 150
 
 The backbone is the compact one of the shipped start, neck and head are new; or, with `--backbone
 RegNetY002`, another that learns for `--pretrain` steps on pictures of `kdb.data.synthetic` first.
-It begins one training per data set and setting, beside one from scratch. The table is printed and
-kept in `rates.json` of `--out`; what is there already is not repeated.
+It begins one training per data set and setting, and one from scratch. The table is printed and kept
+in `rates.json` of `--out`; existing entries are not repeated.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import keras
 
 import keras_detblocks as kdb
 
-SETTINGS = (  # (where it begins, optimizer, peak learning rate)
+SETTINGS = (  # (start, optimizer, peak learning rate)
     *(("weights", "adamw", rate) for rate in (0.001, 0.004, 0.008)),
     *(("weights", "muon", rate) for rate in (0.005, 0.01, 0.02)),
     ("scratch", "muon", 0.02),
@@ -78,7 +78,7 @@ def pretrained(options, size=128, batch=32):
 
 
 def trained(folder, setting, weights, options):
-    """AP and AP50 on the pictures that were not trained on."""
+    """Returns AP and AP50 on the pictures that were not trained on."""
     begin, optimizer, rate = setting
     names = kdb.data.splits(folder)
     train_set = kdb.data.load(folder, "trainval" if "trainval" in names else "train")

@@ -1,9 +1,9 @@
 """Training on JAX for the examples that need a GPU for minutes: data, augmentation, Muon and
 averages in one jitted step.
 
-Pictures lie on the device; a step takes a batch at random, changes it, and updates the weights.
-Muon is `kdb.ConvMuon`, with the matrices of all kernels stacked: hundreds of small products become
-a few.
+Pictures are stored on the device; a step takes a batch at random, changes it, and updates the
+weights. Muon is `kdb.ConvMuon`, with the matrices of all kernels stacked: hundreds of small
+products become a few.
 """
 
 import math
@@ -35,14 +35,14 @@ class Change:
     scale: tuple = (0.5, 1.5)
     vertical_flip: bool = True
     turn: bool = True
-    colors: bool = True  # channels in another order, at times gray
+    colors: bool = True  # channels in another order, sometimes gray
     gain: float = 0.25
     mosaic: bool = False  # whether there are pictures of four; the step's controls say how many
 
 
 def changed(key, images, boxes, labels, change, mosaics=0.0):
-    """A batch at random mirrored, turned, scaled, shifted and recolored; a share `mosaics` of it
-    are pictures of four."""
+    """A batch randomly mirrored, turned, scaled, shifted and recolored; a share `mosaics` of it
+    consists of pictures made of four."""
     batch, size = images.shape[0], images.shape[1]
     keys = jax.random.split(key, 9)
     images = images.astype("float32")
@@ -84,7 +84,8 @@ def changed(key, images, boxes, labels, change, mosaics=0.0):
 
 
 def mosaic(key, mask, images, boxes, labels):
-    """The pictures of the mask beside three others of the batch, each of half size."""
+    """Replaces the pictures of the mask by mosaics with three others of the batch, each at half
+    size."""
     batch, size, _, channels = images.shape
     halves = images.reshape(batch, size // 2, 2, size // 2, 2, channels).mean((2, 4))
     orders = [
@@ -104,12 +105,12 @@ def mosaic(key, mask, images, boxes, labels):
 
 
 def chosen(mask, a, b):
-    """Of each picture `a` where the mask says so, else `b`."""
+    """Takes `a` for each picture in the mask, else `b`."""
     return jnp.where(mask.reshape(-1, *(1,) * (a.ndim - 1)), a, b)
 
 
 def mirrored(mask, images, boxes, axis):
-    """Left to right (axis 0) or upside down (axis 1), the pictures of the mask."""
+    """Mirrors the pictures of the mask, left to right (axis 0) or upside down (axis 1)."""
     size, low, high = images.shape[1], boxes[..., axis], boxes[..., axis + 2]
     other = boxes.at[..., axis].set(size - high).at[..., axis + 2].set(size - low)
     return chosen(mask, jnp.flip(images, 2 - axis), images), chosen(mask, other, boxes)
@@ -129,7 +130,7 @@ def recolored(keys, images, change):
 
 
 def plain_loss(model, outputs, boxes, labels, size):
-    """The detector's own loss, as `fit` has it."""
+    """The detector's own loss, as in `fit`."""
 
     classes, box, weight = detection_losses(
         *flatten(outputs, (size, size)), {"boxes": boxes, "labels": labels}
@@ -142,7 +143,7 @@ class Muon:
     step)`.
 
     Kernels take orthogonalized steps, everything else and the head's predictors AdamW's; without
-    `kernels` all take AdamW's. `rate` is a number, or a list of one for each variable.
+    `kernels` all take AdamW's. `rate` is a number, or a list with one for each variable.
     """
 
     A, B, C, STEPS, MOMENTUM, RMS = 3.4445, -4.7750, 2.0315, 5, 0.95, 0.2
@@ -168,7 +169,7 @@ class Muon:
         return tuple(up)
 
     def init(self):
-        """Momenta, and AdamW's velocities."""
+        """Returns the momenta, and AdamW's velocities."""
         zeros = [jnp.zeros(shape) for shape in self.shapes]
         return zeros, [z for i, z in enumerate(zeros) if i not in self.groups]
 
@@ -198,7 +199,7 @@ class Muon:
         return weights, (momenta, velocities)
 
     def _orthogonal(self, gradients, momenta):
-        """Kernel's number -> its update, of the kernel's shape."""
+        """Returns kernel's number -> its update, in the kernel's shape."""
         updates = {}
         for (low, high), members in self.stacks.items():
             parts = []
@@ -283,7 +284,7 @@ class Training:
         self.step = jax.jit(step, donate_argnums=0)
 
     def reset(self):
-        """Starts anew from the weights that the model holds."""
+        """Starts over from the weights that the model has."""
         held = {
             "weights": [v.value for v in self.model.trainable_variables],
             "others": [v.value for v in self.model.non_trainable_variables],
@@ -321,7 +322,8 @@ def make_predict(model, classes=slice(None)):
 
 
 def detections(predict, state, images, batch):
-    """Dicts of `boxes`, `scores` and `labels`, one per picture (in pixels of the net's input)."""
+    """Returns dicts of `boxes`, `scores` and `labels`, one per picture (in pixels of the net's
+    input)."""
     found = []
     for first in range(0, len(images), batch):
         part = images[first : first + batch]
@@ -346,8 +348,8 @@ def as_dataset(boxes, labels, size, class_names):
 
 
 def trained(training, ring, filled, steps, controls, seed):
-    """Trains anew from the weights that the model holds; returns the last loss. `controls` are a
-    function of the step: see `Training`."""
+    """Trains from the weights that the model has; returns the last loss. `controls` is a function
+    of the step: see `Training`."""
     training.reset()
     key = jax.random.key(seed)
     for step in range(steps):
@@ -368,7 +370,7 @@ def arrays(dataset, size):
 
 
 def judged(predict, state, test, test_set, size, batch=16):
-    """COCO AP on a data set, of which `test` are the `arrays`."""
+    """COCO AP on a data set, whose `arrays` are `test`."""
     found = detections(predict, state, np.asarray(test[0]), batch)
     for each, r in zip(found, test_set.records):
         each["boxes"] = Letterbox.fit((r.height, r.width), size).to_original(each["boxes"])

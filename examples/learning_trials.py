@@ -1,4 +1,4 @@
-"""The trials of `compare_learning.py`: what is compared with what, and their detectors."""
+"""The trials of `compare_learning.py`: what they compare, and their detectors."""
 
 import dataclasses
 import functools
@@ -12,7 +12,7 @@ BATCH = 16
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """One training, and what it is compared as.
+    """One training, and its place in the comparison.
 
     Attributes:
         group, name: the table and the row.
@@ -20,8 +20,9 @@ class Trial:
         model: options of `build_detector`. size: of the net's input.
         start: `"start"`, `"backbone"` (of the start alone), `"scratch"`, or `"regnet"` (a backbone
             pretrained on `kdb.data.synthetic`).
-        backbone: its share of the learning rate. frozen: the share of the steps in which it stands
-            still. standing: beginnings of the names of its layers that stand still to the end.
+        backbone: its share of the learning rate.
+        frozen: the share of the steps in which it is frozen.
+        standing: beginnings of the names of its layers that stay frozen to the end.
         assign: arguments of the assigner. mosaic: their share, until `closed` of the steps.
     """
 
@@ -45,20 +46,20 @@ class Trial:
     average: float = 0.99
 
     def compiled(self):
-        """What trials of one compiled step have in common."""
+        """The settings that trials of one compiled step share."""
         own = (self.data, self.model, self.size, self.batch, self.optimizer, self.assign)
         own += (self.standing,)
         return (*own, self.mosaic > 0, self.average)
 
 
 def trials():
-    """Every trial with its seeds, the most wanted first."""
+    """Every trial with its seeds, the most important first."""
     rows = [*necks((0,)), *tuning(), *regnets(), *longer(), *recipes(), *fewer_doubts()]
     return [*rows, *standing(), *necks((1,)), *necks((2,))]
 
 
 def necks(seeds):
-    """As many steps as the default detector makes in 15 minutes on two cores."""
+    """All necks, with as many steps as the default detector makes in 15 minutes on two cores."""
     plain = [Trial("necks", neck, model=(("neck", neck),), steps=1440) for neck in NECKS]
     fair = dataclasses.replace(plain[0], name="fpn, backbone started", start="backbone")
     with_context = [
@@ -102,7 +103,7 @@ STANDING["stem, stages 1 and 2"] = ("stem", "s1_", "s2_")
 
 
 def standing():
-    """Finest layers that keep what the start has learned, and cost no backward pass."""
+    """The finest layers frozen: they keep what the start has learned, and cost no backward pass."""
     for data, (images, steps, size) in SMALL.items():
         new = functools.partial(
             Trial, f"standing {data}", data=data.rstrip("20"), images=images, steps=steps, size=size
@@ -133,7 +134,7 @@ def fewer_doubts():
 
 
 def longer():
-    """As many steps as 30 minutes on two cores allow."""
+    """Longer runs, with as many steps as 30 minutes on two cores allow."""
     new = functools.partial(Trial, "30 minutes")
     rows = [new(f"320, {rate}", steps=2880, rate=rate) for rate in (0.005, 0.01, 0.02)]
     rows += [new("320, averages 0.998", steps=2880, average=0.998)]
@@ -143,7 +144,7 @@ def longer():
 
 
 def recipes():
-    """As many steps as the default detector makes in 10 minutes."""
+    """All recipes, with as many steps as the default detector makes in 10 minutes."""
     import keras_detblocks as kdb
 
     for name in kdb.recipes.list():
@@ -188,12 +189,12 @@ def build(trial, class_names):
     return detector
 
 
-# A class' probability at first: alike, or by how many of a level's cells an object is among.
+# A class' initial probability: equal for all levels, or by a level's number of cells per object.
 HEADS = {"per level": {}, "priors by level": {"priors": {"P3": 0.002, "P4": 0.008, "P5": 0.03}}}
 
 
 def head_per_level(num_classes, priors=None):
-    """A head of which the levels share nothing; `priors` are those of its levels' classes."""
+    """A head whose levels share nothing; `priors` are those of the classes at each level."""
     import keras
 
     import keras_detblocks as kdb

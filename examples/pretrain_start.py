@@ -3,12 +3,12 @@ on a CPU).
 
     KERAS_BACKEND=jax python examples/pretrain_start.py --minutes 8 --out start
 
-Processes draw pictures (`kdb.data.synthetic`) into a ring of them that lies on the GPU; each step
-takes a batch from there, changes it at random, and trains the detector on all classes of shapes and
-on one more, "object", to which everything belongs. Every minute the averaged weights are evaluated
-on pictures held out, and where they are better `compact_start.safetensors` (float16) and
-`full.safetensors` are written, so that a run that is cut leaves its best. `--smoke`: tiny,
-for a CPU.
+Processes draw pictures (`kdb.data.synthetic`) into a ring buffer on the GPU; each step takes a
+batch from there, changes it at random, and trains the detector on all classes of shapes and on one
+more, "object", to which everything belongs. Every minute the averaged weights are evaluated on
+held-out pictures, and if they are better, `compact_start.safetensors` (float16) and
+`full.safetensors` are written, so that an interrupted run leaves its best. `--smoke` is tiny, for a
+CPU.
 """
 
 import argparse
@@ -88,11 +88,11 @@ def _draw_chunk(task):
 
 
 class Pictures:
-    """Processes that draw pictures without end."""
+    """Processes that draw pictures endlessly."""
 
     def __init__(self, size, workers, chunk, seed):
         kept = {key: os.environ.get(key) for key in ("JAX_PLATFORMS", "OMP_NUM_THREADS")}
-        os.environ.update(JAX_PLATFORMS="cpu", OMP_NUM_THREADS="1")  # the GPU is the parent's alone
+        os.environ.update(JAX_PLATFORMS="cpu", OMP_NUM_THREADS="1")  # the GPU belongs to the parent
         self.pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
         self.pool.submit(time.sleep, 0)  # starts them all, in the environment set here
         for key, value in kept.items():
@@ -101,8 +101,8 @@ class Pictures:
         self.waiting, self.ahead = [], 3 * workers
 
     def ready(self, least=0):
-        """The chunks that are drawn, waiting for as many as `least`; as many new ones are
-        ordered."""
+        """Returns the chunks that are drawn, waiting for at least `least`, and orders as many new
+        ones."""
         while len(self.waiting) < max(self.ahead, least):
             self.waiting.append(self.pool.submit(_draw_chunk, next(self.tasks)))
         done = []
@@ -177,7 +177,7 @@ class Run:
         return max(seconds / (60 * self.options.minutes), self.steps / self.options.steps)
 
     def fill(self):
-        """Puts the pictures that are drawn into the ring, over the oldest where it is full."""
+        """Puts the drawn pictures into the ring, over the oldest if it is full."""
         import jax
 
         for chunk in self.pictures.ready(0 if self.ring else 2):
@@ -202,7 +202,7 @@ class Run:
             self.report("step", loss=float(self.loss), rate=rate)
 
     def evaluate(self):
-        """COCO AP of the averaged weights on the pictures held out; writes them where they are
+        """Returns COCO AP of the averaged weights on the held-out pictures; writes them if they are
         better."""
         from jax_training import detections
 
@@ -231,7 +231,8 @@ class Run:
         self.log.flush()
 
     def leave(self, ap):
-        """Writes the start and, for training on, all weights; each appears whole or not at all."""
+        """Writes the start and, for further training, all weights; each file appears completely or
+        not at all."""
         from safetensors.numpy import save_file
 
         size = self.options.size

@@ -1,14 +1,14 @@
-"""Makes two small data sets of real pictures for `compare_learning.py`, from what two packages
-bring: nuclei under a microscope, and faces on photographs.
+"""Makes two small data sets of real pictures for `compare_learning.py` from two packages: nuclei
+under a microscope, and faces on photographs.
 
     pip download --no-deps --only-binary :all: scikit-image==0.26.0 stardist==0.9.2 -d wheels
     python examples/small_sets.py --wheels wheels --out sets
 
 Nothing is installed: the wheels are opened. `nuclei`: 20 crops of 128x128 of the left half of
-stardist's test picture, and 20 of its right half to test on; nuclei of which less than 40 % is in
-a crop have no box. `faces`: 40 pictures of 192x192 and 40 to test on; each is a part of a
-photograph of scikit-image with one to four of its 100 faces on it, and up to three patches without
-a face. Faces and photographs to test on are others. Same seed, same pictures.
+stardist's test picture, and 20 of its right half to test on; nuclei with less than 40 % in a crop
+have no box. `faces`: 40 pictures of 192x192 and 40 to test on; each is a part of a photograph of
+scikit-image with one to four of its 100 faces on it, and up to three patches without a face.
+Different faces and photographs serve for testing. The same seed makes the same pictures.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main(arguments=None):
 
 
 def opened(folder, package):
-    """A function from a path within the package's wheel to its content."""
+    """Returns a function from a path within the package's wheel to its content."""
     found = sorted(folder.glob(f"{package}-*.whl"))
     if len(found) != 1:
         raise SystemExit(f"Expected one {package}-*.whl in {folder}; found {len(found)}.")
@@ -74,7 +74,8 @@ def box_of(inside, area):
 
 
 def faces(read, draw, side=192, count=40):
-    patches = np.load(read("skimage/data/lfw_subset.npy"))  # 100 faces, then 100 that are none
+    # 100 faces, then 100 patches without one
+    patches = np.load(read("skimage/data/lfw_subset.npy"))
     patches = (patches * 255 / patches.max()).astype("uint8")
     chosen = {"train": (range(60), range(100, 160)), "test": (range(60, 100), range(160, 200))}
     made = {}
@@ -96,7 +97,7 @@ def with_faces(photographs, patches, with_face, without, side, draw):
         members = with_face if is_face else without
         patch, own = patches[members[draw.integers(len(members))]], int(draw.integers(22, 64))
         patch = np.asarray(Image.fromarray(patch).resize((own, own), Image.Resampling.BICUBIC))
-        for _ in range(20):  # for a place that is free
+        for _ in range(20):  # tries to find a free place
             top, left = draw.integers(0, side - own, 2)
             box = (left, top, left + own, top + own)
             if not any(overlap(box, other) for other in taken):
@@ -115,7 +116,7 @@ def overlap(a, b):
 
 
 def write(folder, name, splits):
-    """A data set of one class in COCO's layout."""
+    """Writes a data set of one class in COCO's layout."""
     (folder / "annotations").mkdir(parents=True, exist_ok=True)
     for split, pictures in splits.items():
         (folder / split).mkdir(exist_ok=True)

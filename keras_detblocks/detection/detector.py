@@ -46,6 +46,7 @@ class Detector(DetectionModel):
         best_score_threshold: the least score worth showing, as an evaluation found it
             (`kdb.evaluation`): `detect` returns detections from this score on, in exported files
             too. `None` if not known: then `detect` takes 0.3.
+        name, trainable: as in `keras.Model`.
 
     Raises:
         ValueError: if the parts do not fit together.
@@ -80,7 +81,7 @@ class Detector(DetectionModel):
         head = AnchorFreeHead(num_classes, name="head") if head is None else head
         image, outputs = joined(backbone, context, neck, head, num_classes)
         super().__init__(image, outputs, num_classes=num_classes, backbone=backbone, name=name)
-        # Keras would not pass it on to the parts, whose statistics would go on moving
+        # Keras would not pass this on to the parts, whose statistics would go on moving.
         if not check_flag(trainable, "trainable"):
             self.trainable = False
         declare_to_tensorflow(self)
