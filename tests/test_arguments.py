@@ -203,7 +203,7 @@ WRONG = {
         "repetitions": NO_COUNT,
         "rng": NO_SEED,
     },
-    functools.partial(design.compare, [0.1, 0.2], [0.1, 0.2]): {
+    functools.partial(design.permutation_test, [0.1, 0.2], [0.1, 0.2]): {
         "repetitions": NO_COUNT,
         "rng": NO_SEED,
     },

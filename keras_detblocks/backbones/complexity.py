@@ -99,11 +99,8 @@ def population_complexity(population, se_ratio=0.0, stem_width=32, image_size=22
         `Complexity` of `int64` arrays `(n,)`.
     """
     se_ratio = check_number(se_ratio, "se_ratio", least=0, most=1)
-    stem_width, image_size = (
-        check_int(stem_width, "stem_width"),
-        check_int(image_size, "image_size"),
-    )
-    classes = check_int(classes, "classes")
+    stem_width, classes = check_int(stem_width, "stem_width"), check_int(classes, "classes")
+    image_size = check_int(image_size, "image_size")
     depths, widths, groups = (
         a.astype(np.int64) for a in (population.depths, population.widths, population.group_widths)
     )

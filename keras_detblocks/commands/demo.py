@@ -12,6 +12,8 @@ from ..checks import check_int
 from . import options as shared
 from .train import report
 
+# What the library calls the options of this verb.
+FLAGS = {"`train_images`": "--train-images", "`val_images`": "--val-images"}
 HELP = "train, evaluate, export and compare a detector of handwritten digits, end to end"
 
 # Of eight minutes, the rest is for data, validation, exports and the comparison.

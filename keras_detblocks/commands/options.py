@@ -19,6 +19,7 @@ FLAGS = {
     "`learning_rate`": "--learning-rate",
     "`levels`": "--levels",
     "`list_models()`": "`detblocks models`",
+    "`max_detections`": "--max-detections",
     "`minutes`": "--minutes",
     "`out`": "--out",
     "`overlap`": "--overlap",

@@ -57,16 +57,14 @@ class Classification:
     _arrays: list = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self):
-        named = isinstance(self.dataset, str)
         checked = {
-            "dataset": spelled(("digits", *KERAS_DATASETS), self.dataset, "data set")
-            if named
-            else self.dataset,
             **{name: check_int(getattr(self, name), name) for name in _COUNTS},
             "learning_rate": check_number(self.learning_rate, "learning_rate", above=0),
             "weight_decay": check_number(self.weight_decay, "weight_decay", least=0),
             "seed": check_int(self.seed, "seed", least=0, most=2**32 - 1),
         }
+        if isinstance(self.dataset, str):
+            checked["dataset"] = spelled(("digits", *KERAS_DATASETS), self.dataset, "data set")
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 

@@ -299,6 +299,10 @@ def test_training_starts_from_a_detector(demo, tmp_path, capsys, eager):
         ("summary RegNetY008 --levels 3-6", "--levels must be distinct ones of (1, 2, 3, 4, 5)"),
         ("summary compact --levels 3-6", "levels 2 to 5"),
         ("check nowhere", "nowhere"),
+        ("demo --train-images 0 --out x", "--train-images must be an int of at least 1"),
+        ("design sample RegNetX -n -1", "-n must be an int of at least 0"),
+        ("design sample RegNetX --image-size 0", "--image-size must be an int of at least 1"),
+        ("design sample regnety9", "Unknown space 'regnety9'. Did you mean 'RegNetY"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(arguments, message, capsys, tmp_path, monkeypatch):
