@@ -224,7 +224,7 @@ def check_choice(value, name, choices):
 
 
 def did_you_mean(name, known, count=3):
-    """The sentence with the nearest known names and a space behind it, or nothing.
+    """The sentence with the nearest known names, followed by a space, or nothing.
 
     >>> did_you_mean("fnp", ["fpn", "mlfpn", "sppf"])
     "Did you mean 'fpn' or 'mlfpn'? "

@@ -38,7 +38,7 @@ def main(arguments=None):
         time.sleep(0.2)
     step = saved(out)
     os.kill(child_of(workers[options.victim].pid), signal.SIGKILL)
-    print(f"killed worker {options.victim} behind the checkpoint of step {step}", flush=True)
+    print(f"killed worker {options.victim} after the checkpoint of step {step}", flush=True)
     for index, worker in enumerate(workers):
         printed, _ = worker.communicate()
         print(f"--- worker {index}, exit code {worker.returncode}\n{printed[-2000:]}")

@@ -152,8 +152,8 @@ def on_pytorch(images, labels):
         import torch
     except ImportError:
         print(
-            "timm on PyTorch is left out: `pip install . torch timm` in an environment of its own "
-            "brings it in."
+            "timm on PyTorch is left out: `pip install . torch timm` in a separate environment "
+            "adds it."
         )
         return None
 

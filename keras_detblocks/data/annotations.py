@@ -124,5 +124,5 @@ def note_alike(names, skipped):
     for name in names:
         alike.setdefault("".join(name.casefold().split()), []).append(name)
     groups = [", ".join(group) for group in alike.values() if len(group) > 1]
-    reason = "classes that differ by case or blanks alone (kept apart)"
+    reason = "classes that differ only in case or blanks (kept apart)"
     skipped.add_many(reason, len(groups), iter(groups), ASSUMED)

@@ -215,7 +215,7 @@ def _records(objects, pictures):
 
 def _note_halved(pictures, skipped):
     paths = [p for p, header in zip(pictures.paths, pictures.headers) if header.halved]
-    reason = "picture of 16 bits whose upper 8 bits alone are read (10 or 12 bits come out dark)"
+    reason = "16-bit picture of which only the upper 8 bits are read (10 or 12 bits come out dark)"
     skipped.add_many(reason, len(paths), iter(paths), ASSUMED)
 
 

@@ -76,7 +76,7 @@ def crowded(dataset):
         return []
     return [
         f"{over} images hold more than {COCO_MAX_DETECTIONS} objects (up to {max(counts)}): COCO "
-        f"AP and a detector count {COCO_MAX_DETECTIONS} detections an image unless "
+        f"AP and a detector count {COCO_MAX_DETECTIONS} detections per image unless "
         "`max_detections` is raised, so that even a perfect one scores low"
     ]
 

@@ -38,11 +38,11 @@ def drawn_on_stored(frames, exif, skipped):
         why = f"boxes of {for_upright} pictures leave the stored frame, of {for_stored} the upright"
     else:
         stored = swapped & frames.states_stored()
-        why = "no box tells; the stated sizes do, or nothing"
+        why = "no box is evidence; by the stated sizes, if there are any"
     for mask, what in ((stored & swapped, _STORED), (~stored & swapped, _UPRIGHT)):
         _note(skipped, f"EXIF orientation 5 to 8: {what}", mask, frames.paths, why)
     for mask, what in ((stored & ~swapped, _STORED), (~stored & turned & ~swapped, _UPRIGHT)):
-        why_not = why if exif != "evidence" else "no box can tell for these"
+        why_not = why if exif != "evidence" else "boxes are no evidence for these"
         _note(skipped, f"EXIF orientation 2 to 4: {what}", mask, frames.paths, why_not)
     return stored
 

@@ -137,7 +137,7 @@ def _distributions(results):
                 continue
             yield _image(
                 plots.plot_edf(errors, weights),
-                f"The same with {bins} ranges of multiply-adds weighing alike.",
+                f"The same with {bins} ranges of multiply-adds weighted equally.",
             )
             return
 

@@ -319,7 +319,7 @@ def _resumed(devices, checkpoint, settings, out, say):
         model = load_keras_file(file)
     progress = told["progress"]
     for line in told["damaged"]:
-        say(f"Warning: {line}; going on from step {progress['step']}.", style="yellow")
+        say(f"Warning: {line}; continuing from step {progress['step']}.", style="yellow")
     now = devices.numbers()
     before = {key: progress.get(key, value) for key, value in now.items()}
     found = changes({**progress["settings"], **before}, {**settings, **now}, out)

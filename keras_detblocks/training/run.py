@@ -116,7 +116,7 @@ class Run:
         except OSError as error:
             self.say(
                 f"Warning: no checkpoint at step {self.budget.step} ({_reason(error)}); the run "
-                f"goes on, the last one is of step {self.saved_step}.",
+                f"continues; the last one is from step {self.saved_step}.",
                 style="yellow",
             )
 

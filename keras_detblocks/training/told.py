@@ -1,5 +1,5 @@
-"""What a run prints even without a terminal: its size at once, its speed after twenty steps, and a
-summary at its end."""
+"""The lines that a run prints even without a terminal: its size at once, its speed after twenty
+steps, and a summary at its end."""
 
 import math
 import statistics
@@ -84,7 +84,7 @@ def said_of_repeats(dataset, threshold):
         return None
     found = rare(dataset, threshold)
     if not found:
-        return f"No class is on less than {threshold:g} of the pictures: none is repeated."
+        return f"No class occurs in less than {threshold:g} of the pictures: none is repeated."
     most = ", ".join(f"{name} {factor:.1f}" for name, factor in list(found.items())[:5])
     others = f" and {len(found) - 5} more" if len(found) > 5 else ""
     mean = repeat_factors(dataset, threshold).mean()

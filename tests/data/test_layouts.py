@@ -342,7 +342,7 @@ def test_yolo_file_itself_and_its_empty_missing_and_wrong_lines(tmp_path):
     assert [len(r.boxes) for r in dataset.records] == [1, 0, 1, 0]
     assert dataset.skipped.counts == {
         "sixth number of a line (taken as a score)": 1,
-        "line of a number of columns that no box or polygon has": 1,
+        "line with a number of columns that no box or polygon has": 1,
         "class number beyond the names": 1,
         "line that is not a class and a box": 1,
         "box that is not in shares of the picture (0 to 1)": 1,

@@ -346,7 +346,7 @@ def test_pictures_that_no_list_names_are_told(tmp_path):
     put(tmp_path / "labels/c.txt", yolo("a"))
     dataset = data.load(tmp_path, "val")
     makers.check(dataset, "b")
-    assert dataset.skipped.of("skipped") == {"picture with labels that no list names": 1}
+    assert dataset.skipped.of("skipped") == {"picture with labels that is in no list": 1}
 
 
 def test_lists_of_pictures_beside_another_layout_are_none_of_yolos(tmp_path):

@@ -205,7 +205,7 @@ def test_a_run_with_one_accident_after_the_other_ends_as_if_none_had_been(
         train()
     assert stopped.value.signal == signal.SIGTERM and checkpoint.progress()["step"] == 5
     printed = " ".join(capsys.readouterr().out.split())
-    assert "no checkpoint at step 3 (No space left on device); the run goes on" in printed
+    assert "no checkpoint at step 3 (No space left on device); the run continues" in printed
     with pytest.raises(ValueError, match="holds a stopped run: continue it with `resume=True`"):
         train()
     with pytest.raises(ValueError, match=r"batch_size=8 \(now 4\): give the same"):

@@ -47,7 +47,7 @@ def test_what_is_repeated_is_said():
         "and 2 more: a pass is 2.56 times as many pictures."
     )
     assert said_of_repeats(dataset, 0.1) == (
-        "No class is on less than 0.1 of the pictures: none is repeated."
+        "No class occurs in less than 0.1 of the pictures: none is repeated."
     )
     assert said_of_repeats(dataset, None) is None
 

@@ -142,7 +142,7 @@ def _read_images(found, entries):
             if isinstance(entry.get("width"), str):
                 found.skipped.add(_TEXT, f"image {given}: width {entry['width']}", REPAIRED)
         elif names[image_id] == name:
-            found.skipped.add("image entered twice, alike", f"id {image_id}: {name}", REPAIRED)
+            found.skipped.add("image entered twice identically", f"id {image_id}: {name}", REPAIRED)
         else:
             shared.setdefault(image_id, [names[image_id]]).append(name)
     _leave_out_shared(found, owners, shared)
@@ -151,7 +151,9 @@ def _read_images(found, entries):
 
 def _leave_out_shared(found, owners, shared):
     """Leaves out pictures that share an id: nobody can tell whose boxes are whose."""
-    reason = "image id that several pictures have (they are left out: whose are the boxes?)"
+    reason = (
+        "image id that several pictures share (left out, since nobody can tell whose the boxes are)"
+    )
     for image_id, names in shared.items():
         found.skipped.add_many(reason, len(names), (f"id {image_id}: {n}" for n in names))
     if shared:
@@ -210,7 +212,7 @@ def _read_odd(found, entry, owners, labels, seen):
         )
     first = seen.setdefault(key(entry.get("id")), len(found.objects))
     if _alike(found.objects, first, owner, label, box, crowd):
-        found.skipped.add("annotation entered twice, alike", _short(entry), REPAIRED)
+        found.skipped.add("annotation entered twice identically", _short(entry), REPAIRED)
         return
     area = number(entry.get("area"))
     if area is None and entry.get("segmentation"):

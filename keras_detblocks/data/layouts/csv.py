@@ -16,7 +16,8 @@ from ..pictures import split_suffix
 
 NAME = "CSV"
 LOOKED_FOR = (
-    "CSV: .csv files with a line an object, header such as filename,width,height,class,xmin,ymin,"
+    "CSV: .csv files with one object per line and a header such as "
+    "filename,width,height,class,xmin,ymin,"
     "xmax,ymax, or none and path,x1,y1,x2,y2,class"
 )
 # Names of columns, in lower case without blanks, dashes and underscores.

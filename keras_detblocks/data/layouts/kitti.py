@@ -14,7 +14,7 @@ from ..shapes import box_around
 
 NAME = "KITTI or DOTA text"
 LOOKED_FOR = (
-    "KITTI, DOTA: .txt files, one a picture, of `class truncated occluded alpha x1 y1 x2 y2 ...` "
+    "KITTI, DOTA: .txt files, one per picture, of `class truncated occluded alpha x1 y1 x2 y2 ...` "
     "or `x1 y1 x2 y2 x3 y3 x4 y4 class difficult`"
 )
 _REGION = "dontcare"  # KITTI's: objects in such a region count neither as missed nor as false

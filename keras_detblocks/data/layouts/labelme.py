@@ -11,7 +11,7 @@ from ..parse import numbers, read_json, size_of
 from ..pictures import split_suffix, stem_of
 
 NAME = "LabelMe"
-LOOKED_FOR = "LabelMe: .json files with shapes and imagePath, one a picture"
+LOOKED_FOR = "LabelMe: .json files with shapes and imagePath, one per picture"
 _LOOKED_AT = 50
 _AREAS = ("rectangle", "polygon", "circle", "mask", "rotation", "")
 

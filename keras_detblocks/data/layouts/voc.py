@@ -165,7 +165,7 @@ def _chosen(found, trees, part, image_list):
         if path is None:
             found.skipped.add("image without an annotation file", f"{name} in {image_list}")
         elif path in chosen:
-            found.skipped.add("name that stands twice in its list", name, REPAIRED)
+            found.skipped.add("name that is in its list twice", name, REPAIRED)
         chosen[path] = True
     chosen.pop(None, None)
     return list(chosen)

@@ -118,7 +118,7 @@ def _listed(found, where, root):
             pictures += _of_list(found, path, root)
     unique = list(dict.fromkeys(pictures))
     repeated = len(pictures) - len(unique)
-    reason = "picture that stands twice in its list"
+    reason = "picture that is in its list twice"
     found.skipped.add_many(reason, repeated, iter([str(where)[:120]]))
     return unique
 
@@ -138,7 +138,7 @@ def _note_unlisted(found, tree, config, labels):
     lines = [line for paths in config.splits.values() for p in paths for line in _lines_of(p)]
     listed = {_stem(line.replace("\\", "/")) for line in lines}
     left = [p for p in tree.picture_files if _stem(p) not in listed and labels.of(p)]
-    found.skipped.add_many("picture with labels that no list names", len(left), iter(left))
+    found.skipped.add_many("picture with labels that is in no list", len(left), iter(left))
 
 
 def _lines_of(path):
@@ -231,7 +231,7 @@ def _boxes(found, path, num_classes, keypoints):
         elif num_classes and numbers[0] >= num_classes:
             found.skipped.add("class number beyond the names", where)
         elif (box := _box(numbers[1:], keypoints)) is None:
-            found.skipped.add("line of a number of columns that no box or polygon has", where)
+            found.skipped.add("line with a number of columns that no box or polygon has", where)
         elif min(box) < -0.5 or max(box) > 1.5:
             found.skipped.add("box that is not in shares of the picture (0 to 1)", where)
         else:
