@@ -205,7 +205,7 @@ def check_flags(options, *names):
 
 
 def check_names(names, name):
-    """A tuple of strings, from a list of names; a string alone is none."""
+    """A tuple of strings, from a list of names; a single string is refused."""
     if not isinstance(plain(names), (tuple, list, np.ndarray)):
         raise ValueError(f"`{name}` must be a list of names. Received: {name}={names!r}")
     return tuple(map(str, names))

@@ -107,7 +107,7 @@ def _facts(trunk):
     """The documentation's facts about one net, or about nets in general."""
     own = inspect.signature(trunk).parameters
     if "spec" in own:
-        return {"imagenet": "published nets alone", "size": "(224, 224, 3)", "levels": "any of its"}
+        return {"imagenet": "published nets only", "size": "(224, 224, 3)", "levels": "any of its"}
     net = trunk()
     imagenet = net.imagenet or "nothing is published for this net"
     return {

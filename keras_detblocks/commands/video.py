@@ -49,7 +49,7 @@ def predict_video(detector, source, target, score, most=None, emit=None):
         _tell_of_an_early_end(video, count)
     whole = time.perf_counter() - start
     print(
-        f"{source}: {count} frames, {count / whole:.1f} per second (detection alone "
+        f"{source}: {count} frames, {count / whole:.1f} per second (detection only "
         f"{count / busy:.1f}){f' -> {target}' if target else ''}",
         file=sys.stderr if emit is not None else sys.stdout,
     )

@@ -11,7 +11,7 @@ SPELLING = "picture found by another spelling of its name"
 OTHER_SUFFIX = "picture found with another suffix"
 SEVERAL = "picture whose name is written without a suffix and has several (the first is taken)"
 ELSEWHERE = "picture found without the folders that are written before its name"
-BY_NAME = "picture found by its name alone, in another folder than is written"
+BY_NAME = "picture found by its bare name, in another folder than written"
 # Label Studio puts eight digits before the names of pictures that were uploaded.
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")
 _MOST_FILES = 3_000_000

@@ -81,7 +81,7 @@ def _first_sentence(layer):
 
 # Names and their meaning, by kind, as `print_part_table` shows them.
 PARTS = {
-    "backbones of build_detector alone": {"compact": _COMPACT},
+    "backbones of build_detector only": {"compact": _COMPACT},
     "necks": {name: _first_sentence(make.args[0]) for name, make in NECKS.items()},
     "context blocks": {name: _first_sentence(make.args[0]) for name, make in CONTEXTS.items()},
     "heads": {name: _first_sentence(make) for name, make in HEADS.items()},

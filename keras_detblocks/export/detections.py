@@ -115,7 +115,8 @@ def with_threshold(raw, detector, shift=0.0):
 
 
 def tail(raw, detector, form="pixels", **trial):
-    """Decoding and suppression alone: from the raw outputs of one image to detections."""
+    """Decoding and suppression without the network: from the raw outputs of one image to
+    detections."""
     size = image_size_of(raw)
     spec = keras_outputs(raw, sample_inputs(raw))
     inputs = {name: (spec[name].shape, "float32") for name in raw.outputs}

@@ -1,4 +1,4 @@
-"""Pictures, with NumPy and Pillow alone: reading, letterboxing, drawing boxes."""
+"""Pictures, with NumPy and Pillow only: reading, letterboxing, drawing boxes."""
 
 from .draw import COLORS, detection_grid, draw_boxes
 from .files import MAX_PIXELS, SUFFIXES, ImageError

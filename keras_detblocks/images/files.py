@@ -22,7 +22,7 @@ SUFFIXES = (
 )
 """The endings of the names of picture files."""
 MAX_PIXELS = 2**27
-"""The most pixels that are decoded at full size: 0.4 GB as RGB, and as much again on the way."""
+"""The most pixels that are decoded at full size: 0.4 GB as RGB, and temporarily as much again."""
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
