@@ -103,7 +103,7 @@ def one_or_pair(value, name):
 
 
 def check_shape(shape, name, form=None):
-    """A shape as a tuple of ints, `None` for what is open; of three where `form` names them.
+    """A shape as a tuple of ints, with `None` for open sides; it has three if `form` names them.
 
     >>> check_shape([224, None, 3], "input_shape", "(height, width, channels)")
     (224, None, 3)

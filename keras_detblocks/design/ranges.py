@@ -78,7 +78,7 @@ class Range:
 
 
 def _number(value, name, **limits):
-    """A number as an int where it is whole, so that what is drawn in whole steps is one too."""
+    """The number, as an int if it is whole, so that draws in whole steps are ints too."""
     value = check_number(value, name, **limits)
     return int(value) if value.is_integer() else value
 
