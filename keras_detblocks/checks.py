@@ -97,7 +97,7 @@ def check_pair(value, name, most=None, least=1, optional=False):
 
 
 def one_or_pair(value, name):
-    """As `check_pair`, but an int stays one: a config holds what was passed."""
+    """Checks as `check_pair` does, but an int stays one: a config holds what was passed."""
     pair = check_pair(value, name)
     return pair if _several(value) else pair[0]
 

@@ -55,7 +55,7 @@ def theoretical_receptive_field(model_or_layer, channels=None):
 def effective_receptive_field(
     model_or_layer, input_shape=None, output=None, samples=8, seed=0, inputs=None
 ):
-    """How strongly each input pixel acts on the center unit of the output: the gradient's
+    """Measures how strongly each input pixel acts on the center unit of the output: the gradient's
     magnitude, averaged over inputs.
 
     Paper: https://arxiv.org/abs/1701.04128. The unit's channels are weighted at random for each

@@ -87,7 +87,7 @@ def complexity(spec, image_size=224, classes=1000):
 
 
 def population_complexity(population, se_ratio=0.0, stem_width=32, image_size=224, classes=1000):
-    """Counts a population of nets, all of them with the same stem, squeeze-and-excitation ratio and
+    """Counts a population of nets that all have the same stem, squeeze-and-excitation ratio and
     classifier.
 
     Args:

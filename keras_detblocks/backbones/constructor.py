@@ -12,20 +12,20 @@ _ARGUMENTS = """\
         ({imagenet}),
         a Hugging Face id such as `"timm/regnety_008.pycls_in1k"`, a path to `.safetensors`, a dict
         of arrays under the key names of the reference implementations, or a `.keras` file of the
-        same net: alone, with or without its top, or inside a detector. All of them bring their
-        normalization of images along; another class count than the checkpoint's leaves the
-        classifier random, another number of input channels adapts the stem, each with a warning;
-        anything else that does not fit is an error. A `.weights.h5` file of the same net is loaded
-        by Keras.
-    input_tensor: Keras tensor to build on.
+        same net: alone, with or without its top, or inside a detector. All of them come with their
+        normalization of images. With another number of classes than in the checkpoint the
+        classifier stays random, with another number of input channels the stem is adapted, each
+        with a warning; any other mismatch is an error. A `.weights.h5` file of the same net is
+        loaded by Keras.
+    input_tensor: a Keras tensor to build on.
     input_shape: `(height, width, channels)`; with the top {size} by default,
         without it sides may be `None`.
     pooling: without the top: `None` (a feature map), `"avg"` or `"max"`.
-    classes: of the classifier.
-    classifier_activation: of the classifier; `None` for logits.
-    name: of the model.
-    include_preprocessing: whether the model normalizes its images itself: RGB pixels of 0 to 255
-        in, ImageNet's means and deviations or the checkpoint's; or a layer that does it.
+    classes: number of classes of the classifier.
+    classifier_activation: activation of the classifier; `None` for logits.
+    name: name of the model.
+    include_preprocessing: whether the model takes RGB pixels from 0 to 255 and normalizes them
+        itself, by ImageNet's means and deviations or the checkpoint's; or a layer that does it.
     levels: without the top: levels to return as a dict `{{"P3": ...}}`, {levels}
         (level l has stride 2 ** l); stages beyond the deepest are not built.
     output_stride: 8 or 16: beyond it stages dilate instead of striding; 32: every stage strides.
@@ -39,7 +39,7 @@ Returns:
     A functional `keras.Model`.
 
 Raises:
-    ValueError: naming the argument that is wrong.
+    ValueError: if an argument is wrong, which the message names.
 """
 _EXAMPLE = """
 Example:
@@ -111,7 +111,7 @@ def _facts(trunk):
     net = trunk()
     imagenet = net.imagenet or "nothing is published for this net"
     return {
-        "imagenet": "what is published of the variant" if "variant" in own else imagenet,
+        "imagenet": "the one published for the variant" if "variant" in own else imagenet,
         "size": (net.default_size, net.default_size, 3),
         "levels": f"any of {', '.join(map(str, net.levels))}",
     }

@@ -1,4 +1,5 @@
-"""What a layout reads, before it is cleaned: pictures by name, and objects as columns."""
+"""The data that a layout reads, before they are cleaned: pictures by name, and objects as
+columns."""
 
 import math
 from array import array

@@ -6,7 +6,7 @@ from ..checks import check_number
 
 
 def repeat_factors(dataset, threshold):
-    """How many times each picture is shown in a pass, on average: repeat-factor sampling
+    """Computes how many times each picture is shown in a pass, on average: repeat-factor sampling
     (https://arxiv.org/abs/1908.03195, appendix B.2).
 
     A class that occurs in a share f of the pictures has the factor `sqrt(threshold / f)`, at least

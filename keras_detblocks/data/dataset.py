@@ -71,12 +71,12 @@ class Dataset:
         return max([1, *(int((~r.crowd).sum()) for r in self.records)])
 
     def take(self, count):
-        """The same data set with the first `count` images only."""
+        """Returns the data set with only its first `count` images."""
         return replace(self, records=self.records[: check_int(count, "count", least=0)])
 
     def with_classes(self, class_names):
-        """The same records with labels that follow another order of classes, such as a detector's;
-        classes match by name. Returns the data set itself if the order is the same.
+        """Returns the same records with labels that follow another order of classes, such as a
+        detector's; classes match by name. Returns the data set itself if the order is the same.
 
         Raises:
             DatasetError: an object's class is not among `class_names`.
@@ -101,8 +101,8 @@ class Dataset:
         return replace(self, records=records, class_names=class_names, category_ids=category_ids)
 
     def describe(self):
-        """A report to read: images, objects per class, box sizes, and what was skipped, repaired
-        and assumed."""
+        """Returns a report to read: images, objects per class, box sizes, and what was skipped,
+        repaired and assumed."""
         return describe(self)
 
     def summary(self):

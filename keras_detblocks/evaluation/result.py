@@ -194,7 +194,7 @@ class Evaluation:
         return figures.plot_errors(self)
 
     def plot_confusion(self, most=figures.MOST_CLASSES):
-        """What objects were taken for, a matplotlib figure of at `most` so many classes."""
+        """What objects were taken for, a matplotlib figure of at most `most` classes."""
         return figures.plot_confusion(self, check_int(most, "most"))
 
     def plot_sizes(self):

@@ -30,7 +30,7 @@ _SUFFIXES = {
 
 @dataclass(frozen=True)
 class Layout:
-    """How one reference implementation names and stores the weights.
+    """The names and the storage of weights in one reference implementation.
 
     Attributes:
         name: for messages ("timm", "torchvision").

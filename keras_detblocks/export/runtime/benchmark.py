@@ -131,9 +131,9 @@ def part_times(content, picture, threads=1, turns=15):
 
 
 def operator_times(content, threads=1, turns=5):
-    """`(operator with the shapes of its output and kernel, how many, milliseconds)` of a TFLite
-    file, slowest first; one of each kind is cut out and run alone on zeros. In the whole file a
-    padding with zeros is part of its convolution and takes no time."""
+    """Times the operators of a TFLite file: `(operator with the shapes of its output and kernel,
+    how many, milliseconds)`, slowest first; one of each kind is cut out and run alone on zeros. In
+    the whole file a padding with zeros is part of its convolution and takes no time."""
     kinds = {}
     for index, ((name, shape, _), kernel) in enumerate(zip(describe(content), kernels(content))):
         kinds.setdefault((name, shape, kernel), []).append(index)
