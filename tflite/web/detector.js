@@ -1,5 +1,5 @@
-// A .tflite file of keras_detblocks in JavaScript: what it says about itself, fitting pictures into
-// its input, and what it found in the pictures' own pixels. Needs LiteRT.js alone.
+// Runs a .tflite file of keras_detblocks in JavaScript: reads its description, fits pictures into its
+// input, and returns detections in the pictures' own pixels. Needs only LiteRT.js.
 
 import {loadAndCompile, loadLiteRt, Tensor} from '@litertjs/core';
 
@@ -169,7 +169,7 @@ function rgb({data, width, height}) {
 }
 
 // A triangle as wide as the reduction, rows first, then columns, bytes in between: the filter that
-// Pillow calls BILINEAR. A canvas' own smoothing is another one in each browser.
+// Pillow calls BILINEAR. A canvas' own smoothing differs between browsers.
 function resample(bytes, height, width, newHeight, newWidth) {
   const rows = alongRows(bytes, height, width, newWidth);
   const turned = alongRows(turn(rows, height, newWidth), newWidth, height, newHeight);
@@ -210,8 +210,8 @@ function alongRows(bytes, height, width, newWidth) {
   return out;
 }
 
-// For files without decoding: a point is the middle of a cell, its distances to the sides of the
-// box are counted in strides.
+// For files without decoding: a point is the center of a cell, and its distances to the sides of the
+// box are in strides.
 function candidates(arrays, about) {
   const [height, width] = about.image_size, found = [], classes = about.class_names.length;
   for (const {logits, distances, level} of about.levels) {

@@ -40,7 +40,7 @@ function take(source, width, height) {
   const scale = Math.min(1, 1280 / Math.max(width, height));
   canvas.width = Math.round(width * scale);
   canvas.height = Math.round(height * scale);
-  pen.fillStyle = 'white';  // behind what is transparent
+  pen.fillStyle = 'white';  // behind transparent parts
   pen.fillRect(0, 0, canvas.width, canvas.height);
   pen.drawImage(source, 0, 0, canvas.width, canvas.height);
   current = pen.getImageData(0, 0, canvas.width, canvas.height);
