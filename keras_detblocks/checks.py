@@ -231,9 +231,9 @@ def did_you_mean(name, known, count=3):
     """
     if not isinstance(name, str):
         return ""
-    spelled = {each.lower(): each for each in known if isinstance(each, str)}
-    near = difflib.get_close_matches(name.lower(), spelled, n=count, cutoff=0.3)
-    named = " or ".join(repr(spelled[each]) for each in near)
+    by_lower = {each.lower(): each for each in known if isinstance(each, str)}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.3)
+    named = " or ".join(repr(by_lower[each]) for each in near)
     return f"Did you mean {named}? " if named else ""
 
 
