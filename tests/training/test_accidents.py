@@ -233,7 +233,7 @@ def test_a_run_with_one_accident_after_the_other_ends_as_if_none_had_been(
     with pytest.raises(interrupt.Stopped):
         train(resume=True)
     printed = "".join(capsys.readouterr().out.split())  # the path decides where lines end
-    assert "step-6:damaged" in printed and "goingonfromstep5" in printed
+    assert "step-6:damaged" in printed and "continuingfromstep5" in printed
     assert not list(tmp_path.glob(".*")) and not (tmp_path / "detector.keras").exists()
     # Nothing is left to train; the results wait for space.
     monkeypatch.setattr(run, "evaluate_ap", measure)
