@@ -308,9 +308,16 @@ def level_size(size, level):
 
 
 def check_levels(levels, name="levels", optional=False, ascending=True):
-    """A tuple of level numbers, ascending or at least distinct, or `None` where that is allowed."""
+    """A tuple of level numbers, ascending or at least distinct, or of one that is given as an int;
+    or `None` where that is allowed.
+
+    >>> check_levels(5)
+    (5,)
+    """
     if levels is None and optional:
         return None
+    if is_int(levels, least=0):
+        return (int(levels),)
     valid = _several(levels) and len(levels) and all(is_int(each, least=0) for each in levels)
     numbers = [int(each) for each in levels] if valid else []
     if not valid or (numbers if ascending else sorted(numbers)) != sorted(set(numbers)):

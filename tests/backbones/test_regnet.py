@@ -173,8 +173,8 @@ def test_nets_of_many_stages_keep_striding():
 
 
 @pytest.mark.slow
-def test_levels_of_any_sequence():
-    for levels in ((5,), [5], np.array([5]), range(5, 6)):
+def test_one_level_and_levels_of_any_sequence():
+    for levels in (5, (5,), [5], np.array([5]), np.array(5), range(5, 6)):
         assert list(
             kdb.RegNetX002(include_top=False, input_shape=(32, 32, 3), levels=levels).output
         ) == ["P5"]
