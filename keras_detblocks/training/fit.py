@@ -15,7 +15,7 @@ from .callbacks import Budget, Callbacks, Milestones, StepLog
 from .devices import default_devices
 from .distribute import LEAST_IMAGES, synchronize_batch_norm
 from .interrupt import Interrupts
-from .limits import LEARNING_RATES, MOST_STEPS, check_memory, checked_run, steps_of
+from .limits import MOST_STEPS, check_memory, checked_run, default_rate, steps_of
 from .progress import ProgressBar, speaker, tensorboard_writer
 from .recipe import built_with, compile_detector
 from .record import RunRecord, described
@@ -80,10 +80,12 @@ def train(
         out: folder, made if it does not exist.
         minutes, epochs: the budget, one of the two. Minutes count training only; validation comes
             on top.
-        batch_size: images per step over all replicas.
+        batch_size: images per step over all replicas. In runs of few hundred steps smaller ones
+            learn more from as many pictures; see the documentation.
         optimizer: `"muon"` (`ConvMuon`: fewest steps from scratch) or `"adamw"` (cheaper steps
             where layers are wide).
-        learning_rate: the peak; `None` for the optimizer's own in `LEARNING_RATES`.
+        learning_rate: the peak; `None` for 0.02 with Muon and 0.008 with AdamW at 16 images per
+            step, and otherwise in proportion to the root of their number (4 to 32).
         weight_decay: of all weights except normalization and biases.
         ema: momentum of the averaged weights, which it reaches over `5 / (1 - ema)` steps; 0 for
             none. They are evaluated and saved; in a run of fewer steps the weights of training are,
@@ -175,7 +177,7 @@ def _settings(given, data, more):
     rate = given["learning_rate"]
     return {
         **given,
-        "learning_rate": LEARNING_RATES[given["optimizer"]] if rate is None else rate,
+        "learning_rate": rate or default_rate(given["optimizer"], given["batch_size"]),
         "training data": data["train"]["fingerprint"],
         **json.loads(json.dumps(more or {}, default=str)),
     }

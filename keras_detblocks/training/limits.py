@@ -7,8 +7,9 @@ from functools import partial
 from ..checks import check_choice, check_int, check_number
 from ..data.pipeline import MOST_BATCH
 
-# Optimizers by name, with the learning rates that worked best from scratch.
+# Optimizers by name, with the learning rates that worked best, for steps of 16 images.
 LEARNING_RATES = {"muon": 20e-3, "adamw": 8e-3}
+MEASURED_BATCHES = (4, 32)
 PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 MOST_MINUTES = 1e6  # two years
 MOST_EPOCHS = 1e6
@@ -41,6 +42,17 @@ LIMITS = {
     "precision": partial(check_choice, choices=PRECISIONS),
     "synchronize": partial(check_choice, choices=(None, True, False)),
 }
+
+
+def default_rate(optimizer, batch_size):
+    """The peak of the learning rate of a run that is not told one: that of the optimizer, times the
+    square root of the batch, within the batches that were tried.
+
+    >>> default_rate("muon", 16), round(default_rate("muon", 8), 4)
+    (0.02, 0.0141)
+    """
+    least, most = MEASURED_BATCHES
+    return LEARNING_RATES[optimizer] * math.sqrt(min(max(batch_size, least), most) / 16)
 
 
 def checked(**values):

@@ -42,7 +42,8 @@ class Told(keras.callbacks.Callback):
         trained = sum(math.prod(variable.shape) for variable in self.model.trainable_variables)
         self.say(
             f"{trained:,} of {self.model.count_params():,} parameters are trained on "
-            f"{self.pictures} pictures, {self.steps_per_epoch} steps of {self.batch_size} per pass."
+            f"{self.pictures} pictures, {self.steps_per_epoch} steps of {self.batch_size} per "
+            f"pass, at a learning rate of up to {self.budget.learning_rate:.3g}."
         )
 
     def on_train_batch_end(self, batch, logs=None):

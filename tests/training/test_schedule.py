@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from keras_detblocks.training import callbacks, cosine_with_warmup
+from keras_detblocks.training.limits import default_rate
 
 
 def test_warm_up_rises_linearly_and_the_cosine_falls_to_its_floor():
@@ -27,3 +28,10 @@ def test_the_clock_starts_with_the_first_step_though_a_milestone_comes_before(mo
         pass
     budget._tick()
     assert budget.seconds == 6.0
+
+
+def test_the_default_rate_follows_the_batch():
+    assert default_rate("muon", 4) == default_rate("muon", 16) / 2 == 0.01
+    assert default_rate("adamw", 1) == default_rate("adamw", 4)  # none was tried
+    assert default_rate("adamw", 500) == default_rate("adamw", 32)
+    assert default_rate("adamw", 32) == pytest.approx(0.008 * 2**0.5)

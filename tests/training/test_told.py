@@ -10,12 +10,15 @@ from keras_detblocks.training.told import Told, said_of_precision, said_of_repea
 
 
 def test_size_speed_and_account():
-    budget, lines = types.SimpleNamespace(step=0, seconds=0.0), []
+    budget, lines = types.SimpleNamespace(step=0, seconds=0.0, learning_rate=0.01414), []
     history = {"losses": [{"loss": 2.0}, {"loss": 1.0333}]}
     told = Told(budget, history, lines.append, pictures=32, steps_per_epoch=2, batch_size=16)
     told.set_model(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]))
     told.on_train_begin()
-    assert lines == ["8 of 8 parameters are trained on 32 pictures, 2 steps of 16 per pass."]
+    assert lines == [
+        "8 of 8 parameters are trained on 32 pictures, 2 steps of 16 per pass, at a learning rate "
+        "of up to 0.0141."
+    ]
     for step in range(30):
         budget.step += 1
         budget.seconds += {0: 60.0, 25: 0.5}.get(step, 0.1)  # the first one compiles

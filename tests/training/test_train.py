@@ -74,7 +74,8 @@ def test_ap_of_a_detector_of_dynamic_size(dataset):
 
 @pytest.mark.slow
 def test_minutes_are_a_budget_too(dataset, tmp_path, monkeypatch, capsys, eager):
-    """Of a run that shows rare classes more often, and says which."""
+    """Of a run that shows rare classes more often, and says which; the rate is that of 8 images a
+    step."""
     shares = []
 
     def pipeline(*args, repeat_threshold, **kwargs):
@@ -88,6 +89,7 @@ def test_minutes_are_a_budget_too(dataset, tmp_path, monkeypatch, capsys, eager)
     assert shares == [0.9] and "Pictures of 3 rare classes" in capsys.readouterr().out
     settings = json.loads((tmp_path / "run.json").read_text())["settings"]
     assert settings["repeat_threshold"] == 0.9
+    assert settings["learning_rate"] == pytest.approx(0.008 / 2**0.5)
 
 
 @pytest.mark.parametrize("scaled", [False, True])
