@@ -307,16 +307,14 @@ def level_size(size, level):
     return tuple(None if side is None else -(-side // 2**level) for side in size)
 
 
-def check_levels(levels, name="levels", optional=False, ascending=True):
-    """A tuple of level numbers, ascending or at least distinct, or of one that is given as an int;
-    or `None` where that is allowed.
+def check_levels(levels, name="levels", optional=False, ascending=True, single=False):
+    """A tuple of level numbers, ascending or at least distinct, or `None` where that is allowed.
 
-    >>> check_levels(5)
-    (5,)
+    A single one may be an int where `single` allows it: not where 3 could mean three levels.
     """
     if levels is None and optional:
         return None
-    if is_int(levels, least=0):
+    if single and is_int(levels, least=0):
         return (int(levels),)
     valid = _several(levels) and len(levels) and all(is_int(each, least=0) for each in levels)
     numbers = [int(each) for each in levels] if valid else []

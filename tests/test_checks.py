@@ -85,7 +85,7 @@ def test_flags_and_choices():
         checks.check_choice(True, "c", (1, 2))
 
 
-@pytest.mark.parametrize("levels", [(), (3, 3), (4, 3), (True,), (3.0,), "345", None, -1, (-1,)])
+@pytest.mark.parametrize("levels", [(), (3, 3), (4, 3), (True,), (3.0,), "345", 3, None, (-1,)])
 def test_no_levels(levels):
     with pytest.raises(ValueError, match="`levels` must be ascending level numbers"):
         checks.check_levels(levels)

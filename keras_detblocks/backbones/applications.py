@@ -69,7 +69,7 @@ class Arguments:
     levels: tuple | None = None
 
     def __post_init__(self):
-        levels = check_levels(self.levels, optional=True, ascending=False)
+        levels = check_levels(self.levels, optional=True, ascending=False, single=True)
         object.__setattr__(self, "levels", levels)
         for name, check in (("include_top", check_flag), ("classes", check_int)):
             object.__setattr__(self, name, check(getattr(self, name), name))

@@ -40,7 +40,7 @@ def feature_pyramid(model, levels=(3, 4, 5), preprocess=None, name=None):
     Args:
         model: functional `keras.Model` or built `keras.Sequential` with one image input,
             channels-last.
-        levels: distinct levels, in the order of the result.
+        levels: distinct levels, in the order of the result; or a single one.
         preprocess: `None`, or a mapping from images (RGB, 0 to 255) to the inputs that the model
             expects: a Keras layer, or a function of Keras operations such as
             `keras.applications.resnet.preprocess_input`.
@@ -68,7 +68,7 @@ def feature_pyramid(model, levels=(3, 4, 5), preprocess=None, name=None):
     """
     graph = functional_form(model)
     image = _image_input(model, graph)
-    levels = check_levels(levels, ascending=False)
+    levels = check_levels(levels, ascending=False, single=True)
     if preprocess is not None and not callable(preprocess):
         raise ValueError(
             f"`preprocess` must be a layer, a function or None. Received: preprocess={preprocess!r}"
