@@ -13,12 +13,14 @@ Different faces and photographs serve for testing. The same seed makes the same 
 
 import argparse
 import io
-import json
 import pathlib
+import tempfile
 import zipfile
 
 import numpy as np
 from PIL import Image
+
+import keras_detblocks as kdb
 
 PHOTOGRAPHS = {
     "train": "brick.png coffee.png rocket.jpg chelsea.png motorcycle_left.png page.png".split(),
@@ -117,23 +119,18 @@ def overlap(a, b):
 
 def write(folder, name, splits):
     """Writes a data set of one class in COCO's layout."""
-    (folder / "annotations").mkdir(parents=True, exist_ok=True)
-    for split, pictures in splits.items():
-        (folder / split).mkdir(exist_ok=True)
-        images, annotations = [], []
-        for number, (pixels, boxes) in enumerate(pictures, 1):
-            file, (height, width) = f"{number:04d}.png", pixels.shape[:2]
-            Image.fromarray(pixels).save(folder / split / file)
-            images.append({"id": number, "file_name": file, "width": width, "height": height})
-            for left, top, right, bottom in (map(float, box) for box in boxes):
-                box = {"bbox": [left, top, right - left, bottom - top], "iscrowd": 0}
-                box |= {"area": (right - left) * (bottom - top), "category_id": 1}
-                annotations.append({"id": len(annotations) + 1, "image_id": number, **box})
-        categories = [{"id": 1, "name": name}]
-        content = {"images": images, "annotations": annotations, "categories": categories}
-        path = folder / "annotations" / f"instances_{split}.json"
-        path.write_text(json.dumps(content), encoding="utf-8")
-        print(f"{folder.name}, {split}: {len(images)} pictures, {len(annotations)} boxes")
+    with tempfile.TemporaryDirectory() as pictures:
+        parts = {}
+        for split, drawn in splits.items():
+            records = []
+            for number, (pixels, boxes) in enumerate(drawn, 1):
+                path = pathlib.Path(pictures, f"{split}-{number:04d}.png")
+                Image.fromarray(pixels).save(path)
+                boxes = np.reshape(boxes, (-1, 4))
+                records.append({"image": path, "boxes": boxes, "labels": [0] * len(boxes)})
+            parts[split] = kdb.data.from_records(records, [name], source=f"{folder.name}, {split}")
+            print(parts[split].describe())
+        kdb.data.write(parts, folder, "coco")
 
 
 if __name__ == "__main__":

@@ -50,21 +50,20 @@ def wheels(tmp_path):
         y, x = divmod(number - 1, 15)
         mask[45 * y + 5 : 45 * y + 30, 26 * x + 3 : 26 * x + 23] = number
     np.save(patches, rng.uniform(0, 1, (200, 25, 25)))
-    names = run_names()
     with zipfile.ZipFile(tmp_path / "stardist-1-any.whl", "w") as wheel:
         wheel.writestr("stardist/data/images/img2d.tif", png((mask > 0) * np.uint8(200)))
         wheel.writestr("stardist/data/images/mask2d.tif", png(mask))
     with zipfile.ZipFile(tmp_path / "scikit_image-1-any.whl", "w") as wheel:
         wheel.writestr("skimage/data/lfw_subset.npy", patches.getvalue())
-        for name in names:
+        for name in photographs():
             pixels = rng.integers(0, 255, (200, 300, 3)).astype("uint8")
             wheel.writestr(f"skimage/data/{name}", png(pixels))
     return tmp_path
 
 
-def run_names():
-    photographs = runpy.run_path(str(EXAMPLES / "small_sets.py"))["PHOTOGRAPHS"]
-    return [name for names in photographs.values() for name in names]
+def photographs():
+    by_split = runpy.run_path(str(EXAMPLES / "small_sets.py"))["PHOTOGRAPHS"]
+    return [name for names in by_split.values() for name in names]
 
 
 def test_small_sets(wheels):
