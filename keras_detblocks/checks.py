@@ -204,6 +204,12 @@ def check_flags(options, *names):
     return options | {name: check_flag(options[name], name) for name in names if name in options}
 
 
+def set_fields(instance, values):
+    """Sets fields of a frozen dataclass to their checked values, in its `__post_init__`."""
+    for name, value in values.items():
+        object.__setattr__(instance, name, value)
+
+
 def check_names(names, name):
     """A tuple of strings, from a list of names; a single string is refused."""
     if not isinstance(plain(names), (tuple, list, np.ndarray)):

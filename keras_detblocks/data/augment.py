@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from ..checks import check_flag, check_number, check_numbers
+from ..checks import check_flag, check_number, check_numbers, set_fields
 from ..images.letterbox import FILL
 
 _LUMA = np.array([0.299, 0.587, 0.114], "float32")
@@ -63,8 +63,8 @@ class Augment:
     min_visible: float = 0.3
 
     def __post_init__(self):
-        for name, check in _CHECKS.items():
-            object.__setattr__(self, name, check(getattr(self, name), name))
+        given = {name: check(getattr(self, name), name) for name, check in _CHECKS.items()}
+        set_fields(self, given)
         if self.scale[0] > self.scale[1]:
             raise ValueError(
                 "`scale` must be (least, largest); (1, 1) leaves sizes alone. Received: "

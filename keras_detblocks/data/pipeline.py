@@ -84,20 +84,8 @@ def pipeline(
     repeat_threshold = check_number(
         repeat_threshold, "repeat_threshold", above=0, most=1, optional=True
     )
-    records = dataset.records
-    if len(records) * size[0] * size[1] * 3 <= memory_budget:
-        canvases, readable = _decoded(dataset, size, resize)
-        _report_unreadable(dataset, readable, training)
-        chosen = np.nonzero(readable)[0] if training else np.arange(len(records))
-        images_of = _from_memory(canvases, readable)
-    else:
-        chosen, images_of = np.arange(len(records)), _read_from(dataset, size, resize)
-    if len(chosen) == 0:
-        raise ImageError(
-            f"pipeline: expected readable images in {dataset.source}; none of {len(records)} could "
-            f"be decoded."
-        )
-    objects_of = _objects(records, size, resize)
+    chosen, images_of = _images(dataset, size, resize, training, memory_budget)
+    objects_of = _objects(dataset.records, size, resize)
 
     def batch(indices, seeds):
         mine = _part(indices, index, count)
@@ -107,11 +95,28 @@ def pipeline(
             images, boxes, labels = augment(images, boxes, labels, seeds + index)
         return tf.cast(images, "float32"), {"boxes": boxes, "labels": labels}
 
-    indices = _indices(dataset, chosen.astype("int32"), training, seed, repeat_threshold)
+    indices = _indices(dataset, chosen, training, seed, repeat_threshold)
     batches = _with_seeds(indices.batch(batch_size, drop_remainder=training), seed).skip(skip)
     at_a_time = _at_a_time(batch_size // count, size)
     batches = batches.map(batch, num_parallel_calls=at_a_time, deterministic=True).prefetch(2)
     return without_autotuning(batches)
+
+
+def _images(dataset, size, resize, training, memory_budget):
+    """Returns `(chosen, images_of)`: the indices of the pictures to show, and a function from
+    indices to images and whether they could be read; from memory if all of them fit there."""
+    count = len(dataset.records)
+    if count * size[0] * size[1] * 3 > memory_budget:
+        return np.arange(count, dtype="int32"), _read_from(dataset, size, resize)
+    canvases, readable = _decoded(dataset, size, resize)
+    _report_unreadable(dataset, readable, training)
+    chosen = np.nonzero(readable)[0] if training else np.arange(count)
+    if len(chosen) == 0:
+        raise ImageError(
+            f"pipeline: expected readable images in {dataset.source}; none of {count} could be "
+            f"decoded."
+        )
+    return chosen.astype("int32"), _from_memory(canvases, readable)
 
 
 def _checked_shard(shard):

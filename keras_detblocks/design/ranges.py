@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..checks import check_choice, check_int, check_number, check_numbers, plain
+from ..checks import check_choice, check_int, check_number, check_numbers, plain, set_fields
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,7 @@ class Range:
             "quantum": _number(self.quantum, "quantum", above=0),
             "settings": check_int(self.settings, "settings", optional=True),
         }
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
+        set_fields(self, checked)
         for end in (self.low, self.high):
             if abs(end / self.quantum - round(end / self.quantum)) > 1e-6:
                 raise ValueError(

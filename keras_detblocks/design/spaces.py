@@ -23,7 +23,7 @@ from keras_detblocks.backbones.anynet import AnyNetSpec
 from keras_detblocks.backbones.regnet import RegNetSpec
 
 from ..backbones.complexity import Architectures
-from ..checks import check_int, check_number
+from ..checks import check_int, check_number, set_fields
 from .ranges import Choice, Range
 
 _PER_STAGE = {
@@ -270,8 +270,7 @@ def _check(space, drawn):
         "se_ratio": check_number(space.se_ratio, "se_ratio", least=0, most=1),
         "stem_width": check_int(space.stem_width, "stem_width"),
     }
-    for name, value in fixed.items():
-        object.__setattr__(space, name, value)
+    set_fields(space, fixed)
 
 
 def _holds(where, nets):

@@ -9,7 +9,7 @@ import numpy as np
 from keras_detblocks.backbones.anynet import AnyNet
 
 from ..backbones.complexity import to_anynet
-from ..checks import check_int, check_number, spelled
+from ..checks import check_int, check_number, set_fields, spelled
 from ..data.pipeline import without_autotuning
 
 KERAS_DATASETS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
@@ -65,8 +65,7 @@ class Classification:
         }
         if isinstance(self.dataset, str):
             checked["dataset"] = spelled(("digits", *KERAS_DATASETS), self.dataset, "data set")
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
+        set_fields(self, checked)
 
     @property
     def settings(self):

@@ -7,7 +7,7 @@ from functools import partial
 from .. import context as context_blocks
 from .. import necks
 from ..backbones import AnyNet, AnyNetSpec, catalog
-from ..checks import check_choice, check_int, check_levels, check_pair, spelled
+from ..checks import check_choice, check_int, check_levels, check_pair, set_fields, spelled
 from ..images.letterbox import MOST_SIDE, RESIZES
 from ..layers import ImageNormalization
 from ..layers.normalization import PLAIN_MEAN, PLAIN_STD
@@ -159,8 +159,7 @@ class ModelOptions:
             "neck": _known(NECKS, self.neck, "neck"),
             "context": _known(CONTEXTS, self.context, "context block"),
         }
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
+        set_fields(self, checked)
         self._check_levels()
 
     def _check_levels(self):
