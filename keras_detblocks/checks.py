@@ -1,5 +1,5 @@
-"""The one vocabulary of arguments: ints, numbers, choices and level names are checked, and refused,
-only here.
+"""The one vocabulary of arguments: ints, numbers, choices, paths, kinds of objects and level names
+are checked, and refused, only here.
 
 Every check returns the value in Python's own type, so that a config holds plain values whatever was
 passed (NumPy's numbers too), or raises a `ValueError` of one sentence: what was expected, and what
@@ -9,6 +9,8 @@ was received.
 import difflib
 import math
 import numbers
+import os
+import pathlib
 import re
 
 import numpy as np
@@ -215,6 +217,41 @@ def check_names(names, name):
     if not isinstance(plain(names), (tuple, list, np.ndarray)):
         raise ValueError(f"`{name}` must be a list of names. Received: {name}={names!r}")
     return tuple(map(str, names))
+
+
+def check_path(value, name, optional=False):
+    """A string or path as a `pathlib.Path`, or `None` where that is allowed.
+
+    >>> check_path("runs/first", "out").name
+    'first'
+    """
+    if value is None and optional:
+        return None
+    if not isinstance(value, (str, os.PathLike)) or not str(value):
+        raise refused(value, name, "a path, as a string or a pathlib.Path")
+    return pathlib.Path(value)
+
+
+def check_kind(value, name, kinds, expected):
+    """The value, if it is an instance of a class, or of one of several; `expected` names it in the
+    message, and says where one comes from."""
+    if not isinstance(value, kinds):
+        raise refused(value, name, expected)
+    return value
+
+
+def check_layer(value, name="model"):
+    """The value, if it is a Keras layer, as every model is."""
+    import keras
+
+    return check_kind(value, name, keras.layers.Layer, "a Keras model or layer")
+
+
+def refused(value, name, expected):
+    """The error to raise for a value of another kind; a long `repr` is cut off."""
+    text = repr(value)
+    text = text if len(text) <= 80 else f"{text[:77]}..."
+    return ValueError(f"`{name}` must be {expected}. Received: {name}={text}")
 
 
 def check_choice(value, name, choices):

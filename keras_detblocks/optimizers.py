@@ -8,7 +8,7 @@ import types
 import keras
 from keras import ops
 
-from .checks import check_number
+from .checks import check_kind, check_layer, check_number
 
 __all__ = ["AdamW", "ConvMuon", "clip_after_reduction", "conv_groups"]
 
@@ -199,7 +199,7 @@ def conv_groups(model):
     """Returns path of the kernel -> groups, for the grouped convolutions of a model."""
     layers = (
         layer
-        for layer in model._flatten_layers()
+        for layer in check_layer(model)._flatten_layers()
         if isinstance(layer, keras.layers.Conv2D) and layer.groups > 1
     )
     return {layer.kernel.path: layer.groups for layer in layers}
@@ -216,6 +216,8 @@ def clip_after_reduction(optimizer):
         optimizer: of a compiled model. The instance's methods are replaced, so call it after
             loading too, as `Detector.compile` does.
     """
+    if optimizer is not None:
+        check_kind(optimizer, "optimizer", keras.optimizers.Optimizer, "a Keras optimizer")
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if (
         inner is None

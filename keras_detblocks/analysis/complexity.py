@@ -10,7 +10,7 @@ import keras
 from ..backbones import AnyNetSpec, RegNetSpec, catalog
 from ..backbones.complexity import Complexity
 from ..backbones.complexity import complexity as spec_complexity
-from ..checks import check_int
+from ..checks import check_int, check_layer
 
 __all__ = ["complexity", "parameters"]
 
@@ -114,7 +114,8 @@ def _traced_counts(model, inputs):
 def parameters(model):
     """The number of parameters of a `model`, without the moving statistics of batch normalization
     and the states of random generators."""
-    return sum(math.prod(v.shape) for v in model.weights if not _STATE.search(v.path))
+    weights = check_layer(model).weights
+    return sum(math.prod(v.shape) for v in weights if not _STATE.search(v.path))
 
 
 class _Trace(keras.Operation):

@@ -1,6 +1,7 @@
 """Tables of the backbones, and of the parts that go on top of them."""
 
 from ..backbones import catalog
+from ..checks import check_kind
 from ..detection.build import PARTS
 from ..detection.recipes import RECIPES
 
@@ -24,7 +25,12 @@ def model_table(filter=""):
     >>> [each.id for each in model_table("RegNetY032")[0]["checkpoints"]]
     ['timm/regnety_032.pycls_in1k', 'timm/regnety_032.tv2_in1k', 'timm/regnety_032.ra_in1k']
     """
-    return [catalog.row(name) for name in catalog.names() if filter.lower() in name.lower()]
+    wanted = _lower(filter)
+    return [catalog.row(name) for name in catalog.names() if wanted in name.lower()]
+
+
+def _lower(filter):
+    return check_kind(filter, "filter", str, "a part of a name").lower()
 
 
 def print_model_table(filter=""):
@@ -71,9 +77,10 @@ def print_part_table(filter=""):
     Args:
         filter: only names that contain it, in any case.
     """
+    wanted = _lower(filter)
     recipes = {name: _recipe_row(recipe) for name, recipe in RECIPES.items()}
     for kind, parts in {**PARTS, "recipes": recipes}.items():
-        rows = {name: about for name, about in parts.items() if filter.lower() in name}
+        rows = {name: about for name, about in parts.items() if wanted in name}
         if rows:
             print(f"\n{kind}")
         for name, about in rows.items():

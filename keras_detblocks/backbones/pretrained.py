@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from .. import weights as loading
-from ..checks import check_int
+from ..checks import check_int, check_layer
 from ..layers import ImageNormalization
 from ..layers.normalization import IMAGENET_MEAN, IMAGENET_STD
 from .checkpoints import CLASSIFIER
@@ -140,7 +140,7 @@ def evaluation_settings(model):
     >>> evaluation_settings(kdb.RegNetX002(include_top=False))["mean"]
     (123.675, 116.28, 103.53)
     """
-    settings = _settings(model)
+    settings = _settings(check_layer(model))
     if settings is None:
         raise ValueError(
             f"{model.name!r} has no ImageNormalization layer: it was built with "

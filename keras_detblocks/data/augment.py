@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from ..checks import check_flag, check_number, check_numbers, set_fields
+from ..checks import check_flag, check_number, check_numbers, look_up, refused, set_fields
 from ..images.letterbox import FILL
 
 _LUMA = np.array([0.299, 0.587, 0.114], "float32")
@@ -277,4 +277,14 @@ AUGMENTATIONS = {
     "dihedral": Augment(vertical_flip=0.5, rotate90=True),
     "mosaic": Augment(mosaic=0.5, scale=(0.6, 1.4)),
 }
-"""Augmentations by the names that the command line takes."""
+"""Augmentations by the names that the command line and `data.pipeline` take."""
+
+
+def augmentation(augment):
+    """A function of a batch, from itself or from a name of `AUGMENTATIONS`; `None` for none."""
+    if isinstance(augment, str):
+        return look_up(AUGMENTATIONS, augment, "augmentation")
+    if augment is not None and not callable(augment):
+        known = ", ".join(AUGMENTATIONS)
+        raise refused(augment, "augment", f"a function such as `data.Augment()`, or one of {known}")
+    return augment

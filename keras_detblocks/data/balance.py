@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..checks import check_number
+from .dataset import check_dataset
 
 
 def repeat_factors(dataset, threshold):
@@ -27,7 +28,7 @@ def repeat_factors(dataset, threshold):
     >>> repeat_factors(dataset, 1.0).round(2)
     array([1.15, 1.15, 1.15, 2.  ])
     """
-    factors = _factors(dataset, threshold)
+    factors = _factors(check_dataset(dataset), threshold)
     return np.array([max([1.0, *factors[list(_classes(r))]]) for r in dataset.records])
 
 

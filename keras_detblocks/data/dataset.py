@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..checks import check_int, check_names
+from ..checks import check_int, check_kind, check_names
 from .account import Skipped
 from .describe import describe, summary
 from .errors import DatasetError
@@ -110,6 +110,24 @@ class Dataset:
         return summary(self)
 
 
+def check_dataset(dataset, name="dataset"):
+    """The data set, if it is one."""
+    return check_kind(
+        dataset, name, Dataset, "a data set that `data.load` or `data.from_records` returned"
+    )
+
+
+def check_parts(parts):
+    """A dict of data sets by the names of their splits; a single data set has none."""
+    if not isinstance(parts, dict):
+        return {None: check_dataset(parts, "parts")}
+    if not parts:
+        raise ValueError("`parts` must be one data set or more. Received: parts={}")
+    for part in parts.values():
+        check_dataset(part, "parts")
+    return parts
+
+
 def merge(datasets):
     """Joins data sets of the same classes into one.
 
@@ -119,7 +137,10 @@ def merge(datasets):
     Raises:
         DatasetError: their classes differ.
     """
-    first = datasets[0]
+    check_kind(datasets, "datasets", (list, tuple), "a list of data sets")
+    if not datasets:
+        raise ValueError(f"`datasets` must be one data set or more. Received: datasets={datasets}")
+    first, *_ = (check_dataset(each, "datasets") for each in datasets)
     if len(datasets) == 1:
         return first
     skipped = Skipped()

@@ -8,14 +8,14 @@ for validation are disjoint.
 
 import json
 import os
-import pathlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image
 
-from ..checks import check_int
+from ..checks import check_int, check_path
 from ..files import written_beside
+from .errors import check_new_folder
 
 _VERSION = 1  # raise when the drawing changes, so that old folders are not reused
 VALIDATION_SCANS = 397
@@ -51,7 +51,7 @@ def write_digits(out, train_images=4000, val_images=500, image_size=192, seed=0)
         ValueError: a size out of range, or `out` is a folder with something else in it.
         ImportError: scikit-learn is not installed.
     """
-    out = pathlib.Path(out)
+    out = check_path(out, "out")
     settings = {
         "data": "keras_detblocks digits",
         "version": _VERSION,
@@ -62,11 +62,8 @@ def write_digits(out, train_images=4000, val_images=500, image_size=192, seed=0)
     }
     if _made_with(out) == settings:
         return out
-    if out.exists() and _made_with(out) is None and not (out.is_dir() and not any(out.iterdir())):
-        raise ValueError(
-            f"write_digits: expected a new or empty folder; received {out}, which holds something "
-            f"else. Name another one."
-        )
+    if _made_with(out) is None:
+        check_new_folder(out)
     with written_beside(out, durable=False) as part:
         _write_all(part, settings)
     return out

@@ -4,6 +4,7 @@ import zlib
 from dataclasses import replace
 
 from ..checks import check_int, check_number
+from .dataset import check_dataset
 from .errors import DatasetError
 
 
@@ -22,6 +23,7 @@ def hold_out(dataset, fraction, seed=0):
         ValueError: a fraction out of range.
         DatasetError: fewer than two pictures.
     """
+    check_dataset(dataset)
     fraction = check_number(fraction, "fraction", above=0, below=1)
     seed = check_int(seed, "seed", least=0)
     count = len(dataset)

@@ -1,8 +1,6 @@
 """Finds out, by evidence, what a path holds, and reads it."""
 
-import os
-
-from ..checks import check_choice, look_up
+from ..checks import check_choice, check_path, look_up
 from .account import ASSUMED
 from .clean import cleaned
 from .dataset import merge
@@ -82,7 +80,7 @@ def load(path, split=None, images=None, exif="evidence", layout=None, **limits):
     if split is None and len(readers) == 1:
         wanted = list(readers)
     else:
-        wanted = [split] if split in readers else str(split).split("+")
+        wanted = [split] if split in list(readers) else str(split).split("+")
     for name in wanted:
         if name not in readers:
             known = ", ".join(map(str, readers))
@@ -100,7 +98,8 @@ def load(path, split=None, images=None, exif="evidence", layout=None, **limits):
 
 
 def _folder(images):
-    if images is not None and not os.path.isdir(images):
+    images = check_path(images, "images", optional=True)
+    if images is not None and not images.is_dir():
         raise DatasetError(
             f"expected images to be the folder of the pictures; received {images}, which is none."
         )

@@ -15,7 +15,9 @@ from ..checks import check_flag, check_int, check_number, check_pair
 from ..images.files import ImageError
 from ..images.letterbox import FILL, MOST_SIDE, Letterbox
 from ..images.read import read_letterboxed
+from .augment import augmentation
 from .balance import repeat_factors
+from .dataset import check_dataset
 
 MOST_BATCH = 2**16  # images in a batch
 MEMORY_BUDGET = 2 * 1024**3  # bytes of letterboxed images kept in memory
@@ -44,9 +46,9 @@ def pipeline(
         training: whether to shuffle anew in each pass and repeat without end, dropping the last
             partial batch (a set smaller than a batch is repeated to fill it). Otherwise there is
             one pass in the order of `records`, whose last batch may be partial.
-        augment: a function of one batch in TensorFlow operations, such as `Augment(...)`: `(images
-            uint8 or float (B, H, W, 3), boxes (B, M, 4), labels (B, M), seed (2,))` -> images,
-            boxes, labels.
+        augment: a name of `AUGMENTATIONS`, such as "flip", or a function of one batch in TensorFlow
+            operations, such as `Augment(...)`: `(images uint8 or float (B, H, W, 3), boxes (B, M,
+            4), labels (B, M), seed (2,))` -> images, boxes, labels.
         seed: decides the order and the augmentation.
         skip: batches to leave out at the start, so that a resumed run sees what it would have seen.
         memory_budget: keep the letterboxed images in memory, with the data set, if they fit in this
@@ -77,6 +79,8 @@ def pipeline(
             "Received: image_size=None"
         )
     size = check_pair(image_size, "image_size", MOST_SIDE)
+    check_dataset(dataset)
+    augment = augmentation(augment)
     training, seed = check_flag(training, "training"), check_int(seed, "seed", least=0)
     skip = check_int(skip, "skip", least=0)
     memory_budget = check_number(memory_budget, "memory_budget", least=0)

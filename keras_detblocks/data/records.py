@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..checks import check_names
+from ..checks import check_names, check_path, refused
 from .annotations import Annotated, Annotations, Objects
 from .clean import cleaned
 from .errors import DatasetError
@@ -34,6 +34,9 @@ def from_records(records, class_names=None, images=None, source="records", exif=
     >>> len(kdb.data.from_records(records))
     1
     """
+    if isinstance(records, (str, dict)) or not hasattr(records, "__iter__"):
+        raise refused(records, "records", "a list of dicts, one per picture")
+    images = check_path(images, "images", optional=True)
     records = list(records)
     for i, record in enumerate(records):
         _check(record, i)

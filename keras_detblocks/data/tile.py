@@ -8,18 +8,19 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from ..checks import check_number
+from ..checks import check_choice, check_number
 from ..images.files import ImageError
 from ..images.read import read_image
 from ..images.tiles import check_tile, windows
 from .account import Skipped
-from .dataset import Dataset, Record
-from .errors import DatasetError
+from .dataset import Dataset, Record, check_parts
+from .errors import check_new_folder
 from .pictures import stem_of
 from .write import write
 
 MIN_VISIBLE = 0.3
 _MAX_PIXELS = 10**9
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 def write_tiles(parts, out, size=640, overlap=0.2, min_visible=MIN_VISIBLE, suffix=".png"):
@@ -45,10 +46,8 @@ def write_tiles(parts, out, size=640, overlap=0.2, min_visible=MIN_VISIBLE, suff
     """
     size, overlap = check_tile(size, overlap)
     min_visible = check_number(min_visible, "min_visible", least=0, most=1)
-    out = pathlib.Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DatasetError(f"expected a new or empty folder; received {out}. Name another one.")
-    parts = parts if isinstance(parts, dict) else {None: parts}
+    suffix = check_choice(suffix, "suffix", _SUFFIXES)
+    parts, out = check_parts(parts), check_new_folder(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     tiled = {}
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:

@@ -1,9 +1,9 @@
 """The files of a data set, walked once."""
 
 import os
-import pathlib
 from functools import cached_property
 
+from ..checks import check_path
 from .parse import json_head
 from .pictures import PICTURE_FOLDERS, Pictures, is_picture, walk
 
@@ -18,7 +18,7 @@ class Tree:
     """
 
     def __init__(self, path, images=None):
-        self.path = pathlib.Path(path)
+        self.path = check_path(path, "path")
         self.images = None if images is None else str(images)
         self._heads = {}
         self.is_file = self.path.is_file()

@@ -2,13 +2,13 @@
 
 import json
 import os
-import pathlib
 import shutil
 from xml.sax.saxutils import escape
 
 from ..checks import check_flag, spelled
 from ..files import written_beside
-from .errors import DatasetError
+from .dataset import check_parts
+from .errors import DatasetError, check_new_folder
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -32,9 +32,8 @@ def write(parts, out, layout, link=False):
         DatasetError: parts of different classes, or a folder that is not empty.
     """
     layout, link = spelled(WRITERS, layout, "layout"), check_flag(link, "link")
-    parts = parts if isinstance(parts, dict) else {None: parts}
-    out = pathlib.Path(out)
-    _check(parts, out)
+    parts, out = check_parts(parts), check_new_folder(out)
+    _check_classes(parts)
     with written_beside(out, durable=False) as folder:
         folder.mkdir()
         names = _names(parts)
@@ -43,9 +42,7 @@ def write(parts, out, layout, link=False):
     return list(_lost(parts, layout))
 
 
-def _check(parts, out):
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DatasetError(f"expected a new or empty folder; received {out}. Name another one.")
+def _check_classes(parts):
     first, *others = parts.values()
     for other in others:
         if other.class_names != first.class_names:

@@ -4,12 +4,12 @@ nets."""
 import base64
 import html
 import io
-import pathlib
 from dataclasses import fields
 
 import numpy as np
 
 from ..backbones.complexity import to_anynet
+from ..checks import check_path
 from . import plots
 from .statistics import complexity_weights, edf, permutation_test
 
@@ -41,7 +41,7 @@ def report(results, path):
         ValueError: a sweep without a trained net.
         ImportError: matplotlib is not installed.
     """
-    results = list(results)
+    path, results = check_path(path, "path"), list(results)
     if not results:
         raise ValueError(
             "No sweep to report: the storage holds none. Run a `sweep` first, or check `storage`."
@@ -65,7 +65,6 @@ def report(results, path):
     ]
     page = '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Design spaces</title>'
     page += f"<style>{_STYLE}</style></head>"
-    path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{page}<body>{''.join(body)}</body></html>\n", encoding="utf-8")
     return path

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..backbones.complexity import Complexity
+from ..checks import refused
 from .study import (
     ATTEMPTS,
     attempts,
@@ -60,6 +61,8 @@ def load_sweep(storage, name=None):
             those it holds.
     """
     optuna = import_optuna()
+    if not isinstance(storage, (str, optuna.storages.BaseStorage)) or not storage:
+        raise refused(storage, "storage", "the URL of a database, or an open Optuna storage")
     storage = open_storage(storage) if isinstance(storage, str) else storage
     names = optuna.get_all_study_names(storage)
     if name == "*" or isinstance(name, (list, tuple)):

@@ -7,7 +7,6 @@ moment and the spec it was training is queued again.
 """
 
 import os
-import pathlib
 import socket
 import time
 import zlib
@@ -16,7 +15,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from ..backbones.complexity import complexity
-from ..checks import check_choice, check_flag, check_int, plain
+from ..checks import check_choice, check_flag, check_int, check_path, plain
 from .results import load_sweep
 from .sampling import sample, within
 from .spaces import is_space
@@ -141,7 +140,7 @@ def _check_search(space, n, search):
 
 def _file_in(out):
     """The URL of the database that the processes of one machine share."""
-    out = pathlib.Path(out)
+    out = check_path(out, "out")
     out.mkdir(parents=True, exist_ok=True)
     return f"sqlite:///{out / 'sweep.db'}"
 

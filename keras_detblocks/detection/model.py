@@ -7,12 +7,20 @@ import types
 import keras
 from keras import ops
 
-from ..checks import check_choice, check_number
+from ..checks import check_choice, check_kind, check_number
 from ..optimizers import clip_after_reduction
 from .decode import flatten
 from .faults import Faults, expects_bytes, with_first_batch
 from .losses import BOX_LOSSES, CLASSIFICATION_LOSSES, PerImageLoss, detection_losses, over_replicas
 from .targets import check_data, check_given, padded
+
+
+def check_detector(detector, name="detector", opened=False):
+    """The value, if it is a `Detector`, or where that is allowed an opened export of one."""
+    if opened and not isinstance(detector, keras.Model) and hasattr(detector, "max_detections"):
+        return detector
+    kind = "a Detector, or an export that `export.open_exported` opened" if opened else "a Detector"
+    return check_kind(detector, name, DetectionModel, kind)
 
 
 class DetectionModel(keras.Model):

@@ -10,6 +10,9 @@ import importlib.resources
 import numpy as np
 from keras import ops
 
+from ..checks import check_path
+from .model import check_detector
+
 SHIPPED = "compact_start.safetensors"
 OBJECT = "object"  # the class of the pretraining to which every object belongs
 _CLASSIFIER = "classifier/"  # in a start file: the filter of that class
@@ -44,7 +47,9 @@ def start_weights(detector, path=None):
     """
     from safetensors.numpy import load_file
 
-    tensors = load_file(str(shipped_start() if path is None else path))
+    check_detector(detector)
+    path = check_path(path, "path", optional=True)
+    tensors = load_file(str(path or shipped_start()))
     started = []
     for part, variables in _parts(detector):
         names = {_name(detector, variable): variable for variable in variables}
@@ -72,6 +77,8 @@ def save_start(detector, path, metadata=None):
     """
     from safetensors.numpy import save_file
 
+    check_detector(detector)
+    path = check_path(path, "path")
     if OBJECT not in detector.class_names:
         raise ValueError(
             f"A start needs the class {OBJECT!r}, to which every object belongs. Received the "

@@ -6,7 +6,9 @@ from functools import cached_property
 
 import numpy as np
 
-from ..checks import check_int
+from ..checks import check_int, check_kind
+from ..data.dataset import check_dataset
+from ..detection.model import check_detector
 from .advice import model_warnings
 from .average import interval, interval_text
 from .classes import align, counted
@@ -159,6 +161,10 @@ def compare(models, dataset, *, batch_size=16, image_size=None, resamples=RESAMP
     from ..training import predict_dataset
 
     resamples = check_int(resamples, "resamples")
+    check_kind(models, "models", dict, "a dict of detectors by name")
+    for model in models.values():
+        check_detector(model, "models", opened=True)
+    check_dataset(dataset)
     found, known = {}, {}
     for name, model in models.items():
         detections = predict_dataset(model, dataset, batch_size, image_size)

@@ -6,7 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from ..checks import check_int
-from ..training.coco_ap import checked, picture_order
+from ..data.dataset import check_dataset
+from ..detection.model import check_detector
+from ..training.coco_ap import check_detections, checked, picture_order
 from . import average
 from .classes import align
 from .result import Evaluation
@@ -48,7 +50,8 @@ def evaluate(
         from ..training.evaluate import predict_any
 
         dataset, detections = predict_any(detector, dataset, batch_size, image_size, max_detections)
-    limit = check_int(max_detections, "max_detections", optional=True) or detector.max_detections
+    limit = check_int(max_detections, "max_detections", optional=True)
+    limit = limit or check_detector(detector, opened=True).max_detections
     return measure(
         dataset,
         detections,
@@ -78,14 +81,11 @@ def measure(
         max_detections: as in `training.coco_ap`.
         resamples, about: as in `evaluate`.
     """
+    check_dataset(dataset)
     class_names = tuple(class_names or dataset.class_names)
     max_detections = check_int(max_detections, "max_detections")
     resamples = check_int(resamples, "resamples")
-    if len(detections) != len(dataset.records):
-        raise ValueError(
-            f"Expected detections for each of the {len(dataset.records)} pictures; received "
-            f"{len(detections)}. Pass a dict of empty arrays for a picture without detections."
-        )
+    check_detections(detections, dataset)
     clean = [checked(i, d, len(class_names)) for i, d in enumerate(detections)]
     order = picture_order(dataset.records)
     dataset = replace(dataset, records=[dataset.records[i] for i in order])

@@ -5,11 +5,12 @@ import pathlib
 
 import numpy as np
 
-from ..checks import check_int
+from ..checks import check_int, check_kind, check_path
 from ..files import write_text
 from . import advice, figures, pictures
 from .curves import THRESHOLDS
 from .page import plain, svg, template
+from .result import Evaluation
 
 
 def write_report(evaluation, folder, *, history=None, most_pictures=24, notes=()):
@@ -29,7 +30,8 @@ def write_report(evaluation, folder, *, history=None, most_pictures=24, notes=()
         The path of the page.
     """
     most_pictures = check_int(most_pictures, "most_pictures", least=0)
-    folder = pathlib.Path(folder)
+    check_kind(evaluation, "evaluation", Evaluation, "what `evaluation.evaluate` returned")
+    folder = check_path(folder, "folder")
     page = folder / "index.html"
     content = _summary(evaluation, notes) | _figures(evaluation, history)
     content["pictures"] = _pictures(evaluation, most_pictures) if evaluation.measured else {}

@@ -4,7 +4,7 @@ import json
 import shutil
 import zipfile
 
-from ..checks import check_number
+from ..checks import check_number, check_path
 from ..files import written_beside
 
 _CONFIG = "config.json"
@@ -23,6 +23,7 @@ def store_threshold(path, threshold):
         OSError: if it cannot be written.
     """
     threshold = check_number(threshold, "threshold", least=0, most=1, optional=True)
+    path = check_path(path, "path")
     try:
         with zipfile.ZipFile(path) as file:
             config = json.loads(file.read(_CONFIG))

@@ -1,12 +1,11 @@
 """Boxes on pictures, and grids of pictures."""
 
 import math
-import pathlib
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..checks import check_int
+from ..checks import check_int, check_path, refused
 from ..files import written_beside
 
 COLORS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
@@ -41,16 +40,12 @@ def draw_boxes(
     Returns:
         A new PIL image.
     """
-    picture = (
-        (image if isinstance(image, Image.Image) else Image.fromarray(np.asarray(image, "uint8")))
-        .convert("RGB")
-        .copy()
-    )
+    picture, boxes = _canvas(image), _checked_boxes(boxes)
     draw = ImageDraw.Draw(picture)
     width = check_int(width, "width", optional=True) or max(2, round(max(picture.size) / 250))
     casing = check_int(casing, "casing", least=0)
     font = ImageFont.load_default(size=max(10, round(max(picture.size) / 32)))
-    for i, box in enumerate(np.asarray(boxes, "float64").reshape(-1, 4)):
+    for i, box in enumerate(boxes):
         label = None if labels is None else int(labels[i])
         color = COLORS[(label or 0) % len(COLORS)] if colors is None else colors[i]
         for edge, ink in ((casing, "black"), (0, color)) if casing else ((0, color),):
@@ -60,6 +55,28 @@ def draw_boxes(
         if text.strip():
             _tag(draw, picture, box, text.strip(), color, font)
     return picture
+
+
+def _canvas(image):
+    """A copy of the picture to draw on."""
+    if isinstance(image, Image.Image):
+        return image.convert("RGB").copy()
+    if getattr(image, "ndim", 0) not in (2, 3):
+        raise refused(image, "image", "a PIL image or an array (height, width, 3)")
+    return Image.fromarray(np.asarray(image, "uint8")).convert("RGB")
+
+
+def _checked_boxes(boxes):
+    """The boxes as floats `(n, 4)`, from an array or nested lists."""
+    try:
+        found = np.asarray(boxes, "float64")
+    except (TypeError, ValueError):
+        found = np.zeros(())
+    if found.size == 0 or found.shape == (4,):
+        found = found.reshape(-1, 4)
+    if found.ndim != 2 or found.shape[1] != 4:
+        raise refused(boxes, "boxes", "of shape (n, 4): x_min, y_min, x_max, y_max")
+    return found
 
 
 def _outline(draw, box, color, width, edge, dashed):
@@ -100,6 +117,7 @@ def detection_grid(pictures, path, columns=6, cell=240):
         columns: pictures in a row.
         cell: side of a cell in pixels.
     """
+    path = check_path(path, "path")
     columns, cell = check_int(columns, "columns"), check_int(cell, "cell", least=5)
     rows = math.ceil(len(pictures) / columns)
     canvas = Image.new("RGB", (columns * cell, rows * cell), "white")
@@ -113,7 +131,6 @@ def detection_grid(pictures, path, columns=6, cell=240):
 
 
 def _save(image, path):
-    path = pathlib.Path(path)
     with written_beside(path) as part:
         image.save(part)
     return path

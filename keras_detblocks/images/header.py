@@ -9,6 +9,7 @@ import os
 import stat
 from typing import NamedTuple
 
+from ..checks import check_path
 from .color16 import is_color16
 from .files import ImageError, check_ordinary, opened
 
@@ -55,6 +56,9 @@ def image_header(path):
     try:
         header = _plain(path)
     except ImageError:
+        raise
+    except TypeError:
+        check_path(path, "path")
         raise
     except (OSError, ValueError) as error:
         check_ordinary(path)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from ..checks import check_choice, check_pair
+from ..checks import check_choice, check_pair, refused
 
 RESIZES = ("letterbox", "stretch")
 """How a picture is fitted to a size: the whole picture and a margin, or stretched to it."""
@@ -81,6 +81,9 @@ def letterbox(image, size, resize="letterbox"):
     >>> fitted.to_original([[0, 0, 64, 32]]).tolist()
     [[0.0, 0.0, 200.0, 100.0]]
     """
+    if getattr(image, "dtype", None) != "uint8" or getattr(image, "shape", ())[2:] != (3,):
+        expected = "a uint8 array (height, width, 3), as `read_image` returns it"
+        raise refused(image, "image", expected)
     fitted = Letterbox.fit(image.shape[:2], size, resize)
     return place(image, fitted), fitted
 

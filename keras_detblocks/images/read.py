@@ -5,7 +5,7 @@ import os
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
-from ..checks import check_number
+from ..checks import check_number, check_path
 from .color16 import color16, is_color16
 from .files import MAX_PIXELS, ImageError, opened
 from .header import orientation_of
@@ -58,7 +58,7 @@ def read_letterboxed(path, size, levels=None, max_pixels=MAX_PIXELS, resize="let
     Raises:
         ImageError: as `read_image`.
     """
-    with opened(path) as picture:
+    with opened(check_path(path, "path")) as picture:
         turned = picture.format != "TIFF" and orientation_of(picture) >= 5
         original = picture.size if turned else picture.size[::-1]
         fitted = Letterbox.fit(original, size, resize)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..checks import check_choice, check_int
+from ..checks import check_choice, check_int, check_kind, refused
+from ..data.dataset import check_dataset
 
 BACKENDS = {  # package -> (module, class) of its annotation table and of its evaluation
     "faster_coco_eval": (("faster_coco_eval", "COCO"), ("faster_coco_eval", "COCOeval_faster")),
@@ -79,12 +80,7 @@ def coco_ap(dataset, detections, backend=None, max_detections=100):
             class.
         ImportError: no backend is installed.
     """
-    if len(detections) != len(dataset.records):
-        raise ValueError(
-            f"coco_ap: expected detections for each of the {len(dataset.records)} records; "
-            f"received {len(detections)}. Pass a dict of empty arrays for an image without "
-            "detections."
-        )
+    check_detections(detections, check_dataset(dataset))
     max_detections = check_int(max_detections, "max_detections")
     limits = (*(m for m in _MAX_DETECTIONS if m < max_detections), max_detections)
     coco_class, eval_class = _backend(backend)
@@ -195,6 +191,20 @@ def _found_objects(dataset, detections):
 def _object(image, box, label):
     x0, y0, x1, y1 = box
     return {"image_id": image, "category_id": int(label) + 1, "bbox": [x0, y0, x1 - x0, y1 - y0]}
+
+
+def check_detections(detections, dataset):
+    """Raises a `ValueError` unless they are one dict for each record of the data set."""
+    check_kind(detections, "detections", (list, tuple), "a list of dicts, one per picture")
+    if len(detections) != len(dataset.records):
+        raise ValueError(
+            f"Expected detections for each of the {len(dataset.records)} records; received "
+            f"{len(detections)}. Pass a dict of empty arrays for a picture without detections."
+        )
+    for found in detections:
+        if not isinstance(found, dict) or not found.keys() >= {"boxes", "scores", "labels"}:
+            expected = "a list of dicts of boxes, scores and labels"
+            raise refused(detections, "detections", expected)
 
 
 def checked(index, found, num_classes):

@@ -6,6 +6,8 @@ import contextlib
 import keras
 import numpy as np
 
+from ..checks import check_layer
+
 # Fewer images than this on a replica give poor statistics.
 LEAST_IMAGES = 8
 
@@ -22,7 +24,7 @@ def synchronize_batch_norm(model):
             f"Synchronized statistics exist on TensorFlow only. Received backend: "
             f"{keras.backend.backend()!r}"
         )
-    for layer in _batch_norms(model):
+    for layer in _batch_norms(check_layer(model)):
         layer.synchronized = True
     return model
 

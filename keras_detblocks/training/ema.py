@@ -5,6 +5,7 @@ import contextlib
 
 import keras
 
+from ..checks import check_layer
 from .distribute import numpy_of
 
 
@@ -19,7 +20,7 @@ def averaged(model, other=None):
     Args:
         model: compiled. other: a model with the same variables that gets the weights instead.
     """
-    with _exchanged(_on(other, model, _averages(model))):
+    with _exchanged(_on(other, check_layer(model), _averages(model))):
         yield
 
 

@@ -7,8 +7,9 @@ import numpy as np
 
 from ..checks import check_int, check_pair
 from ..data import Dataset, pipeline
+from ..detection.model import check_detector
 from .coco_ap import coco_ap
-from .examples import predict_examples
+from .examples import check_source, predict_examples
 
 
 def evaluate_ap(detector, dataset, batch_size=16, image_size=None, max_detections=None):
@@ -29,7 +30,8 @@ def evaluate_ap(detector, dataset, batch_size=16, image_size=None, max_detection
     Raises:
         ValueError: a source in another form, or one that does not end.
     """
-    limit = check_int(max_detections, "max_detections", optional=True) or detector.max_detections
+    limit = check_int(max_detections, "max_detections", optional=True)
+    limit = limit or check_detector(detector, opened=True).max_detections
     if isinstance(dataset, Dataset):
         dataset = dataset.with_classes(detector.class_names)
     dataset, found = predict_any(detector, dataset, batch_size, image_size, max_detections)
@@ -43,6 +45,8 @@ def predict_any(detector, dataset, batch_size=16, image_size=None, max_detection
     batch_size = check_int(batch_size, "batch_size")
     image_size = check_pair(image_size, "image_size", optional=True)
     max_detections = check_int(max_detections, "max_detections", optional=True)
+    check_detector(detector, opened=True)
+    check_source(dataset)
     with _giving(detector, max_detections):
         if isinstance(dataset, Dataset):
             return dataset, predict_dataset(detector, dataset, batch_size, image_size)
@@ -76,10 +80,10 @@ class ValidationAP(keras.callbacks.Callback):
 
     def __init__(self, dataset, batch_size=16, image_size=None, max_detections=None):
         super().__init__()
-        self.dataset = dataset
         self.batch_size = check_int(batch_size, "batch_size")
         self.image_size = check_pair(image_size, "image_size", optional=True)
         self.max_detections = check_int(max_detections, "max_detections", optional=True)
+        self.dataset = check_source(dataset)
 
     def on_epoch_end(self, epoch, logs=None):
         numbers = evaluate_ap(
@@ -114,7 +118,7 @@ def predict_dataset(detector, dataset, batch_size=16, image_size=None):
     """
     from ..data import Letterbox
 
-    size = _size(detector, image_size)
+    size = _size(check_detector(detector, opened=True), image_size)
     resize = detector.resize
     found = detector.predict(pipeline(dataset, size, batch_size, resize=resize), verbose=0)
     results = []

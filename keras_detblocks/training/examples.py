@@ -4,6 +4,7 @@ tfds."""
 
 import numpy as np
 
+from ..checks import refused
 from ..data import Dataset, Letterbox, Record
 from ..images.letterbox import place
 from ..images.read import read_image
@@ -38,6 +39,17 @@ def predict_examples(detector, source, batch_size, image_size):
         raise ValueError("Expected pictures to evaluate on; the source gave none.")
     names = tuple(detector.class_names)
     return Dataset(records, names, tuple(range(len(names))), source="examples"), detections
+
+
+def check_source(source):
+    """The value, if it is a `Dataset` or can be a source of examples."""
+    usable = isinstance(source, Dataset) or any(
+        hasattr(source, name) for name in ("__iter__", "__getitem__")
+    )
+    if isinstance(source, (str, bytes)) or not usable:
+        expected = "a data set of `data.load`, or a source of (image, {'boxes', 'labels'})"
+        raise refused(source, "dataset", expected)
+    return source
 
 
 def _predict(detector, canvases, boxes):

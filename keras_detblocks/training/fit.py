@@ -8,8 +8,10 @@ import tempfile
 import keras
 from rich.console import Console
 
-from ..checks import check_flag
+from ..checks import check_flag, check_path, refused
 from ..data import pipeline
+from ..data.augment import augmentation
+from ..data.dataset import check_dataset
 from ..weights import load_keras_file
 from .callbacks import Budget, Callbacks, Milestones, StepLog
 from .devices import default_devices
@@ -140,11 +142,12 @@ def train(
         precision=precision,
         synchronize=synchronize,
     )
-    resume = check_flag(resume, "resume")
+    resume, augment = check_flag(resume, "resume"), augmentation(augment)
+    out = check_path(out, "out")
+    _check_kinds(build, train_set, validation_set)
     _check_data(train_set, given, devices)
     data = {"train": described(train_set), "validation": described(validation_set)}
     settings = _settings(given, data, settings)
-    out = pathlib.Path(out)
     checkpoint = RunCheckpoint(out / "checkpoint")
     resume = devices.from_chief(lambda: _claim(out, checkpoint, resume, settings))
     with Interrupts() as interrupts:
@@ -340,6 +343,14 @@ def _synchronized(wanted, batch_size, devices):
     if keras.backend.backend() != "tensorflow" or devices.replicas == 1:
         return False
     return batch_size / devices.replicas < LEAST_IMAGES if wanted is None else wanted
+
+
+def _check_kinds(build, train_set, validation_set):
+    if not callable(build) or isinstance(build, keras.Model):
+        raise refused(build, "build", "a function without arguments that returns a Detector")
+    check_dataset(train_set, "train_set")
+    if validation_set is not None:
+        check_dataset(validation_set, "validation_set")
 
 
 def _check_data(train_set, settings, devices):

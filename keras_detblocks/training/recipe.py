@@ -5,6 +5,7 @@ import contextlib
 
 import keras
 
+from ..detection.model import check_detector
 from ..optimizers import AdamW, ConvMuon, conv_groups
 from .distribute import accelerators
 from .limits import LEARNING_RATES, checked
@@ -28,6 +29,7 @@ def compile_detector(
         optimizer: `"muon"` or `"adamw"`.
         **kwargs: arguments of `Detector.compile`.
     """
+    check_detector(model, "model")
     given = checked(weight_decay=weight_decay, ema=ema, optimizer=optimizer)
     optimizer, ema = given["optimizer"], given["ema"]
     if not callable(learning_rate):

@@ -10,6 +10,7 @@ import sys
 import keras
 import numpy as np
 
+from ..data.dataset import check_dataset
 from ..version import __version__
 from .state import write_json
 
@@ -26,6 +27,7 @@ def fingerprint(dataset):
     >>> len(fingerprint(kdb.data.Dataset([], ("cat",), (1,))))
     16
     """
+    check_dataset(dataset)
     digest = hashlib.sha256(repr(tuple(dataset.class_names)).encode())
     for record in dataset.records:
         digest.update(f"\0{os.path.basename(record.path)} {record.width} {record.height}".encode())

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..checks import check_layer
 from .folded import unfolded
 from .keras_file import check_same_net, whole
 from .read import Checkpoint, is_keras_file, read
@@ -142,6 +143,7 @@ def load(target, source, prefix="", skip=(), unused=None, adapt=None):
         ValueError: if a tensor is missing, unused or misshapen; the message names all of them, and
             nothing is assigned.
     """
+    check_layer(target, "target")
     if is_keras_file(source):
         check_same_net(target, source)
         with whole(source):

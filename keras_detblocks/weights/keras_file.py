@@ -7,6 +7,8 @@ import zipfile
 
 import keras
 
+from ..checks import check_path
+
 
 def load_keras_file(path, compile=True):
     """The model in a `.keras` file.
@@ -22,7 +24,7 @@ def load_keras_file(path, compile=True):
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged, or this version cannot read it.
     """
-    path = pathlib.Path(path)
+    path = check_path(path, "path")
     if not path.is_file():
         raise FileNotFoundError(f"No such model file: {path}")
     with whole(path):

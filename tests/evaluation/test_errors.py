@@ -209,7 +209,7 @@ def test_what_cannot_be_measured_is_told(records, names, rows, model, measurable
 
 def test_errors_of_arguments():
     dataset = data.Dataset([record([OBJECT], [0])], ("cat",), (1,))
-    with pytest.raises(ValueError, match="each of the 1 pictures; received 0"):
+    with pytest.raises(ValueError, match="each of the 1 records; received 0"):
         evaluation.measure(dataset, [])
     with pytest.raises(ValueError, match="labels below 1"):
         evaluation.measure(dataset, [found((OBJECT, 0.5, 3))])

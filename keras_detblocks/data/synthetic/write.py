@@ -3,13 +3,13 @@ command line read."""
 
 import json
 import os
-import pathlib
 from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image
 
 from ...checks import check_int, check_pair
 from ...files import written_beside
+from ..errors import check_new_folder
 from .masks import CLASS_NAMES
 from .scene import LEAST_SIZE, draw_scene
 
@@ -34,14 +34,10 @@ def write_scenes(out, train_images=2000, val_images=200, image_size=256, seed=0)
     Raises:
         ValueError: a split of no pictures, a size below 64, or `out` exists already.
     """
-    out = pathlib.Path(out)
+    out = check_new_folder(out)
     counts = check_int(train_images, "train_images"), check_int(val_images, "val_images")
     image_size = check_pair(image_size, "image_size", least=LEAST_SIZE)
     seed = check_int(seed, "seed", least=0)
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise ValueError(
-            f"write_scenes: expected a new or empty folder; received {out}. Name another one."
-        )
     with written_beside(out, durable=False) as partial:  # it can be made again
         (partial / "annotations").mkdir(parents=True)
         for number, (split, count) in enumerate(zip(_SPLITS, counts)):

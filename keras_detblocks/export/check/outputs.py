@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...checks import check_path
 from ...files import written_beside
 from ..graph import is_dynamic, sample_inputs
 from ..runtime.archive import METADATA_FILE
@@ -77,7 +78,7 @@ class ExportError(ValueError):
 def staged(path):
     """A temporary path in the folder of `path`, which is moved to `path` if the block succeeds and
     removed if it does not."""
-    path = pathlib.Path(path)
+    path = check_path(path, "path")
     if path.is_dir() and {each.name for each in path.iterdir()} - _SAVED_MODEL:
         raise ExportError(
             f"{path} is a folder with other files in it, which will not be replaced: choose "
@@ -88,7 +89,7 @@ def staged(path):
 
 
 def size_of(path):
-    path = pathlib.Path(path)
+    path = check_path(path, "path")
     return (
         sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
         if path.is_dir()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...checks import check_choice
+from ...checks import check_choice, refused
 
 # How many of them a written file is compared with.
 COMPARED = 4
@@ -26,6 +26,9 @@ def check_quantization(quantization, representative_data):
 def calibration_samples(signature, representative_data, most=None):
     """Representative batches as a list of at most `most` dicts of single inputs `(1, ...)`."""
     samples = []
+    if isinstance(representative_data, str) or not hasattr(representative_data, "__iter__"):
+        expected = "batches of inputs, such as of `data.pipeline`"
+        raise refused(representative_data, "representative_data", expected)
     for batch in representative_data:
         if not isinstance(batch, dict):
             parts = batch[: len(signature.inputs)] if isinstance(batch, (list, tuple)) else [batch]
@@ -53,7 +56,7 @@ def calibration_samples(signature, representative_data, most=None):
     if not samples:
         raise ValueError(
             "`representative_data` is empty; int8 needs a few dozen inputs to find the ranges of "
-            "activations."
+            "activations. Received: no input"
         )
     return samples
 

@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from ...checks import check_flag, check_int
+from ...checks import check_flag, check_int, check_path
 from ..check.detections import compare_detections
 from ..check.outputs import (
     ExportError,
@@ -71,7 +71,7 @@ def to_onnx(
     """
     opset = check_int(opset, "opset", least=OPSETS[0], most=OPSETS[-1])
     check_quantization(quantization, representative_data)
-    postprocess = check_flag(postprocess, "postprocess")
+    postprocess, path = check_flag(postprocess, "postprocess"), check_path(path, "path")
     if is_detector(model):
         make = _detector if postprocess else _raw_detector
         return make(model, path, image_size, batch_size, opset, representative_data, quantization)

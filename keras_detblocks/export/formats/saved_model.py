@@ -1,11 +1,10 @@
 """SavedModel export, for TensorFlow Serving and whatever else reads TensorFlow's own format."""
 
 import logging
-import pathlib
 
 import tensorflow as tf
 
-from ...checks import check_flag, check_int
+from ...checks import check_flag, check_int, check_path
 from ..check.detections import compare_detections
 from ..check.outputs import ExportReport, compare_outputs, size_of, staged
 from ..check.samples import comparison_samples
@@ -54,7 +53,7 @@ def to_saved_model(
     Raises:
         ExportError: if it does not load or differs; then no folder is left.
     """
-    path, postprocess = pathlib.Path(path), check_flag(postprocess, "postprocess")
+    path, postprocess = check_path(path, "path"), check_flag(postprocess, "postprocess")
     version = check_int(version, "version", least=0, optional=True)
     if version is not None:
         path = path / str(version)

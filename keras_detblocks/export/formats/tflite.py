@@ -6,7 +6,7 @@ import warnings
 
 import tensorflow as tf
 
-from ...checks import check_choice, check_flag, check_number
+from ...checks import check_choice, check_flag, check_number, check_path
 from ...startup import hidden_stderr
 from ..check.detections import compare_detections
 from ..check.outputs import ExportError, ExportReport, compare_outputs, size_of, staged
@@ -83,7 +83,7 @@ def to_tflite(
     """
     check_arguments(quantization, representative_data, input_dtype, outputs)
     tolerance = check_number(tolerance, "tolerance", above=0, optional=True)
-    postprocess = check_flag(postprocess, "postprocess")
+    postprocess, path = check_flag(postprocess, "postprocess"), check_path(path, "path")
     if is_detector(model) and postprocess:
         return _detector(
             model,

@@ -2,6 +2,7 @@
 again, so that a busy machine slows all of them equally."""
 
 import contextlib
+import os
 import pathlib
 import platform
 import tempfile
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...checks import check_flag, check_int, check_ints
+from ...checks import check_flag, check_int, check_ints, check_path, refused
 from ..formats.cut import PARTS, cut, describe, kernels, parts_of
 from .session import Session
 
@@ -63,6 +64,9 @@ def compare_latency(paths, images=50, threads=(1,), image_size=None, profile=Fal
     """
     images, profile = check_int(images, "images"), check_flag(profile, "profile")
     threads = check_ints(threads, "threads")
+    if isinstance(paths, (str, os.PathLike)) or not hasattr(paths, "__iter__"):
+        raise refused(paths, "paths", "a list of paths")
+    paths = [check_path(path, "paths") for path in paths]
     with contextlib.ExitStack() as stack:
         runs = [
             _Run(

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 
-from ...checks import check_int, spelled
+from ...checks import check_int, check_kind, check_path, spelled
 from ...detection.decode import decode
 from ...detection.inference import detect
+from ...detection.model import check_detector
 from ..check.outputs import size_of
 from ..formats.onnx import to_onnx
 from ..formats.saved_model import to_saved_model
@@ -33,7 +34,7 @@ FORMATS = {
 
 def exported_path(folder, format):
     """The path at which `export_all` puts a format in a `folder`."""
-    return pathlib.Path(folder) / FORMATS[spelled(FORMATS, format, "format")]
+    return check_path(folder, "folder") / FORMATS[spelled(FORMATS, format, "format")]
 
 
 def export_all(
@@ -62,6 +63,8 @@ def export_all(
     Returns:
         A list of `ExportReport`.
     """
+    check_detector(detector)
+    check_kind(formats, "formats", (str, list, tuple), "names of formats")
     if isinstance(formats, str):
         formats = formats.split(",")
     names = [spelled(FORMATS, str(each).strip(), "format") for each in formats]
@@ -139,7 +142,7 @@ class ExportedDetector:
     """
 
     def __init__(self, path, num_threads=1):
-        self.path = pathlib.Path(path)
+        self.path = check_path(path, "path")
         kind = kind_of(path)
         if kind == "keras":
             raise ValueError(
@@ -245,6 +248,7 @@ def benchmark(model, images=30, num_threads=1, image_size=None):
     if isinstance(model, (str, pathlib.Path)):
         with Session(model, num_threads) as session:
             return _median_ms(session, images, image_size)
+    check_detector(model, "model", opened=True)
     with tempfile.TemporaryDirectory() as folder:
         model.save(pathlib.Path(folder) / "detector.keras")
         with Session(pathlib.Path(folder) / "detector.keras", num_threads) as session:

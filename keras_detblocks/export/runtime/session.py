@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-from ...checks import check_flag, check_int
+from ...checks import check_flag, check_int, check_path
 from ...weights.keras_file import whole
 from ..graph import check_size, picture_like
 from .archive import is_tflite
@@ -120,6 +120,7 @@ class Session:
     """
 
     def __init__(self, path, num_threads=1, fresh=False, checked=False):
+        path = check_path(path, "path")
         self.path, self.num_threads = str(path), check_int(num_threads, "num_threads")
         fresh = check_flag(fresh, "fresh")
         self.kind = kind_of(path)
