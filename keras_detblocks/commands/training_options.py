@@ -5,7 +5,8 @@ import pathlib
 
 # Minutes of training if neither minutes nor epochs are given.
 DEFAULT_MINUTES = 30.0
-FROZEN = ("backbone", "context", "neck", "head", "batch_norm")
+PARTS = ("backbone", "context", "neck", "head")
+FROZEN = (*PARTS, "batch_norm", *(f"{part}.batch_norm" for part in PARTS))
 SYNCHRONIZE = {"auto": None, "yes": True, "no": False}
 
 
@@ -72,8 +73,9 @@ def _add_origin(parser):
         "--freeze",
         default=None,
         metavar="PART,...",
-        help=f"parts to keep as they are: {', '.join(FROZEN)} (every batch normalization); a "
-        "second run with --start can train all of them (default: none)",
+        help=f"parts to keep as they are: {', '.join(PARTS)}, batch_norm (every batch "
+        "normalization), backbone.batch_norm and the like (those of one part); a second run with "
+        "--start can train all of them (default: none)",
     )
     parser.add_argument("--seed", type=int, default=0)
 
@@ -136,9 +138,10 @@ def _add_recipe(parser):
     )
     parser.add_argument(
         "--precision",
-        choices=("auto", "float32", "mixed_float16", "mixed_bfloat16"),
+        choices=("auto", "float32", "mixed_float16", "mixed_bfloat16", "bfloat16_conv"),
         default="auto",
-        help="auto: mixed_float16 on GPUs (default: %(default)s)",
+        help="auto: mixed_float16 on GPUs; bfloat16_conv: convolutions of training steps, on "
+        "processors with AMX, with --freeze batch_norm (default: %(default)s)",
     )
 
 

@@ -7,6 +7,7 @@ import keras
 from ..checks import check_choice, check_flag, check_int, check_number, look_up
 from ..images.letterbox import RESIZES
 from ..layers.block import declare_to_tensorflow, set_trainable_parts, trainable_parts
+from ..layers.normalization import batch_norms
 from ..weights import check_same_net
 from .classes import checked_classes, with_classes
 from .decode import candidate_count, candidates, decode, non_max_suppression
@@ -129,11 +130,13 @@ class Detector(DetectionModel):
         """Freezes these parts and nothing else; compile the detector again afterward.
 
         Single layers can be frozen by their own `trainable`. It survives `save`, copies and
-        `with_classes`, and frozen batch normalizations keep their statistics.
+        `with_classes`. Frozen batch normalizations keep their statistics; one after a convolution
+        that trains is computed within it, which saves a quarter of a step on CPU.
 
         Args:
-            *parts: any of `"backbone"`, `"context"`, `"neck"`, `"head"` and `"batch_norm"` (every
-                batch normalization); without any, everything trains.
+            *parts: any of `"backbone"`, `"context"`, `"neck"`, `"head"`, `"batch_norm"` (every
+                batch normalization) and `"backbone.batch_norm"` and the like (those of one part);
+                without any, everything trains.
 
         Raises:
             ValueError: on another name.
@@ -153,14 +156,11 @@ class Detector(DetectionModel):
                 part.trainable = False
 
     def _layers_of(self, part):
-        norms = [
-            each
-            for each in self._flatten_layers()
-            if isinstance(each, keras.layers.BatchNormalization)
-        ]
         layers = {key: keras.tree.flatten(value) for key, value in vars(self._parts).items()}
-        found = look_up({**layers, "batch_norm": norms}, part, "part of a detector")
-        return [layer for layer in found if layer is not None]
+        known = {key: [each for each in value if each is not None] for key, value in layers.items()}
+        norms = {f"{key}.batch_norm": sum(map(batch_norms, known[key]), []) for key in known}
+        norms["batch_norm"] = batch_norms(self)
+        return look_up(known | norms, part, "part of a detector")
 
     @property
     def run_record(self):

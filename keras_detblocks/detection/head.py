@@ -10,6 +10,7 @@ from ..checks import check_choice, check_int, check_number, finest_first
 from ..layers import Conv2D, activation_layer, normalization_layer
 from ..layers.activation import check_activation
 from ..layers.block import Block
+from ..layers.folding import normalized
 from ..layers.normalization import NORMALIZATIONS
 from .decode import DISTANCES, LOGITS
 
@@ -133,10 +134,9 @@ class AnchorFreeHead(Block):
             for branch in (LOGITS, DISTANCES):
                 x = features[level]
                 for i in range(self.num_convs):
-                    x = self.convs[f"{branch}_{i}"](x)
-                    if self.normalization:
-                        x = self.norms[f"{branch}_{level}_{i}"](x, training=training)
-                    x = self.act(x)
+                    conv = self.convs[f"{branch}_{i}"]
+                    norm = self.norms[f"{branch}_{level}_{i}"] if self.normalization else None
+                    x = self.act(normalized(conv, norm, x, training))
                 outputs[f"{level}_{branch}"] = self.convs[branch](ops.cast(x, "float32"))
             outputs[f"{level}_{DISTANCES}"] = outputs[f"{level}_{DISTANCES}"] * self.scales[level]
         return outputs

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from ..checks import check_choice, check_kind, check_number
+from ..layers.folding import folded, frozen_pairs
 from ..optimizers import clip_after_reduction
 from .decode import flatten
 from .faults import Faults, expects_bytes, with_first_batch
@@ -86,6 +87,10 @@ class DetectionModel(keras.Model):
             "box_loss_weight": check_number(box_loss_weight, "box_loss_weight", least=0),
         }
         self._compile(optimizer, losses, "once", kwargs)
+
+    def call(self, inputs, training=None, mask=None):
+        with folded(frozen_pairs(self) if training else ()):
+            return super().call(inputs, training=training, mask=mask)
 
     def _compile(self, optimizer, losses, averaged_statistics, kwargs):
         self._loss_settings = losses

@@ -14,6 +14,7 @@ import keras
 from keras import ops
 
 from ..checks import check_choice, check_flags, check_int, check_pair
+from .folding import norm_within, scale_and_shift
 from .lean import Lean
 
 PADDINGS = ("symmetric", "same", "valid")
@@ -96,6 +97,16 @@ class Conv2D(Lean, keras.layers.Conv2D):
         # Under XLA on CPU a grouped gradient is 100 times slower, so jit_compile="auto" becomes
         # False for a model with this layer.
         self.supports_jit = keras.backend.backend() != "tensorflow" or _has_accelerator()
+
+    def call(self, inputs):
+        norm = norm_within(self)
+        return super().call(inputs) if norm is None else self.folded_call(inputs, norm)
+
+    def folded_call(self, inputs, norm):
+        """The convolution of `inputs` and the frozen normalization `norm` after it."""
+        scale, shift = scale_and_shift(norm)
+        outputs = self.convolution_op(inputs, self.kernel * scale)
+        return ops.add(outputs, shift + self.bias * scale if self.use_bias else shift)
 
     def convolution_op(self, inputs, kernel):
         x, strides, padding = self._padded(inputs)

@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from ..checks import check_choice, check_flags, check_int, check_number
+from .folding import is_folded
 from .lean import Lean
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, for pixels of 0 to 255
@@ -95,7 +96,7 @@ class BatchNormalization(Lean, keras.layers.BatchNormalization):
     Arguments (`axis`, `momentum`, `epsilon`, ...), variables and inference are the base class's. In
     training the moving variance uses the unbiased batch variance, as in PyTorch and cuDNN, over all
     replicas if statistics are synchronized. Masks, other precisions and other backends are left to
-    the base class.
+    the base class. A frozen one in a `Detector` is computed within the convolution before it.
 
     >>> tuple(BatchNormalization()(keras.ops.ones((2, 4, 4, 3)), training=True).shape)
     (2, 4, 4, 3)
@@ -111,6 +112,8 @@ class BatchNormalization(Lean, keras.layers.BatchNormalization):
         )
 
     def call(self, inputs, training=None, mask=None):
+        if is_folded(self):
+            return inputs
         if not (training and self.trainable and mask is None and self._fusible(inputs)):
             return super().call(inputs, training=training, mask=mask)
         if self.synchronized:
@@ -164,6 +167,15 @@ class BatchNormalization(Lean, keras.layers.BatchNormalization):
             and len(inputs.shape) == 4
             and keras.backend.standardize_dtype(inputs.dtype) == "float32"
         )
+
+
+def batch_norms(layer):
+    """All batch normalizations of a layer or model."""
+    return [
+        each
+        for each in layer._flatten_layers()
+        if isinstance(each, keras.layers.BatchNormalization)
+    ]
 
 
 def normalization_layer(

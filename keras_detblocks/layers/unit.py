@@ -7,6 +7,7 @@ from ..checks import check_choice, check_flag, check_int, one_or_pair
 from .activation import activation_layer, check_activation
 from .block import Block
 from .conv import PADDINGS, Conv2D
+from .folding import normalized
 from .initializer import clone, fan_out_normal
 from .normalization import (
     NORMALIZATIONS,
@@ -151,9 +152,7 @@ class ConvNormAct(Block):
             self.norm.build(self.conv.compute_output_shape(input_shape))
 
     def call(self, x, training=None):
-        x = self.conv(x)
-        if self.norm is not None:
-            x = self.norm(x, training=training)
+        x = normalized(self.conv, self.norm, x, training)
         return x if self.act is None else self.act(x)
 
     def compute_output_shape(self, input_shape):

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from ..checks import check_layer
+from ..layers.normalization import batch_norms
 
 # Fewer images than this on a replica give poor statistics.
 LEAST_IMAGES = 8
@@ -24,23 +25,15 @@ def synchronize_batch_norm(model):
             f"Synchronized statistics exist on TensorFlow only. Received backend: "
             f"{keras.backend.backend()!r}"
         )
-    for layer in _batch_norms(check_layer(model)):
+    for layer in batch_norms(check_layer(model)):
         layer.synchronized = True
     return model
-
-
-def _batch_norms(model):
-    return [
-        layer
-        for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
 
 
 @contextlib.contextmanager
 def for_any_backend(model):
     """A context in which saved files load on every backend: JAX refuses synchronized statistics."""
-    layers = [layer for layer in _batch_norms(model) if layer.synchronized]
+    layers = [layer for layer in batch_norms(model) if layer.synchronized]
     for layer in layers:
         layer.synchronized = False
     try:

@@ -19,7 +19,7 @@ from .distribute import LEAST_IMAGES, synchronize_batch_norm
 from .interrupt import Interrupts
 from .limits import MOST_STEPS, check_memory, checked_run, default_rate, steps_of
 from .progress import ProgressBar, speaker, tensorboard_writer
-from .recipe import built_with, compile_detector
+from .recipe import built_with, check_precision, compile_detector, training_steps
 from .record import RunRecord, described
 from .resume import changes, check_folder
 from .run import Run, finalize
@@ -103,8 +103,9 @@ def train(
         resume: whether to continue the stopped run in `out`. The budget, the learning rate,
             `evaluations`, `patience` and paths may differ from before, which `run.json` records;
             everything else must be the same.
-        precision: `"auto"` (mixed float16 on GPU), `"float32"`, `"mixed_float16"` or
-            `"mixed_bfloat16"`.
+        precision: `"auto"` (mixed float16 on GPU), `"float32"`, `"mixed_float16"`,
+            `"mixed_bfloat16"`, or on CPUs `"bfloat16_conv"`: convolutions of training steps in
+            bfloat16, which pays on processors with AMX if all batch normalizations are frozen.
         settings: a dict, for JSON, that describes `build` and `augment`; a resumed run must have
             the same.
         about: a dict that goes into `run.json` as it is, such as the command.
@@ -270,7 +271,7 @@ def _fit(run, augment, console):
     steps = max(pictures // batch, 1)
     told = Told(run.budget, run.history, run.say, pictures, steps, batch)
     for text in (
-        said_of_precision(settings["precision"]),
+        said_of_precision(settings["precision"], run.model),
         said_of_repeats(run.train_set, settings["repeat_threshold"]),
     ):
         if text:
@@ -279,7 +280,8 @@ def _fit(run, augment, console):
     batches = _batches(run, augment)
     try:
         # Errors leave the bar too, or the terminal would stay without a cursor.
-        with progress_bar.bar, run.devices.fitting(run.model):
+        steps = training_steps(run.model, settings["precision"])
+        with progress_bar.bar, run.devices.fitting(run.model), steps:
             run.model.fit(
                 batches,
                 epochs=1,
@@ -354,6 +356,7 @@ def _check_kinds(build, train_set, validation_set):
 
 
 def _check_data(train_set, settings, devices):
+    check_precision(settings["precision"])
     batch_size = settings["batch_size"]
     if settings["epochs"] is not None:
         steps_of(settings["epochs"], len(train_set.records), batch_size)

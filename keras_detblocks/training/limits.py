@@ -10,7 +10,8 @@ from ..data.pipeline import MOST_BATCH
 # Optimizers by name, with the learning rates that worked best, for steps of 16 images.
 LEARNING_RATES = {"muon": 20e-3, "adamw": 8e-3}
 MEASURED_BATCHES = (4, 32)
-PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
+BFLOAT16_CONV = "bfloat16_conv"  # convolutions of training steps on CPUs, all else in float32
+PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16", BFLOAT16_CONV)
 MOST_MINUTES = 1e6  # two years
 MOST_EPOCHS = 1e6
 MOST_STEPS = 10**9

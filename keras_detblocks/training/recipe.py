@@ -8,7 +8,7 @@ import keras
 from ..detection.model import check_detector
 from ..optimizers import AdamW, ConvMuon, conv_groups
 from .distribute import accelerators
-from .limits import LEARNING_RATES, checked
+from .limits import BFLOAT16_CONV, LEARNING_RATES, checked
 
 # The head's last convolutions, by path: Muon is for layers inside the net.
 PREDICTORS = "(logits|distances)_out/"
@@ -64,6 +64,50 @@ def built_with(precision):
 
 
 def _policy(precision):
-    if precision != "auto":
-        return precision
-    return "mixed_float16" if accelerators() else "float32"
+    if precision == "auto":
+        return "mixed_float16" if accelerators() else "float32"
+    return "float32" if precision == BFLOAT16_CONV else precision
+
+
+def check_precision(precision):
+    """Raises a `ValueError` if this machine, or Keras' backend, does not have the precision."""
+    elsewhere = keras.backend.backend() != "tensorflow" or accelerators()
+    if precision == BFLOAT16_CONV and elsewhere:
+        raise ValueError(
+            "`precision` must be another one on GPUs and on other backends than TensorFlow, such "
+            f"as 'mixed_bfloat16'. Received: precision={precision!r}"
+        )
+
+
+@contextlib.contextmanager
+def training_steps(model, precision):
+    """A context in which a compiled model's training steps compute in a `precision` of `train`."""
+    if precision != BFLOAT16_CONV:
+        yield
+        return
+    model.make_train_function(force=True)
+    step = model.train_function
+
+    def converted(*args):
+        with _convolutions_in_bfloat16():
+            return step(*args)
+
+    model.train_function = converted
+    try:
+        yield
+    finally:
+        model.train_function = None
+
+
+@contextlib.contextmanager
+def _convolutions_in_bfloat16():
+    """A context in which TensorFlow's CPU graphs, when they run first, are rewritten."""
+    import tensorflow as tf
+
+    name = "auto_mixed_precision_onednn_bfloat16"
+    before = tf.config.optimizer.get_experimental_options().get(name, False)
+    tf.config.optimizer.set_experimental_options({name: True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({name: before})

@@ -1,14 +1,18 @@
 """The lines that a run prints even without a terminal: its size at once, its speed after twenty
 steps, and a summary at its end."""
 
+import contextlib
 import math
+import pathlib
 import statistics
 from collections import deque
 
 import keras
 
 from ..data.balance import rare, repeat_factors
+from ..layers.normalization import batch_norms
 from .distribute import accelerators
+from .limits import BFLOAT16_CONV
 
 _SOON = 20  # steps
 
@@ -69,13 +73,31 @@ class Told(keras.callbacks.Callback):
             )
 
 
-def said_of_precision(precision):
+def said_of_precision(precision, model):
     """A sentence if a precision costs more than it saves; else `None`."""
+    if precision == BFLOAT16_CONV:
+        units = bfloat16_units()
+        if units is not None and not units:
+            return "This processor has no units for bfloat16: steps take longer than in float32."
+        if any(norm.trainable for norm in batch_norms(model)):
+            return (
+                "Convolutions in bfloat16 save time only where all batch normalizations are "
+                "frozen; here some learn."
+            )
     if precision == "mixed_float16" and not accelerators():
         return (
             "No GPU was found; on a CPU a step of mixed_float16 takes many times as long as one of "
             "float32."
         )
+    return None
+
+
+def bfloat16_units():
+    """The processor's features that compute in bfloat16; `None` where nothing tells."""
+    with contextlib.suppress(OSError):
+        flags = set(pathlib.Path("/proc/cpuinfo").read_text().split())
+        if "sse2" in flags:  # the list is there, and an x86's
+            return flags & {"amx_bf16", "avx512_bf16"}
     return None
 
 

@@ -9,6 +9,7 @@ import pytest
 from toy import PerLevel, toy_backbone, toy_batch, toy_detector
 
 import keras_detblocks as kdb
+from keras_detblocks.layers.normalization import batch_norms
 
 
 def _single_layers(detector):
@@ -29,6 +30,7 @@ WAYS = {
     "backbone and neck": lambda detector: detector.freeze("backbone", "neck"),
     "head": lambda detector: setattr(detector.head, "trainable", False),
     "batch normalizations": lambda detector: detector.freeze("batch_norm"),
+    "those of the neck": lambda detector: detector.freeze("neck.batch_norm"),
     "single layers": _single_layers,
     "all of the neck but one": _one_trains,
     "everything": lambda detector: setattr(detector, "trainable", False),
@@ -121,6 +123,9 @@ def test_parts_by_name_and_constructor():
     detector.freeze("context")
     assert not any("sppf" in path for path in paths(detector))
     assert any("fpn" in path for path in paths(detector))
+    detector.freeze("backbone.batch_norm", "head.batch_norm")
+    norms = [path for path in paths(detector) if path.endswith(("/gamma", "/beta"))]
+    assert norms and all("fpn" in path or "sppf" in path for path in norms)
     detector.freeze()
     assert len(paths(detector)) == len(paths(detector_of()))
     with pytest.raises(ValueError, match="Unknown part of a detector 'bone'. Did you mean 'backb"):
@@ -128,6 +133,31 @@ def test_parts_by_name_and_constructor():
     detector = kdb.Detector(toy_backbone(), None, num_classes=2)
     detector.freeze("neck")  # has none
     assert len(paths(detector)) == len(detector.trainable_weights)
+
+
+def test_frozen_normalizations_are_computed_within_convolutions(monkeypatch, eager):
+    """In training alone; they stand still, everything else moves."""
+    names, inner = [], kdb.Conv2D.folded_call
+    monkeypatch.setattr(
+        kdb.Conv2D, "folded_call", lambda self, *a: names.append(self.name) or inner(self, *a)
+    )
+    detector = detector_of()
+    images, targets = toy_batch()
+    detector(images, training=True)
+    detector.freeze("batch_norm")
+    detector(images)
+    assert not names
+    theirs, ours = detector(images), detector(images, training=True)
+    norms = batch_norms(detector)
+    assert len(names) == len(norms) > 9
+    for key, value in theirs.items():
+        np.testing.assert_allclose(value, ours[key], atol=1e-4)
+    before = [variable.numpy() for variable in detector.weights]
+    frozen = {id(variable) for norm in norms for variable in norm.weights}
+    detector.compile(keras.optimizers.Adam(1e-2))
+    detector.train_on_batch(images, targets)
+    for variable, value in zip(detector.weights, before):
+        assert np.array_equal(variable.numpy(), value) == (id(variable) in frozen), variable.path
 
 
 @pytest.mark.slow

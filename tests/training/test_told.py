@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_detblocks import data
+from keras_detblocks.training import told as telling
 from keras_detblocks.training.told import Told, said_of_precision, said_of_repeats
 
 
@@ -56,5 +57,20 @@ def test_what_is_repeated_is_said():
 
 
 def test_float16_on_a_cpu_is_said_to_be_slow():
-    assert "many times as long" in said_of_precision("mixed_float16")
-    assert said_of_precision("auto") is said_of_precision("mixed_bfloat16") is None
+    assert "many times as long" in said_of_precision("mixed_float16", None)
+    assert said_of_precision("auto", None) is said_of_precision("mixed_bfloat16", None) is None
+
+
+def test_convolutions_in_bfloat16_are_judged(monkeypatch):
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.BatchNormalization()])
+    for units, trainable, said in [
+        (set(), False, "no units for bfloat16"),
+        ({"amx_bf16"}, True, "here some learn"),
+        (None, True, "here some learn"),
+        ({"amx_bf16"}, False, None),
+        (None, False, None),
+    ]:
+        monkeypatch.setattr(telling, "bfloat16_units", lambda units=units: units)
+        model.layers[0].trainable = trainable
+        text = said_of_precision("bfloat16_conv", model)
+        assert text is None if said is None else said in text

@@ -7,7 +7,7 @@ from toy import tiny_detector, toy_backbone, toy_batch, toy_detector
 
 import keras_detblocks as kdb
 from keras_detblocks import data, training
-from keras_detblocks.training import limits
+from keras_detblocks.training import limits, recipe
 from keras_detblocks.training.resume import changes
 
 CLASSES = ["circle", "square", "star"]
@@ -160,6 +160,45 @@ def test_impossible_runs_are_refused(dataset, tmp_path, monkeypatch, options, er
         training.train(_build, dataset, None, tmp_path / "run", **options)
     assert "--" not in str(raised.value)
     assert "resume" in options or not (tmp_path / "run").exists()
+
+
+def test_convolutions_in_bfloat16_are_for_cpus(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(recipe, "accelerators", lambda: True)
+    with pytest.raises(ValueError, match="`precision` must be another one on GPUs"):
+        training.train(_build, dataset, None, tmp_path / "run", epochs=1, precision="bfloat16_conv")
+    assert not (tmp_path / "run").exists()
+
+
+def test_only_training_steps_are_rewritten():
+    import tensorflow as tf
+
+    def option():
+        found = tf.config.optimizer.get_experimental_options()
+        return found.get("auto_mixed_precision_onednn_bfloat16", False)
+
+    class Model:
+        def make_train_function(self, force=False):
+            self.train_function = option
+
+    for precision, within in (("float32", False), ("bfloat16_conv", True)):
+        model = Model()
+        model.make_train_function()
+        with recipe.training_steps(model, precision):
+            assert not option()
+            assert model.train_function() == within
+        assert not option()
+
+
+@pytest.mark.slow
+def test_a_run_in_bfloat16_learns_the_same(dataset, tmp_path):
+    """Where the processor has no bfloat16 TensorFlow leaves float32."""
+    losses = {}
+    for precision in ("float32", "bfloat16_conv"):
+        how = {"epochs": 3 * 4 / 24, "batch_size": 4, "precision": precision}
+        model, history = training.train(_build, dataset, None, tmp_path / precision, **how)
+        losses[precision] = history["losses"][-1]["loss"]
+        assert {variable.dtype for variable in model.trainable_variables} == {"float32"}
+    assert losses["bfloat16_conv"] == pytest.approx(losses["float32"], rel=0.03)
 
 
 def test_a_run_of_an_older_version_showed_all_pictures_alike():
