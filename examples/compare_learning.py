@@ -30,6 +30,13 @@ from learning_trials import build, trials
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
+# How `jax_training` changes pictures.
+MOVED = {"scale": (0.8, 1.3), "colors": False, "gain": 0.15}
+STILL = {
+    "scale": (1.0, 1.0), "horizontal_flip": False, "vertical_flip": False, "turn": False,
+    "colors": False, "gain": 0.0,
+}  # fmt: skip
+
 # The processes ----------------------------------------------------------------------------
 
 
@@ -58,6 +65,7 @@ def parsed(arguments):
     parser.add_argument("--bccd", type=pathlib.Path, help="a folder that `kdb.data.load` reads")
     parser.add_argument("--nuclei", type=pathlib.Path, help="another")
     parser.add_argument("--faces", type=pathlib.Path, help="another")
+    parser.add_argument("--demo", type=pathlib.Path, help="`data` of a finished `detblocks demo`")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--minutes", type=float, default=8.0)
     parser.add_argument("--processes", type=int, default=6)
@@ -72,7 +80,7 @@ def parsed(arguments):
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--until", type=float, default=float("inf"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    options.sets = {"bccd": options.bccd, "nuclei": options.nuclei, "faces": options.faces}
+    options.sets = {name: getattr(options, name) for name in ("bccd", "nuclei", "faces", "demo")}
     return options
 
 
@@ -166,7 +174,7 @@ def run_job(job, options):
     test_set = test_set.with_classes(train_set.class_names)
     began = time.monotonic()
     model, fresh = build(first, train_set.class_names), build(first, train_set.class_names)
-    change = Change((0.8, 1.3), True, True, False, 0.15, first.mosaic > 0)
+    change = Change(**STILL if first.still else MOVED, mosaic=first.mosaic > 0)
     assigned(dict(first.assign))
     training = Training(
         model, first.batch, change, average=first.average, tau=1 / (1 - first.average),
@@ -252,15 +260,19 @@ def augmented(trial):
 
     import keras_detblocks as kdb
 
-    change = dataclasses.replace(kdb.data.AUGMENTATIONS["dihedral"], mosaic=trial.mosaic)
+    if trial.still and not trial.mosaic:
+        return None
+    plain = kdb.data.Augment(0.0, scale=(1, 1), translate=0.0, color=(0, 0, 0, 0))
+    plain = plain if trial.still else kdb.data.AUGMENTATIONS["dihedral"]
+    change = dataclasses.replace(plain, mosaic=trial.mosaic)
     if trial.closed == 1:
         return change
     made, last = tf.Variable(0, trainable=False, dtype="int64"), int(trial.closed * trial.steps)
-    plain = dataclasses.replace(change, mosaic=1e-9)  # never, but with the same number of boxes
+    closed = dataclasses.replace(change, mosaic=1e-9)  # never, but with the same number of boxes
 
     def until_closed(*batch):
         mosaics = made.assign_add(1) <= last
-        return tf.cond(mosaics, lambda: change(*batch), lambda: plain(*batch))
+        return tf.cond(mosaics, lambda: change(*batch), lambda: closed(*batch))
 
     return until_closed
 

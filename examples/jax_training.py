@@ -33,6 +33,7 @@ class Change:
     """Random changes of a batch on the GPU; the defaults are for pretraining."""
 
     scale: tuple = (0.5, 1.5)
+    horizontal_flip: bool = True
     vertical_flip: bool = True
     turn: bool = True
     colors: bool = True  # channels in another order, sometimes gray
@@ -57,7 +58,8 @@ def changed(key, images, boxes, labels, change, mosaics=0.0):
     def coin(k, p=0.5):
         return jax.random.bernoulli(keys[k], p, (batch,))
 
-    images, boxes = mirrored(coin(0), images, boxes, 0)
+    if change.horizontal_flip:
+        images, boxes = mirrored(coin(0), images, boxes, 0)
     if change.vertical_flip:
         images, boxes = mirrored(coin(1), images, boxes, 1)
     if change.turn:

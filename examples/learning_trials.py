@@ -17,12 +17,14 @@ class Trial:
     Attributes:
         group, name: the table and the row.
         data: a data set of `sets`. images: how many of its training pictures, 0 for all.
+        still: whether its pictures are shown as they are, except for mosaics.
         model: options of `build_detector`. size: of the net's input.
         start: `"start"`, `"backbone"` (of the start alone), `"scratch"`, or `"regnet"` (a backbone
             pretrained on `kdb.data.synthetic`).
         backbone: its share of the learning rate.
         frozen: the share of the steps in which it is frozen.
-        standing: beginnings of the names of its layers that stay frozen to the end.
+        standing: beginnings of the names of its layers that stay frozen to the end, or
+            `"backbone.batch_norm"` and the like.
         assign: arguments of the assigner. mosaic: their share, until `closed` of the steps.
     """
 
@@ -30,6 +32,7 @@ class Trial:
     name: str
     data: str = "bccd"
     images: int = 0
+    still: bool = False
     model: tuple = ()
     size: int = 320
     start: str = "start"
@@ -48,14 +51,14 @@ class Trial:
     def compiled(self):
         """The settings that trials of one compiled step share."""
         own = (self.data, self.model, self.size, self.batch, self.optimizer, self.assign)
-        own += (self.standing,)
+        own += (self.standing, self.still)
         return (*own, self.mosaic > 0, self.average)
 
 
 def trials():
     """Every trial with its seeds, the most important first."""
     rows = [*necks((0,)), *tuning(), *regnets(), *longer(), *recipes(), *fewer_doubts()]
-    return [*rows, *standing(), *necks((1,)), *necks((2,))]
+    return [*rows, *demo(), *fewer_steps(), *standing(), *necks((1,)), *necks((2,))]
 
 
 def necks(seeds):
@@ -96,7 +99,11 @@ def tuning():
         yield from itertools.product(rows, (0, 1) if data == "bccd" else (0, 1, 2))
 
 
-STANDING = {  # row: beginnings of names; with ~ the statistics of normalizations still learn
+# Row: beginnings of names, with ~ their statistics still learn; or normalizations of parts.
+ALL_NORMS = ("backbone.batch_norm", "neck.batch_norm", "head.batch_norm")
+STANDING = {
+    "batch normalizations": ALL_NORMS,
+    "the backbone's": ("backbone.batch_norm",),
     "stem": ("stem",),
     "stem and stage 1": ("stem", "s1_"),
     "weights of stem and stage 1": ("~stem", "~s1_"),
@@ -106,12 +113,14 @@ STANDING = {  # row: beginnings of names; with ~ the statistics of normalization
 
 
 def standing():
-    """The finest layers frozen: they keep what the start has learned, and cost no backward pass."""
+    """Frozen to the end: the finest layers, which then cost no backward pass, or all batch
+    normalizations, which then cost nothing at all."""
     for data, (images, steps, size) in SMALL.items():
         new = functools.partial(
             Trial, f"standing {data}", data=data.rstrip("20"), images=images, steps=steps, size=size
         )
         rows = [new("all learn")] + [new(name, standing=key) for name, key in STANDING.items()]
+        rows += [new("batch normalizations, 0.01", standing=ALL_NORMS, rate=0.01)]
         yield from itertools.product(rows, (0, 1, 2))
 
 
@@ -133,7 +142,47 @@ def fewer_doubts():
         scratch("scratch, a head and a prior per level", model=(("head", "priors by level"),)),
     ]
     rows += [scratch("scratch, 4/3 as wide", model=(("widened", True),), steps=1000)]
-    yield from itertools.product(rows, (0, 1))
+    yield from itertools.product(rows, (0, 1, 2))
+
+
+def demo():
+    """Those doubts on the data and the detector of `detblocks demo`, from scratch."""
+    levels = ("levels", (3, 4))
+    new = functools.partial(
+        Trial, "demo", data="demo", still=True, model=(levels,), size=192, start="scratch",
+        steps=1200,
+    )  # fmt: skip
+    rows = [new("default")]
+    rows += [
+        new(name, model=(levels, ("head", head)))
+        for name, head in (
+            ("a head per level", "per level"),
+            ("a head and a prior per level", "priors by level"),
+        )
+    ]
+    rows += [new("mosaic 0.5", mosaic=0.5), new("mosaic 0.5 to 75 %", mosaic=0.5, closed=0.75)]
+    rows += [new("batch 32, 0.028", batch=32, steps=600, rate=0.028)]
+    rows += [new(f"top {top}", assign=(("top", top),)) for top in (6, 13)]
+    rows += [new("alpha 0.5", assign=(("alpha", 0.5),)), new("beta 4", assign=(("beta", 4.0),))]
+    rows += [new(f"radius {radius}", assign=(("radius", radius),)) for radius in (0.5, 1.5)]
+    # As much computation as the default's 1,200 steps.
+    rows += [new("4/3 as wide", model=(levels, ("widened", True)), steps=850)]
+    rows += [
+        new("panet+sppf", model=(levels, ("neck", "panet"), ("context", "sppf")), steps=1100),
+        new("batch 4, 0.01", batch=4, steps=4800, rate=0.01),
+        new("batch 8, 0.014", batch=8, steps=2400, rate=0.014),
+    ]
+    yield from itertools.product(rows, (0, 1, 2))
+
+
+def fewer_steps():
+    """What the start is worth after fewer and more steps of few pictures."""
+    for data in ("bccd20", "nuclei", "faces"):
+        images, steps, size = SMALL[data]
+        for share, start in itertools.product((1, 0.5, 0.25, 2), ("start", "scratch")):
+            own = {"images": images, "size": size, "start": start, "steps": int(steps * share)}
+            name = f"{start}, {own['steps']} steps"
+            yield Trial(f"steps {data}", name, data=data.rstrip("20"), **own), 0
 
 
 def longer():
@@ -183,6 +232,7 @@ def build(trial, class_names):
         options["head"] = head_per_level(len(class_names), **HEADS[options["head"]])
     with mock.patch.object(by_name, "COMPACT_WIDTHS", widths):
         detector = kdb.build_detector(class_names, (trial.size, trial.size), **options)
+    detector.freeze(*(name for name in trial.standing if name.endswith(".batch_norm")))
     for layer in detector.backbone.layers:
         if layer.name.startswith(trial.standing):
             layer.trainable = False

@@ -1,6 +1,7 @@
 """What the examples on JAX share: their Muon is the package's, boxes move with the pixels; and a
 GPU benchmark leaves out what is not installed."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -127,6 +128,37 @@ def test_mosaics_end_early():
         _, _, labels = change(images, boxes, np.zeros((4, 1), "int32"), (seed, seed))
         counts.append((np.asarray(labels) >= 0).sum())
     assert min(counts[:2]) > 4 >= max(counts[2:])  # objects of four pictures, then of one
+
+
+def test_still_pictures_stay_as_they_are():
+    """The demo's digits: not mirrored, scaled or recolored, on both backends."""
+    import compare_learning
+    from jax_training import Change, changed
+    from learning_trials import Trial
+
+    images = np.random.default_rng(0).integers(0, 255, (4, 32, 32, 3)).astype("uint8")
+    boxes, labels = np.tile(np.array([[[2, 2, 30, 30]]], "float32"), (4, 1, 1)), np.zeros((4, 1))
+    trial = Trial("demo", "still", still=True)
+    assert compare_learning.augmented(trial) is None
+    for mosaic in (1e-9, 1.0):
+        change = compare_learning.augmented(dataclasses.replace(trial, mosaic=mosaic))
+        pixels, *_ = change(images, boxes, labels, (0, 0))
+        assert np.array_equal(np.round(pixels), images) == (mosaic < 1)
+    pixels, moved, _ = changed(
+        jax.random.key(0), images, boxes, labels, Change(**compare_learning.STILL)
+    )
+    np.testing.assert_allclose(pixels, images, atol=1e-3)
+    np.testing.assert_array_equal(moved, boxes)
+
+
+def test_trials_freeze_what_they_name():
+    from learning_trials import ALL_NORMS, Trial, build
+
+    def frozen(*standing):
+        detector = build(Trial("standing", "", size=64, standing=standing), ["a"])
+        return len(detector.weights) - len(detector.trainable_weights)
+
+    assert frozen() < frozen("stem") < frozen("backbone.batch_norm") < frozen(*ALL_NORMS)
 
 
 def test_the_gpu_benchmark_leaves_out_what_is_not_installed(capsys):
