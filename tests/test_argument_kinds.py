@@ -102,7 +102,7 @@ WRONG = [
         (lambda export=each, **k: export(IMAGE_MODEL, **k), "path", (*NO_PATH, None))
         for each in (export.to_onnx, export.to_tflite, export.to_saved_model)
     ),
-    (of(export.export_all, folder="nowhere"), "detector", NO_DETECTOR),
+    (of(export.export_all, folder="nowhere", formats="onnx"), "detector", NO_DETECTOR),
     (lambda **k: export.export_all(detector(), formats="onnx", **k), "folder", (*NO_PATH, None)),
     (lambda **k: export.export_all(detector(), "nowhere", **k), "formats", (3, None)),
     (

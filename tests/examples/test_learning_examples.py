@@ -90,6 +90,16 @@ def test_finetune_rates(tmp_path, eager):
     assert run("finetune_rates", digits, *words) == [row]  # what is there is not repeated
 
 
+@pytest.mark.slow
+def test_detector_step_takes_turns(monkeypatch, capsys, eager):
+    monkeypatch.syspath_prepend(str(EXAMPLES / "benchmarks"))
+    words = ["--size", 64, "--batch", 2, "--turns", 1, "--steps", 1]
+    medians = run("benchmarks/detector_step", *words)
+    assert len(medians) == 3 and min(medians.values()) > 0
+    first, *rows = capsys.readouterr().out.splitlines()
+    assert first.startswith("2 pictures of 64x64") and rows[0].endswith("ms  1.00")
+
+
 def test_step_overhead_takes_ratios_and_their_interval(capsys):
     """Without the run, which is what `train` does."""
     script = runpy.run_path(str(EXAMPLES / "benchmarks" / "step_overhead.py"))

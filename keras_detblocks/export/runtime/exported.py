@@ -63,7 +63,6 @@ def export_all(
     Returns:
         A list of `ExportReport`.
     """
-    check_detector(detector)
     check_kind(formats, "formats", (str, list, tuple), "names of formats")
     if isinstance(formats, str):
         formats = formats.split(",")
@@ -79,6 +78,7 @@ def export_all(
     if not paths:
         raise ValueError(f"Formats are {', '.join(FORMATS)}. Received none.")
     _check_meant(own, paths)
+    check_detector(detector)
     shared = {"image_size": image_size, "representative_data": calibration}
     return [
         _export(detector, each, path, **shared, postprocess=postprocess, **own[each.split("-")[0]])
