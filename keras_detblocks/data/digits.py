@@ -60,9 +60,10 @@ def write_digits(out, train_images=4000, val_images=500, image_size=192, seed=0)
         "image_size": check_int(image_size, "image_size", least=LEAST_SIZE),
         "seed": check_int(seed, "seed", least=0),
     }
-    if _made_with(out) == settings:
+    found = _made_with(out)
+    if found == settings:
         return out
-    if _made_with(out) is None:
+    if found is None:
         check_new_folder(out)
     with written_beside(out, durable=False) as part:
         _write_all(part, settings)

@@ -21,6 +21,6 @@ def check_new_folder(path, name="out"):
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise DatasetError(
             f"`{name}` must be a new or empty folder. Received: {name}={str(path)!r}, which holds "
-            "something else"
+            "something else; name another one."
         )
     return path

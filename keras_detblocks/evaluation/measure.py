@@ -46,12 +46,12 @@ def evaluate(
         ValueError: as `training.evaluate_ap`, or detections that do not fit the data set.
     """
     resamples = check_int(resamples, "resamples")
+    check_detector(detector, opened=True)
     if detections is None:
         from ..training.evaluate import predict_any
 
         dataset, detections = predict_any(detector, dataset, batch_size, image_size, max_detections)
-    limit = check_int(max_detections, "max_detections", optional=True)
-    limit = limit or check_detector(detector, opened=True).max_detections
+    limit = check_int(max_detections, "max_detections", optional=True) or detector.max_detections
     return measure(
         dataset,
         detections,

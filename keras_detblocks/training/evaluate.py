@@ -30,8 +30,8 @@ def evaluate_ap(detector, dataset, batch_size=16, image_size=None, max_detection
     Raises:
         ValueError: a source in another form, or one that does not end.
     """
-    limit = check_int(max_detections, "max_detections", optional=True)
-    limit = limit or check_detector(detector, opened=True).max_detections
+    check_detector(detector, opened=True)
+    limit = check_int(max_detections, "max_detections", optional=True) or detector.max_detections
     if isinstance(dataset, Dataset):
         dataset = dataset.with_classes(detector.class_names)
     dataset, found = predict_any(detector, dataset, batch_size, image_size, max_detections)

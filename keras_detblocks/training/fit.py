@@ -280,8 +280,8 @@ def _fit(run, augment, console):
     batches = _batches(run, augment)
     try:
         # Errors leave the bar too, or the terminal would stay without a cursor.
-        steps = training_steps(run.model, settings["precision"])
-        with progress_bar.bar, run.devices.fitting(run.model), steps:
+        computed = training_steps(run.model, settings["precision"])
+        with progress_bar.bar, run.devices.fitting(run.model), computed:
             run.model.fit(
                 batches,
                 epochs=1,

@@ -1,7 +1,9 @@
 """The limits of a run's numbers and names, checked before anything is read or made."""
 
+import contextlib
 import math
 import os
+import pathlib
 from functools import partial
 
 from ..checks import check_choice, check_int, check_number
@@ -119,3 +121,12 @@ def _memory():
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # not every system says it
         return math.inf
+
+
+def processor():
+    """What Linux says of its last processor: a dict of texts, empty on other systems."""
+    text = ""
+    with contextlib.suppress(OSError):
+        text = pathlib.Path("/proc/cpuinfo").read_text()
+    lines = (line.split(":", 1) for line in text.splitlines() if ":" in line)
+    return {key.strip(): value.strip() for key, value in lines}

@@ -1,9 +1,7 @@
 """The lines that a run prints even without a terminal: its size at once, its speed after twenty
 steps, and a summary at its end."""
 
-import contextlib
 import math
-import pathlib
 import statistics
 from collections import deque
 
@@ -12,7 +10,7 @@ import keras
 from ..data.balance import rare, repeat_factors
 from ..layers.normalization import batch_norms
 from .distribute import accelerators
-from .limits import BFLOAT16_CONV
+from .limits import BFLOAT16_CONV, processor
 
 _SOON = 20  # steps
 
@@ -94,11 +92,8 @@ def said_of_precision(precision, model):
 
 def bfloat16_units():
     """The processor's features that compute in bfloat16; `None` where nothing tells."""
-    with contextlib.suppress(OSError):
-        flags = set(pathlib.Path("/proc/cpuinfo").read_text().split())
-        if "sse2" in flags:  # the list is there, and an x86's
-            return flags & {"amx_bf16", "avx512_bf16"}
-    return None
+    flags = processor().get("flags")  # x86's
+    return None if flags is None else {"amx_bf16", "avx512_bf16"}.intersection(flags.split())
 
 
 def said_of_repeats(dataset, threshold):

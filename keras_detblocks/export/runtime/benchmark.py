@@ -180,11 +180,9 @@ def left_out(content):
 
 def cpu_features():
     """The processor's name, and those of its features that decide which kernels run."""
-    text = ""
-    with contextlib.suppress(OSError):
-        text = pathlib.Path("/proc/cpuinfo").read_text()
-    lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    fields = {key.strip(): value.strip() for key, value in lines.items()}
+    from ...training.limits import processor
+
+    fields = processor()
     flags = fields.get("flags", fields.get("Features", "")).split()
     known = [name for name in (*_FEATURES, *_ARM_FEATURES) if name in flags]
     name = fields.get("model name") or platform.processor() or platform.machine()
