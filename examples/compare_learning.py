@@ -176,6 +176,8 @@ def run_job(job, options):
     model, fresh = build(first, train_set.class_names), build(first, train_set.class_names)
     change = Change(**STILL if first.still else MOVED, mosaic=first.mosaic > 0)
     assigned(dict(first.assign))
+    if first.kept < 1:
+        raise ValueError("Only on TensorFlow.")
     training = Training(
         model, first.batch, change, average=first.average, tau=1 / (1 - first.average),
         kernels=first.optimizer == "muon",
@@ -244,6 +246,8 @@ def found_by_train(trial, seed, options):
         learning_rate=trial.rate,
         ema=trial.average,
         augment=augmented(trial),
+        freeze_statistics=trial.kept,
+        precision=trial.precision,
         seed=seed,
     )
     seconds = time.monotonic() - since

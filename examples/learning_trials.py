@@ -25,6 +25,8 @@ class Trial:
         frozen: the share of the steps in which it is frozen.
         standing: beginnings of the names of its layers that stay frozen to the end, or
             `"backbone.batch_norm"` and the like.
+        kept: the share of the steps after which batch normalizations keep their statistics, and
+            precision: of the convolutions from then on; only on TensorFlow.
         assign: arguments of the assigner. mosaic: their share, until `closed` of the steps.
     """
 
@@ -43,6 +45,8 @@ class Trial:
     backbone: float = 1.0
     frozen: float = 0.0
     standing: tuple = ()
+    kept: float = 1.0
+    precision: str = "auto"
     assign: tuple = ()
     mosaic: float = 0.0
     closed: float = 1.0
@@ -51,14 +55,15 @@ class Trial:
     def compiled(self):
         """The settings that trials of one compiled step share."""
         own = (self.data, self.model, self.size, self.batch, self.optimizer, self.assign)
-        own += (self.standing, self.still)
+        own += (self.standing, self.still, self.kept, self.precision)
         return (*own, self.mosaic > 0, self.average)
 
 
 def trials():
     """Every trial with its seeds, the most important first."""
     rows = [*necks((0,)), *tuning(), *regnets(), *longer(), *recipes(), *fewer_doubts()]
-    return [*rows, *demo(), *fewer_steps(), *standing(), *necks((1,)), *necks((2,))]
+    rows += [*demo(), *fewer_steps(), *standing(), *kept()]
+    return [*rows, *necks((1,)), *necks((2,))]
 
 
 def necks(seeds):
@@ -121,6 +126,24 @@ def standing():
         )
         rows = [new("all learn")] + [new(name, standing=key) for name, key in STANDING.items()]
         rows += [new("batch normalizations, 0.01", standing=ALL_NORMS, rate=0.01)]
+        yield from itertools.product(rows, (0, 1, 2))
+
+
+def kept():
+    """Batch normalizations keep their statistics from a share of the steps on, which makes these
+    steps cheaper."""
+    sets = {**SMALL, "demo": (0, 480, 192)}
+    for data, (images, steps, size) in sets.items():
+        own = {"data": data.rstrip("20"), "images": images, "size": size}
+        if data == "demo":
+            own |= {"still": True, "model": (("levels", (3, 4)),), "start": "scratch"}
+        new = functools.partial(Trial, f"kept {data}", **own)
+        rows = [new("never", steps=steps)]
+        for share, precision, more in itertools.product(
+            (0.4, 0.2), ("float32", "bfloat16_conv"), (1.0, 1.5)
+        ):
+            name = f"from {share} on, {precision}, {more:g} times the steps"
+            rows.append(new(name, kept=share, precision=precision, steps=int(more * steps)))
         yield from itertools.product(rows, (0, 1, 2))
 
 

@@ -1,26 +1,27 @@
-"""Milliseconds of a training step of the default detector on a CPU: as it is, with all batch
-normalizations frozen, and with the convolutions in bfloat16 as well.
+"""Milliseconds of a training step of the default detector on a CPU: as runs begin, with batch
+normalizations that keep their statistics or are frozen, and with convolutions in bfloat16 as well.
 
     python examples/benchmarks/detector_step.py
 
-The three take turns in one process, on one batch of random pictures, without pipeline and
+They take turns in one process, on one batch of random pictures, without pipeline and
 augmentation. Processors without AMX or AVX-512 BF16 gain nothing from bfloat16.
 """
 
 import argparse
-import contextlib
 import statistics
 import time
 
 import numpy as np
 
 import keras_detblocks as kdb
-from keras_detblocks.training.recipe import training_steps
+from keras_detblocks.training.recipe import make_training_step
 
-KINDS = {  # row: (frozen parts, precision)
-    "all learn": ((), "float32"),
-    "batch normalizations frozen": (("batch_norm",), "float32"),
-    "and convolutions in bfloat16": (("batch_norm",), "bfloat16_conv"),
+KINDS = {  # row: (frozen parts, whether statistics are kept, precision)
+    "batches' statistics": ((), False, "float32"),
+    "statistics kept": ((), True, "float32"),
+    "kept, convolutions in bfloat16": ((), True, "bfloat16_conv"),
+    "normalizations frozen": (("batch_norm",), False, "float32"),
+    "frozen, convolutions in bfloat16": (("batch_norm",), False, "bfloat16_conv"),
 }
 
 
@@ -31,21 +32,20 @@ def main(arguments=None):
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--steps", type=int, default=6, help="of a turn")
     options = parser.parse_args(arguments)
-    with contextlib.ExitStack() as stack:
-        steps = {name: step(stack, options, *kind) for name, kind in KINDS.items()}
-        times = {name: [] for name in steps}
-        for turn in range(options.turns + 1):
-            for name, run in steps.items():
-                taken = [timed(run) for _ in range(options.steps)]
-                times[name] += taken if turn else []  # the first ones compile
+    steps = {name: step(options, *kind) for name, kind in KINDS.items()}
+    times = {name: [] for name in steps}
+    for turn in range(options.turns + 1):
+        for name, run in steps.items():
+            taken = [timed(run) for _ in range(options.steps)]
+            times[name] += taken if turn else []  # the first ones compile
     medians = {name: statistics.median(taken) for name, taken in times.items()}
     print(f"{options.batch} pictures of {options.size}x{options.size}, {kdb.export.cpu_features()}")
     for name, median in medians.items():
-        print(f"{name:30}{median:8.0f} ms  {median / medians['all learn']:.2f}")
+        print(f"{name:34}{median:8.0f} ms  {median / medians[next(iter(KINDS))]:.2f}")
     return medians
 
 
-def step(stack, options, frozen, precision):
+def step(options, frozen, kept, precision):
     """A function that makes one training step."""
     import tensorflow as tf
 
@@ -54,8 +54,7 @@ def step(stack, options, frozen, precision):
     detector.freeze(*frozen)
     kdb.training.compile_detector(detector)
     detector.optimizer.build(detector.trainable_variables)
-    detector.make_train_function()
-    stack.enter_context(training_steps(detector, precision))
+    make_training_step(detector, precision, kept)
     batches = iter(tf.data.Dataset.from_tensors(batch(options.batch, options.size)).repeat())
     return lambda: detector.train_function(batches)
 

@@ -22,6 +22,7 @@ from ..layers import (
 )
 from ..layers.activation import check_activation
 from ..layers.block import Block
+from ..layers.folding import normalized
 from ..layers.resampling import MaxPool2D
 from .applications import Trunk, check_strides_and_drops
 from .checkpoints import DENSENET_STAGES
@@ -98,8 +99,8 @@ class DenseBlock(Block):
 
     def call(self, x, training=None):
         for norm1, conv1, norm2, conv2 in zip(self.norms1, self.convs1, self.norms2, self.convs2):
-            y = conv1(self.act(norm1(x, training=training)))
-            y = conv2(self.act(norm2(y, training=training)))
+            y = normalized(conv1, norm2, self.act(norm1(x, training=training)), training)
+            y = conv2(self.act(y))
             x = ops.concatenate([x, y], axis=-1)
         return x
 

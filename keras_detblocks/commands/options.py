@@ -13,6 +13,7 @@ FLAGS = {
     "`epochs`": "--epochs",
     "`evaluations`": "--evaluations",
     "`filters`": "--filters",
+    "`freeze_statistics`": "--freeze-statistics",
     "`fresh=True`": "--fresh",
     "`image_size`": "--size",
     "`images`": "--images FOLDER",

@@ -21,6 +21,7 @@ _ALIKE = (
     "evaluations",
     "patience",
     "repeat_threshold",
+    "freeze_statistics",
     "seed",
     "resume",
     "precision",

@@ -140,8 +140,17 @@ def _add_recipe(parser):
         "--precision",
         choices=("auto", "float32", "mixed_float16", "mixed_bfloat16", "bfloat16_conv"),
         default="auto",
-        help="auto: mixed_float16 on GPUs; bfloat16_conv: convolutions of training steps, on "
-        "processors with AMX, with --freeze batch_norm (default: %(default)s)",
+        help="auto: mixed_float16 on GPUs, else float32, but bfloat16_conv on CPUs with AMX from "
+        "--freeze-statistics on; bfloat16_conv: convolutions of training steps, on CPUs, from "
+        "--freeze-statistics on, or if it is 1 in all steps (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--freeze-statistics",
+        type=float,
+        default=None,
+        metavar="SHARE",
+        help="share of the run after which batch normalization keeps its statistics, so that steps "
+        "take less time; 1: never (default: on CPUs 0.4, if 150 steps are left then, else 1)",
     )
 
 

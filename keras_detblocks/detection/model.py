@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from ..checks import check_choice, check_kind, check_number
-from ..layers.folding import folded, frozen_pairs
+from ..layers.folding import foldable_pairs, folded
 from ..optimizers import clip_after_reduction
 from .decode import flatten
 from .faults import Faults, expects_bytes, with_first_batch
@@ -89,7 +89,7 @@ class DetectionModel(keras.Model):
         self._compile(optimizer, losses, "once", kwargs)
 
     def call(self, inputs, training=None, mask=None):
-        with folded(frozen_pairs(self) if training else ()):
+        with folded(foldable_pairs(self) if training else ()):
             return super().call(inputs, training=training, mask=mask)
 
     def _compile(self, optimizer, losses, averaged_statistics, kwargs):

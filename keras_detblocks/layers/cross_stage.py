@@ -17,6 +17,7 @@ from ..checks import check_choice, check_flag, check_int, check_number
 from .activation import activation_layer, check_activation
 from .block import Block
 from .conv import Conv2D
+from .folding import normalized
 from .normalization import normalization_layer
 
 
@@ -240,7 +241,7 @@ class Transition(Block):
     def call(self, x, training=None):
         if self.pre_activation:
             return self.conv(self.act(self.norm(x, training=training)))
-        return self.act(self.norm(self.conv(x), training=training))
+        return self.act(normalized(self.conv, self.norm, x, training))
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.filters)

@@ -1,7 +1,8 @@
-"""Trains a convolution and the frozen batch normalization after it as one operator.
+"""Trains a convolution and the batch normalization after it as one operator where that has fixed
+statistics, because it is frozen or within `statistics_kept()`.
 
-A normalization that is frozen is a factor and a shift of each channel. By itself it takes two to
-four passes over everything that the convolution wrote, a quarter of a training step on CPU; in the
+Such a normalization is a factor and a shift of each channel. By itself it takes two to four passes
+over everything that the convolution wrote, a quarter of a training step on CPU; in the
 convolution's kernel and bias it costs nothing. The results are equal but for rounding.
 """
 
@@ -13,11 +14,12 @@ from keras import ops
 
 # (id of a convolution -> the normalization that it computes too, ids of these normalizations)
 _FOLDED = contextvars.ContextVar("folded", default=({}, frozenset()))
+_KEPT = []  # not empty within `statistics_kept()`, in all threads: tf.distribute traces in others
 
 
 def normalized(conv, norm, x, training):
     """`norm(conv(x))`, or without a normalization `conv(x)`; in training as one operator if the
-    normalization is frozen."""
+    normalization has fixed statistics."""
     if norm is None:
         return conv(x)
     with folded([(conv, norm)] if training and _foldable(conv, norm) else ()):
@@ -36,9 +38,25 @@ def folded(pairs):
         _FOLDED.reset(token)
 
 
-def frozen_pairs(model):
-    """The pairs of a functional model, and of all models in it, of a convolution and a frozen batch
-    normalization that alone reads its output."""
+@contextlib.contextmanager
+def statistics_kept():
+    """A context in which batch normalizations train with their moving statistics and keep them;
+    their factors and shifts learn. It counts where a training step is traced."""
+    _KEPT.append(True)
+    try:
+        yield
+    finally:
+        _KEPT.pop()
+
+
+def statistics_are_kept():
+    """Whether this is within `statistics_kept()`."""
+    return bool(_KEPT)
+
+
+def foldable_pairs(model):
+    """The pairs of a functional model, and of all models in it, of a convolution and a batch
+    normalization with fixed statistics that alone reads its output."""
     for each in model._flatten_layers():
         if isinstance(each, keras.Model) and hasattr(each, "operations"):
             yield from (pair for pair in _neighbors(each) if _foldable(*pair))
@@ -64,7 +82,7 @@ def _foldable(conv, norm):
     return (
         type(conv) is Conv2D  # subclasses may do something else
         and type(norm) is BatchNormalization
-        and not norm.trainable
+        and (not norm.trainable or statistics_are_kept())
         and norm.built
         and norm.axis in (-1, 3)
         and not getattr(norm, "renorm", False)  # in Keras from 3.14 on
@@ -84,7 +102,7 @@ def is_folded(norm):
 
 
 def scale_and_shift(norm):
-    """The factor and the shift of each channel that a frozen normalization is."""
+    """The factor and the shift of each channel that a normalization with fixed statistics is."""
     scale = ops.rsqrt(norm.moving_variance + norm.epsilon)
     scale = scale * norm.gamma if norm.scale else scale
     shift = -norm.moving_mean * scale

@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 
 from ..checks import check_choice, check_flags, check_int, check_number
-from .folding import is_folded
+from .folding import is_folded, statistics_are_kept
 from .lean import Lean
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, for pixels of 0 to 255
@@ -96,7 +96,8 @@ class BatchNormalization(Lean, keras.layers.BatchNormalization):
     Arguments (`axis`, `momentum`, `epsilon`, ...), variables and inference are the base class's. In
     training the moving variance uses the unbiased batch variance, as in PyTorch and cuDNN, over all
     replicas if statistics are synchronized. Masks, other precisions and other backends are left to
-    the base class. A frozen one in a `Detector` is computed within the convolution before it.
+    the base class. In a `Detector` one that is frozen, or whose statistics are kept, is computed
+    within the convolution before it.
 
     >>> tuple(BatchNormalization()(keras.ops.ones((2, 4, 4, 3)), training=True).shape)
     (2, 4, 4, 3)
@@ -114,6 +115,7 @@ class BatchNormalization(Lean, keras.layers.BatchNormalization):
     def call(self, inputs, training=None, mask=None):
         if is_folded(self):
             return inputs
+        training = training and not statistics_are_kept()
         if not (training and self.trainable and mask is None and self._fusible(inputs)):
             return super().call(inputs, training=training, mask=mask)
         if self.synchronized:

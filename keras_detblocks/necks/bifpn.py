@@ -18,6 +18,7 @@ from ..layers import (
     upsample_to,
 )
 from ..layers.block import Block
+from ..layers.folding import normalized
 from ..layers.fusion import FUSION_METHODS
 from ..layers.normalization import norm_options
 from .base import Neck
@@ -280,9 +281,10 @@ class BiFPNNode(Block):
                 x = upsample_to(x, own, self.upsampling, 2 ** (other - self.level))
             resampled.append(x)
         x = self.act(self.fusion(resampled))
-        for convolution in self.convolutions:
+        *first, last = self.convolutions
+        for convolution in first:
             x = convolution(x)
-        return x if self.norm is None else self.norm(x, training=training)
+        return normalized(last, self.norm, x, training)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[0][:3], self.filters)

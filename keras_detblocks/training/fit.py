@@ -16,10 +16,11 @@ from ..weights import load_keras_file
 from .callbacks import Budget, Callbacks, Milestones, StepLog
 from .devices import default_devices
 from .distribute import LEAST_IMAGES, synchronize_batch_norm
+from .freezing import FreezeStatistics
 from .interrupt import Interrupts
 from .limits import MOST_STEPS, check_memory, checked_run, default_rate, steps_of
 from .progress import ProgressBar, speaker, tensorboard_writer
-from .recipe import built_with, check_precision, compile_detector, training_steps
+from .recipe import built_with, check_precision, compile_detector
 from .record import RunRecord, described
 from .resume import changes, check_folder
 from .run import Run, finalize
@@ -57,6 +58,7 @@ def train(
     evaluations=6,
     patience=None,
     synchronize=None,
+    freeze_statistics=None,
     seed=0,
     resume=False,
     precision="auto",
@@ -99,13 +101,18 @@ def train(
         patience: training ends after so many evaluations without a better AP; `None` for never.
         synchronize: whether batch normalization takes its statistics over all replicas; `None`: if
             a replica has fewer than 8 images. On JAX it always does.
+        freeze_statistics: share of the budget after which batch normalization keeps its statistics,
+            1 for never; small shares are for trained detectors. `None` for 0.4 on CPUs under
+            TensorFlow in float32, if 150 steps are left then, and with `"bfloat16_conv"`; else
+            never.
         seed: of initial weights, order and augmentation.
         resume: whether to continue the stopped run in `out`. The budget, the learning rate,
-            `evaluations`, `patience` and paths may differ from before, which `run.json` records;
-            everything else must be the same.
-        precision: `"auto"` (mixed float16 on GPU), `"float32"`, `"mixed_float16"`,
-            `"mixed_bfloat16"`, or on CPUs `"bfloat16_conv"`: convolutions of training steps in
-            bfloat16, which pays on processors with AMX if all batch normalizations are frozen.
+            `evaluations`, `patience`, `freeze_statistics` and paths may differ from before, which
+            `run.json` records; everything else must be the same.
+        precision: `"float32"`, `"mixed_float16"`, `"mixed_bfloat16"`, or on CPUs `"bfloat16_conv"`:
+            convolutions in bfloat16 as soon as batch normalization keeps its statistics, or in all
+            training steps if it never begins to. `"auto"` is mixed float16 on GPUs and float32
+            elsewhere, but bfloat16 too on CPUs with AMX as soon as it begins to.
         settings: a dict, for JSON, that describes `build` and `augment`; a resumed run must have
             the same.
         about: a dict that goes into `run.json` as it is, such as the command.
@@ -142,6 +149,7 @@ def train(
         seed=seed,
         precision=precision,
         synchronize=synchronize,
+        freeze_statistics=freeze_statistics,
     )
     resume, augment = check_flag(resume, "resume"), augmentation(augment)
     out = check_path(out, "out")
@@ -270,18 +278,18 @@ def _fit(run, augment, console):
     pictures, batch = len(run.train_set.records), settings["batch_size"]
     steps = max(pictures // batch, 1)
     told = Told(run.budget, run.history, run.say, pictures, steps, batch)
+    freezing = FreezeStatistics(run, told)
     for text in (
-        said_of_precision(settings["precision"], run.model),
+        said_of_precision(settings["precision"], run.model, freezing.share < 1),
         said_of_repeats(run.train_set, settings["repeat_threshold"]),
     ):
         if text:
             run.say(text)
-    callbacks = [run.budget, run.log, told, progress_bar, milestones, run.raw]
+    callbacks = [run.budget, run.log, told, progress_bar, freezing, milestones, run.raw]
     batches = _batches(run, augment)
     try:
         # Errors leave the bar too, or the terminal would stay without a cursor.
-        computed = training_steps(run.model, settings["precision"])
-        with progress_bar.bar, run.devices.fitting(run.model), computed:
+        with progress_bar.bar, run.devices.fitting(run.model), freezing.steps():
             run.model.fit(
                 batches,
                 epochs=1,

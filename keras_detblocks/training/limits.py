@@ -41,6 +41,7 @@ LIMITS = {
     "evaluations": partial(check_int, most=MOST_EVALUATIONS),
     "patience": partial(check_int, most=MOST_EVALUATIONS, optional=True),
     "repeat_threshold": partial(check_number, above=0, most=1, optional=True),
+    "freeze_statistics": partial(check_number, least=0, most=1, optional=True),
     "seed": partial(check_int, least=0, most=MOST_SEEDS - 1),
     "precision": partial(check_choice, choices=PRECISIONS),
     "synchronize": partial(check_choice, choices=(None, True, False)),
@@ -130,3 +131,9 @@ def processor():
         text = pathlib.Path("/proc/cpuinfo").read_text()
     lines = (line.split(":", 1) for line in text.splitlines() if ":" in line)
     return {key.strip(): value.strip() for key, value in lines}
+
+
+def bfloat16_units():
+    """The processor's features that compute in bfloat16; `None` where nothing tells."""
+    flags = processor().get("flags")  # x86's
+    return None if flags is None else {"amx_bf16", "avx512_bf16"}.intersection(flags.split())

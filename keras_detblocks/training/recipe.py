@@ -6,6 +6,7 @@ import contextlib
 import keras
 
 from ..detection.model import check_detector
+from ..layers.folding import statistics_kept
 from ..optimizers import AdamW, ConvMuon, conv_groups
 from .distribute import accelerators
 from .limits import BFLOAT16_CONV, LEARNING_RATES, checked
@@ -79,24 +80,23 @@ def check_precision(precision):
         )
 
 
-@contextlib.contextmanager
-def training_steps(model, precision):
-    """A context in which a compiled model's training steps compute in a `precision` of `train`."""
-    if precision != BFLOAT16_CONV:
-        yield
-        return
+def make_training_step(model, precision, kept=False):
+    """Makes a compiled model's `train_function` anew, whose steps compute in a `precision` of
+    `train` and, with `kept`, with the moving statistics of batch normalizations. Keras' own is
+    there again once it is set to `None`."""
+    model.train_function = None  # JAX would take the compiled one of an equal function
     model.make_train_function(force=True)
     step = model.train_function
 
-    def converted(*args):
-        with _convolutions_in_bfloat16():
+    def changed(*args):
+        with contextlib.ExitStack() as stack:  # the first call traces and compiles
+            if kept:
+                stack.enter_context(statistics_kept())
+            if precision == BFLOAT16_CONV:
+                stack.enter_context(_convolutions_in_bfloat16())
             return step(*args)
 
-    model.train_function = converted
-    try:
-        yield
-    finally:
-        model.train_function = None
+    model.train_function = changed
 
 
 @contextlib.contextmanager

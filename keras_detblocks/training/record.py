@@ -79,7 +79,7 @@ class RunRecord:
             "started": _now(),
         }
 
-    def finish(self, budget, history):
+    def finish(self, budget, history, statistics_kept=None):
         """Adds the results."""
         self.content.update(
             state="finished",
@@ -87,6 +87,7 @@ class RunRecord:
             results={
                 "steps": budget.step,
                 "training_seconds": round(budget.seconds, 2),
+                "statistics_kept": statistics_kept,
                 "losses": history["losses"][-1] if history["losses"] else None,
                 "validation": history["ap"][-1] if history["ap"] else None,
                 "best": max(history["ap"], key=lambda entry: entry["AP"], default=None),

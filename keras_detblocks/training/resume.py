@@ -8,6 +8,7 @@ CHANGEABLE = (
     "learning_rate",
     "patience",
     "evaluations",
+    "freeze_statistics",
     "data",
     "start",
     "weights",
@@ -18,7 +19,7 @@ CHANGEABLE = (
 )
 
 # Settings that older runs did not have, and the values that they used.
-ADDED = {"repeat_threshold": None}
+ADDED = {"repeat_threshold": None, "freeze_statistics": 1.0}
 
 
 def check_folder(out, checkpoint, resume):
@@ -59,6 +60,6 @@ def changes(before, now, out):
         texts = ", ".join(f"{c['setting']}={c['before']} (now {c['now']})" for c in refused)
         raise ValueError(
             f"The stopped run in {out} had {texts}: give the same to resume it; only "
-            f"{', '.join(CHANGEABLE[:5])} and paths can be changed."
+            f"{', '.join(CHANGEABLE[:6])} and paths can be changed."
         )
     return found

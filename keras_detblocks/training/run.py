@@ -65,6 +65,7 @@ class Run:
         self.history = progress["history"]
         self.over = progress["over"]
         self.saved_step = progress["step"]
+        self.statistics_kept = progress.get("statistics_kept")  # see `FreezeStatistics`
         model.run_record = record.content
         if devices.chief:
             record.write(out / "run.json")
@@ -164,6 +165,7 @@ class Run:
             "milestones": milestones,
             "sums": self.log.sums(),
             "over": self.over,
+            "statistics_kept": self.statistics_kept,
             **self.devices.numbers(),
         }
 
@@ -238,7 +240,7 @@ class Run:
                 aps = self.history["ap"]
                 aps[:] = [entry for entry in aps if entry["step"] != self.budget.step]
                 self.measure_last()
-            self.record.finish(self.budget, self.history)
+            self.record.finish(self.budget, self.history, self.statistics_kept)
             self.model.run_record = self.record.content
             if self.devices.chief:
                 with self.devices.by_itself():

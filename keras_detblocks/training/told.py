@@ -10,7 +10,7 @@ import keras
 from ..data.balance import rare, repeat_factors
 from ..layers.normalization import batch_norms
 from .distribute import accelerators
-from .limits import BFLOAT16_CONV, processor
+from .limits import BFLOAT16_CONV, bfloat16_units
 
 _SOON = 20  # steps
 
@@ -48,6 +48,11 @@ class Told(keras.callbacks.Callback):
             f"pass, at a learning rate of up to {self.budget.learning_rate:.3g}."
         )
 
+    def again(self):
+        """Prints the speed once more, twenty steps after this one, which compiles and is left
+        out."""
+        self.steps, self._before = 0, None
+
     def on_train_batch_end(self, batch, logs=None):
         self.steps += 1
         if self._before is not None:
@@ -56,31 +61,30 @@ class Told(keras.callbacks.Callback):
             self.slowest = max(self.slowest, took)
         self._before = self.budget.seconds
         if self.steps == _SOON:
-            self.say(f"{self._typical():.0f} ms per step.")
-
-    def _typical(self):
-        return statistics.median(self.times)
+            self.say(f"{statistics.median(list(self.times)[1 - _SOON :]):.0f} ms per step.")
 
     def on_train_end(self, logs=None):
         if self.times:
             losses = self.history["losses"]
             loss = f"; final loss {losses[-1]['loss']:.3f}" if losses else ""
+            typical = statistics.median(self.times)
             self.say(
-                f"{self.budget.step} steps done, typically in {self._typical():.0f} ms, the "
-                f"slowest in {self.slowest:.0f} ms{loss}."
+                f"{self.budget.step} steps done, typically in {typical:.0f} ms, the slowest in "
+                f"{self.slowest:.0f} ms{loss}."
             )
 
 
-def said_of_precision(precision, model):
-    """A sentence if a precision costs more than it saves; else `None`."""
+def said_of_precision(precision, model, freezes=False):
+    """A sentence if a precision costs more than it saves; else `None`. `freezes`: whether batch
+    normalizations keep their statistics, later if not from the start."""
     if precision == BFLOAT16_CONV:
         units = bfloat16_units()
         if units is not None and not units:
             return "This processor has no units for bfloat16: steps take longer than in float32."
-        if any(norm.trainable for norm in batch_norms(model)):
+        if not freezes and any(norm.trainable for norm in batch_norms(model)):
             return (
-                "Convolutions in bfloat16 save time only where all batch normalizations are "
-                "frozen; here some learn."
+                "Convolutions in bfloat16 save time only where batch normalizations keep their "
+                "statistics; here some take those of each batch."
             )
     if precision == "mixed_float16" and not accelerators():
         return (
@@ -88,12 +92,6 @@ def said_of_precision(precision, model):
             "float32."
         )
     return None
-
-
-def bfloat16_units():
-    """The processor's features that compute in bfloat16; `None` where nothing tells."""
-    flags = processor().get("flags")  # x86's
-    return None if flags is None else {"amx_bf16", "avx512_bf16"}.intersection(flags.split())
 
 
 def said_of_repeats(dataset, threshold):

@@ -106,12 +106,13 @@ def test_the_trials_of_a_comparison_share_compiled_steps():
 def test_a_comparison_without_a_gpu_trains_by_the_package(rectangles, tmp_path, eager):
     import compare_learning
 
-    words = ["--bccd", rectangles, "--out", tmp_path, "--worker", "--smoke", "--groups", "learning"]
-    words += ["--names", "top 6", "--seeds", "1"]
+    words = ["--bccd", rectangles, "--out", tmp_path, "--worker", "--smoke", "--seeds", "1"]
+    words += ["--groups", "learning", "kept bccd", "--names", "top 6", "from 0.4 on, float32, 1 "]
     compare_learning.work(compare_learning.parsed([*map(str, words)]))
-    (row,) = map(json.loads, (tmp_path / "rows.jsonl").read_text().splitlines())
+    row, *kept = map(json.loads, (tmp_path / "rows.jsonl").read_text().splitlines())
     assert (row["name"], row["seed"], row["assign"]) == ("top 6", 1, [["top", 6]])
     assert row["started"] == ["backbone", "neck", "head"] and 0 <= row["AP"] <= row["AP50"] <= 1
+    assert [each["kept"] for each in kept] == [0.4] * len(kept) and kept
     compare_learning.assigned({})
 
 

@@ -95,7 +95,7 @@ def test_detector_step_takes_turns(monkeypatch, capsys, eager):
     monkeypatch.syspath_prepend(str(EXAMPLES / "benchmarks"))
     words = ["--size", 64, "--batch", 2, "--turns", 1, "--steps", 1]
     medians = run("benchmarks/detector_step", *words)
-    assert len(medians) == 3 and min(medians.values()) > 0
+    assert len(medians) == 5 and min(medians.values()) > 0
     first, *rows = capsys.readouterr().out.splitlines()
     assert first.startswith("2 pictures of 64x64") and rows[0].endswith("ms  1.00")
 

@@ -7,7 +7,12 @@ import pytest
 from keras import ops
 
 import keras_detblocks as kdb
-from keras_detblocks.layers.folding import folded, frozen_pairs, normalized
+from keras_detblocks.layers.folding import (
+    foldable_pairs,
+    folded,
+    normalized,
+    statistics_kept,
+)
 
 SHAPE = (2, 12, 10, 16)
 CONVOLUTIONS = {
@@ -73,6 +78,30 @@ def test_outputs_and_gradients_are_those_of_both(kind, computed):
     assert_close(ours, theirs)
 
 
+def test_kept_statistics_leave_factors_and_shifts_to_learn(computed):
+    conv, norm = kdb.Conv2D(16, 3, use_bias=False), kdb.BatchNormalization()
+    alone = kdb.BatchNormalization()  # has no convolution before it
+    x = np.random.default_rng(1).normal(size=SHAPE).astype("float32")
+    alone(norm(conv(x)))
+    random_values(conv), random_values(norm, 1), random_values(alone, 2)
+    learning = [conv.kernel, norm.gamma, norm.beta, alone.gamma, alone.beta]
+    statistics = [norm.moving_mean, norm.moving_variance, alone.moving_mean, alone.moving_variance]
+    before = [ops.convert_to_numpy(each).copy() for each in statistics]
+
+    def call(training):
+        return alone(normalized(conv, norm, x, training), training=training)
+
+    theirs = gradients(lambda: call(training=False), learning)
+    with statistics_kept():
+        ours = gradients(lambda: call(training=True), learning)
+    assert computed == [conv.name]
+    assert_close(ours, theirs)
+    assert_close(statistics, before)
+    call(training=True)
+    assert computed == [conv.name]
+    assert not np.allclose(statistics[0], before[0])
+
+
 def functional(norm=kdb.BatchNormalization, conv=kdb.Conv2D):
     """Five convolutions, each with a frozen normalization; only that of `first` can be folded."""
     x = image = keras.Input(SHAPE[1:])
@@ -94,16 +123,16 @@ def functional(norm=kdb.BatchNormalization, conv=kdb.Conv2D):
 
 def test_only_what_nobody_else_reads_is_folded(computed):
     model = functional()
-    assert [conv.name for conv, _ in frozen_pairs(model)] == ["first"]
+    assert [conv.name for conv, _ in foldable_pairs(model)] == ["first"]
     x = np.random.default_rng(1).normal(size=SHAPE).astype("float32")
     theirs = gradients(lambda: model(x, training=True), model.trainable_variables)
     assert not computed  # a model of others
-    with folded(frozen_pairs(model)):
+    with folded(foldable_pairs(model)):
         ours = gradients(lambda: model(x, training=True), model.trainable_variables)
     assert computed == ["first"]
     assert_close(ours, theirs)
     model.get_layer("first_bn").trainable = True
-    assert not list(frozen_pairs(model))
+    assert not list(foldable_pairs(model))
 
 
 def test_other_layers_are_left_alone():
@@ -121,9 +150,9 @@ def test_other_layers_are_left_alone():
         {"conv": Rectified},
         {"conv": keras.layers.Conv2D},
     ):
-        assert not list(frozen_pairs(functional(**others)))
+        assert not list(foldable_pairs(functional(**others)))
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        assert not list(frozen_pairs(functional()))
+        assert not list(foldable_pairs(functional()))
     finally:
         keras.config.set_dtype_policy("float32")

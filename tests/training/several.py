@@ -63,7 +63,7 @@ def compiled_with(name):
 
 def run(name, where, pictures, resume=False):
     """Leaves the weights of the last step and the averaged ones in a file."""
-    last = []
+    last, statistics = [], []
     end = callbacks.Milestones.on_epoch_end
 
     def on_epoch_end(self, epoch, logs=None):
@@ -72,6 +72,15 @@ def run(name, where, pictures, resume=False):
         last.extend(numpy_of(v) for v in getattr(self.model.optimizer, "_statistics_average", ()))
         end(self, epoch, logs)
 
+    step_end = callbacks.Milestones.on_train_batch_end
+
+    def on_train_batch_end(self, batch, logs=None):
+        if name == "sgd" and self.run.budget.step in (6, 12):
+            found = next(v for v in self.model.variables if v.path.endswith("moving_mean"))
+            statistics.append(numpy_of(found).copy())
+        step_end(self, batch, logs)
+
+    callbacks.Milestones.on_train_batch_end = on_train_batch_end
     callbacks.Milestones.on_epoch_end = on_epoch_end
     fit.compile_detector = compiled_with(name)
     _, history = training.train(
@@ -84,9 +93,13 @@ def run(name, where, pictures, resume=False):
         learning_rate=0.01 if name == "sgd" else 0.002,
         warmup_steps=2,
         evaluations=2,
+        freeze_statistics=0.5 if name == "sgd" else None,
         resume=resume,
     )
     callbacks.Milestones.on_epoch_end = end
+    callbacks.Milestones.on_train_batch_end = step_end
+    if name == "sgd":  # kept from step 6 on
+        assert (statistics[-1] == statistics[-2]).all() and statistics[-1].any()
     np.savez(f"{where}.npz", *last)
     print(where, history["losses"], len(history["ap"]), flush=True)
 

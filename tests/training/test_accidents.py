@@ -27,6 +27,8 @@ OPTIONS = {
     "learning_rate": 0.005,
     "warmup_steps": 2,
     "ema": 0.1,  # old enough at the first AP to be judged alone
+    "freeze_statistics": 0.5,  # at step 6, between the accidents
+    "precision": "float32",
     "settings": {"size": SIZE},
 }
 
@@ -142,6 +144,7 @@ def test_what_a_run_leaves_tells_all_about_it(whole, dataset):
     assert record["data"]["train"]["images"] == 24
     assert record["data"]["train"]["fingerprint"] == training.fingerprint(dataset)
     assert record["results"]["steps"] == 12
+    assert record["results"]["statistics_kept"] == {"from": 6, "precision": "float32"}
     assert record["results"]["validation"] == history["ap"][-1]
     assert {"keras", "numpy", "python"} <= set(record["versions"])
     assert record["host"]["threads"]["OMP_NUM_THREADS"] == os.environ["OMP_NUM_THREADS"]

@@ -32,6 +32,19 @@ def test_size_speed_and_account():
     )
 
 
+def test_a_step_that_is_made_anew_is_measured_anew():
+    budget, lines = types.SimpleNamespace(step=0, seconds=0.0, learning_rate=0.01), []
+    told = Told(budget, {"losses": []}, lines.append, pictures=32, steps_per_epoch=2, batch_size=16)
+    for step in range(70):
+        if step == 30:
+            told.again()
+        budget.seconds += {0: 60.0, 30: 40.0}.get(step, 0.1 if step < 30 else 0.04)
+        told.on_train_batch_end(step, {})
+    assert lines == ["100 ms per step.", "40 ms per step."]
+    told.on_train_end()
+    assert lines[2].endswith("typically in 40 ms, the slowest in 100 ms.")
+
+
 def test_a_run_of_no_steps_says_nothing_of_them():
     lines = []
     told = Told(types.SimpleNamespace(step=0, seconds=0.0), {"losses": []}, lines.append, 1, 1, 1)
@@ -63,14 +76,15 @@ def test_float16_on_a_cpu_is_said_to_be_slow():
 
 def test_convolutions_in_bfloat16_are_judged(monkeypatch):
     model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.BatchNormalization()])
-    for units, trainable, said in [
-        (set(), False, "no units for bfloat16"),
-        ({"amx_bf16"}, True, "here some learn"),
-        (None, True, "here some learn"),
-        ({"amx_bf16"}, False, None),
-        (None, False, None),
+    for units, trainable, freezes, said in [
+        (set(), False, False, "no units for bfloat16"),
+        ({"amx_bf16"}, True, False, "here some take those of each batch"),
+        (None, True, False, "here some take those of each batch"),
+        ({"amx_bf16"}, True, True, None),
+        ({"amx_bf16"}, False, False, None),
+        (None, False, False, None),
     ]:
         monkeypatch.setattr(telling, "bfloat16_units", lambda units=units: units)
         model.layers[0].trainable = trainable
-        text = said_of_precision("bfloat16_conv", model)
+        text = said_of_precision("bfloat16_conv", model, freezes)
         assert text is None if said is None else said in text

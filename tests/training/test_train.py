@@ -151,6 +151,7 @@ def test_normalization_and_biases_are_not_decayed(saved, tmp_path):
         ({"epochs": 1, "ema": 1.0}, ValueError, "ema.*below 1"),
         ({"epochs": 1, "warmup_steps": -1}, ValueError, "warmup_steps"),
         ({"epochs": 1, "repeat_threshold": 2}, ValueError, "`repeat_threshold` must be"),
+        ({"epochs": 1, "freeze_statistics": 2}, ValueError, "`freeze_statistics` must be"),
         ({"epochs": 1, "seed": 2**32}, ValueError, "seed"),
     ],
 )
@@ -182,10 +183,9 @@ def test_only_training_steps_are_rewritten():
 
     for precision, within in (("float32", False), ("bfloat16_conv", True)):
         model = Model()
-        model.make_train_function()
-        with recipe.training_steps(model, precision):
-            assert not option()
-            assert model.train_function() == within
+        recipe.make_training_step(model, precision)
+        assert not option()
+        assert model.train_function() == within
         assert not option()
 
 
@@ -195,16 +195,20 @@ def test_a_run_in_bfloat16_learns_the_same(dataset, tmp_path):
     losses = {}
     for precision in ("float32", "bfloat16_conv"):
         how = {"epochs": 3 * 4 / 24, "batch_size": 4, "precision": precision}
+        how |= {"freeze_statistics": 0.0}  # in all steps
         model, history = training.train(_build, dataset, None, tmp_path / precision, **how)
         losses[precision] = history["losses"][-1]["loss"]
         assert {variable.dtype for variable in model.trainable_variables} == {"float32"}
     assert losses["bfloat16_conv"] == pytest.approx(losses["float32"], rel=0.03)
 
 
-def test_a_run_of_an_older_version_showed_all_pictures_alike():
+def test_a_run_of_an_older_version_showed_all_pictures_alike_and_froze_nothing():
     before = {"epochs": 1, "seed": 0}
-    now = {"epochs": 2, "seed": 0, "repeat_threshold": None}
-    assert changes(before, now, "run") == [{"setting": "epochs", "before": 1, "now": 2}]
+    now = {"epochs": 2, "seed": 0, "repeat_threshold": None, "freeze_statistics": None}
+    assert changes(before, now, "run") == [
+        {"setting": "epochs", "before": 1, "now": 2},
+        {"setting": "freeze_statistics", "before": 1.0, "now": None},
+    ]
     with pytest.raises(ValueError, match=r"had repeat_threshold=None \(now 0.1\)"):
         changes(before, {**now, "repeat_threshold": 0.1}, "run")
 
