@@ -136,6 +136,10 @@ def _add_recipe(parser):
         default=0.99,
         help="momentum of the averaged weights (default: %(default)s)",
     )
+
+
+def _add_step(parser):
+    """Adds options on how a training step computes."""
     parser.add_argument(
         "--precision",
         choices=("auto", "float32", "mixed_float16", "mixed_bfloat16", "bfloat16_conv"),
@@ -208,4 +212,12 @@ def _add_machines(parser):
     )
 
 
-ALL = (_add_budget, _add_origin, _add_settings, _add_recipe, _add_pictures, _add_machines)
+ALL = (
+    _add_budget,
+    _add_origin,
+    _add_settings,
+    _add_recipe,
+    _add_step,
+    _add_pictures,
+    _add_machines,
+)

@@ -161,8 +161,7 @@ def train(
     resume = devices.from_chief(lambda: _claim(out, checkpoint, resume, settings))
     with Interrupts() as interrupts:
         progress, model = _begun(build, devices, checkpoint if resume else None, settings, out, say)
-        _check_classes(model, train_set)
-        check_memory(model.image_size, settings["batch_size"], devices.count)
+        _check_model(model, train_set, settings["batch_size"], devices)
         budget = _budget(settings, progress, train_set, devices, interrupts)
         run = Run(
             model=model,
@@ -387,7 +386,7 @@ def _check_data(train_set, settings, devices):
         )
 
 
-def _check_classes(model, train_set):
+def _check_model(model, train_set, batch_size, devices):
     if tuple(model.class_names) != tuple(train_set.class_names):
         raise ValueError(
             f"The detector's classes are {tuple(model.class_names)}, those of the data "
@@ -395,3 +394,4 @@ def _check_classes(model, train_set):
             "`class_names=train_set.class_names`, or reorder the data with "
             "`train_set.with_classes(...)`."
         )
+    check_memory(model.image_size, batch_size, devices.count)
