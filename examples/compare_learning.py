@@ -26,7 +26,7 @@ import sys
 import time
 import traceback
 
-from learning_trials import build, trials
+from learning_trials import begin, build, trials
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
@@ -299,80 +299,6 @@ def assigned(changes):
     from keras_detblocks.detection import assign, losses
 
     losses.task_aligned = functools.partial(assign.task_aligned, **changes)
-
-
-def begin(model, fresh, trial, seed, options):
-    """Gives the model new random weights, then those it starts from; returns the parts that
-    started."""
-    import keras
-
-    import keras_detblocks as kdb
-
-    keras.utils.set_random_seed(seed)
-    if "head" in dict(trial.model):
-        again = build(trial, model.class_names)
-    else:
-        again = type(fresh).from_config(fresh.get_config())
-    for variable, value in zip(model.variables, again.variables):
-        variable.assign(value)
-    if trial.start == "scratch":
-        return []
-    if trial.start == "regnet":
-        return pretrained(model, options)
-    started = kdb.start_weights(model)
-    if trial.start == "backbone":
-        backbone = {id(v) for v in model.backbone.variables}
-        for variable, value in zip(model.variables, again.variables):
-            if id(variable) not in backbone:
-                variable.assign(value)
-        started = started[:1]
-    return list(started)
-
-
-def pretrained(model, options, steps=2500, pictures=16_000, size=192, batch=64):
-    """Gives the backbone weights learned on synthetic pictures; the first process learns them."""
-    from safetensors.numpy import load_file
-
-    path = options.out / "regnet.safetensors"
-    if not path.is_file():
-        pretrain(
-            path, options, *((2, 8, 64, 4) if options.smoke else (steps, pictures, size, batch))
-        )
-    tensors = load_file(str(path))
-    for variable in model.backbone.weights:
-        variable.assign(tensors[variable.path])
-    return ["backbone"]
-
-
-def pretrain(path, options, steps, pictures, size, batch):
-    import jax
-    import numpy as np
-    from jax_training import Change, Training, trained
-    from pretrain_start import Pictures, object_and_class_losses
-    from safetensors.numpy import save_file
-
-    import keras_detblocks as kdb
-    from keras_detblocks.data import synthetic
-    from keras_detblocks.detection.start import OBJECT
-    from keras_detblocks.training.schedule import cosine_with_warmup
-
-    began, drawing = time.monotonic(), Pictures(size, os.cpu_count(), min(64, pictures), 0)
-    names = (*synthetic.CLASS_NAMES, OBJECT)
-    model = kdb.build_detector(names, (size, size), backbone="RegNetY002")
-    training = Training(model, batch, Change(), object_and_class_losses)
-    chunks = drawing.ready(-(-pictures // min(64, pictures)))
-    drawing.close()
-    ring = [jax.device_put(np.concatenate(parts)) for parts in zip(*chunks)]
-
-    def rate(step):
-        return np.float32(0.012 * cosine_with_warmup(step, step / steps, 150))
-
-    loss = trained(training, ring, len(ring[0]), steps, rate, 0)
-    training.assign()
-    tensors = {v.path: np.asarray(v.value) for v in model.backbone.weights}
-    save_file(tensors, str(path) + ".part")
-    os.replace(str(path) + ".part", path)
-    print(f"pretrained: loss {loss:.3f}, {time.monotonic() - began:.0f} s", flush=True)
 
 
 # The tables -------------------------------------------------------------------------------

@@ -1,8 +1,11 @@
-"""The trials of `compare_learning.py`: what they compare, and their detectors."""
+"""The trials of `compare_learning.py`: what they compare, their detectors and what these begin
+with."""
 
 import dataclasses
 import functools
 import itertools
+import os
+import time
 from unittest import mock
 
 NECKS = ("fpn", "panet", "csppanet", "bifpn", "efm", "mlfpn", "asff")
@@ -87,12 +90,16 @@ SMALL = {  # data set: (pictures, steps, size)
 }
 
 
+def on_small_sets(group, **options):
+    """For each of `SMALL` its name, and a function that makes a trial of it in the group."""
+    for data, (images, steps, size) in SMALL.items():
+        own = {"data": data.rstrip("20"), "images": images, "steps": steps, "size": size}
+        yield data, functools.partial(Trial, f"{group} {data}", **own, **options)
+
+
 def tuning():
     """Rates, schedules and optimizers from the start."""
-    for data, (images, steps, size) in SMALL.items():
-        new = functools.partial(
-            Trial, f"tuning {data}", data=data.rstrip("20"), images=images, steps=steps, size=size
-        )
+    for data, new in on_small_sets("tuning"):
         rows = [new(f"muon {rate}", rate=rate) for rate in (0.005, 0.01, 0.02, 0.04)]
         rows += [new(f"muon 0.02, backbone x{x}", backbone=x) for x in (0.3, 0.1, 0.0)]
         rows += [new("muon 0.02, backbone frozen for 15 %", frozen=0.15)]
@@ -120,10 +127,7 @@ STANDING = {
 def standing():
     """Frozen to the end: the finest layers, which then cost no backward pass, or all batch
     normalizations, which then cost nothing at all."""
-    for data, (images, steps, size) in SMALL.items():
-        new = functools.partial(
-            Trial, f"standing {data}", data=data.rstrip("20"), images=images, steps=steps, size=size
-        )
+    for _, new in on_small_sets("standing"):
         rows = [new("all learn")] + [new(name, standing=key) for name, key in STANDING.items()]
         rows += [new("batch normalizations, 0.01", standing=ALL_NORMS, rate=0.01)]
         yield from itertools.product(rows, (0, 1, 2))
@@ -132,18 +136,18 @@ def standing():
 def kept():
     """Batch normalizations keep their statistics from a share of the steps on, which makes these
     steps cheaper."""
-    sets = {**SMALL, "demo": (0, 480, 192)}
-    for data, (images, steps, size) in sets.items():
-        own = {"data": data.rstrip("20"), "images": images, "size": size}
-        if data == "demo":
-            own |= {"still": True, "model": (("levels", (3, 4)),), "start": "scratch"}
-        new = functools.partial(Trial, f"kept {data}", **own)
-        rows = [new("never", steps=steps)]
+    digits = functools.partial(
+        Trial, "kept demo", data="demo", still=True, model=(("levels", (3, 4)),), size=192,
+        start="scratch",
+    )  # fmt: skip
+    for _, new in [*on_small_sets("kept"), ("demo", digits)]:
+        rows = [never := new("never")]
         for share, precision, more in itertools.product(
             (0.4, 0.2), ("float32", "bfloat16_conv"), (1.0, 1.5)
         ):
             name = f"from {share} on, {precision}, {more:g} times the steps"
-            rows.append(new(name, kept=share, precision=precision, steps=int(more * steps)))
+            steps = int(more * never.steps)
+            rows.append(new(name, kept=share, precision=precision, steps=steps))
         yield from itertools.product(rows, (0, 1, 2))
 
 
@@ -232,11 +236,7 @@ def recipes():
 def regnets():
     """Rates for a pretrained backbone under a new neck and head (`--weights`)."""
     model = (("backbone", "RegNetY002"),)
-    for data, (images, steps, size) in SMALL.items():
-        new = functools.partial(
-            Trial, f"weights {data}", data=data.rstrip("20"), images=images, steps=steps, size=size
-        )
-        new = functools.partial(new, model=model, start="regnet")
+    for _, new in on_small_sets("weights", model=model, start="regnet"):
         rows = [new(f"muon {rate}", rate=rate) for rate in (0.005, 0.01, 0.02, 0.04)]
         rows += [new(f"muon 0.02, backbone x{x}", backbone=x) for x in (0.3, 0.1)]
         rows += [new("scratch, muon 0.02", start="scratch")]
@@ -297,3 +297,77 @@ def head_per_level(num_classes, priors=None):
             return {**super().get_config(), **own}
 
     return HeadPerLevel(num_classes, priors, name="head")
+
+
+def begin(model, fresh, trial, seed, options):
+    """Gives the model new random weights, then those it starts from; returns the parts that
+    started."""
+    import keras
+
+    import keras_detblocks as kdb
+
+    keras.utils.set_random_seed(seed)
+    if "head" in dict(trial.model):
+        again = build(trial, model.class_names)
+    else:
+        again = type(fresh).from_config(fresh.get_config())
+    for variable, value in zip(model.variables, again.variables):
+        variable.assign(value)
+    if trial.start == "scratch":
+        return []
+    if trial.start == "regnet":
+        return pretrained(model, options)
+    started = kdb.start_weights(model)
+    if trial.start == "backbone":
+        backbone = {id(v) for v in model.backbone.variables}
+        for variable, value in zip(model.variables, again.variables):
+            if id(variable) not in backbone:
+                variable.assign(value)
+        started = started[:1]
+    return list(started)
+
+
+def pretrained(model, options, steps=2500, pictures=16_000, size=192, batch=64):
+    """Gives the backbone weights learned on synthetic pictures; the first process learns them."""
+    from safetensors.numpy import load_file
+
+    path = options.out / "regnet.safetensors"
+    if not path.is_file():
+        pretrain(
+            path, options, *((2, 8, 64, 4) if options.smoke else (steps, pictures, size, batch))
+        )
+    tensors = load_file(str(path))
+    for variable in model.backbone.weights:
+        variable.assign(tensors[variable.path])
+    return ["backbone"]
+
+
+def pretrain(path, options, steps, pictures, size, batch):
+    import jax
+    import numpy as np
+    from jax_training import Change, Training, trained
+    from pretrain_start import Pictures, object_and_class_losses
+    from safetensors.numpy import save_file
+
+    import keras_detblocks as kdb
+    from keras_detblocks.data import synthetic
+    from keras_detblocks.detection.start import OBJECT
+    from keras_detblocks.training.schedule import cosine_with_warmup
+
+    began, drawing = time.monotonic(), Pictures(size, os.cpu_count(), min(64, pictures), 0)
+    names = (*synthetic.CLASS_NAMES, OBJECT)
+    model = kdb.build_detector(names, (size, size), backbone="RegNetY002")
+    training = Training(model, batch, Change(), object_and_class_losses)
+    chunks = drawing.ready(-(-pictures // min(64, pictures)))
+    drawing.close()
+    ring = [jax.device_put(np.concatenate(parts)) for parts in zip(*chunks)]
+
+    def rate(step):
+        return np.float32(0.012 * cosine_with_warmup(step, step / steps, 150))
+
+    loss = trained(training, ring, len(ring[0]), steps, rate, 0)
+    training.assign()
+    tensors = {v.path: np.asarray(v.value) for v in model.backbone.weights}
+    save_file(tensors, str(path) + ".part")
+    os.replace(str(path) + ".part", path)
+    print(f"pretrained: loss {loss:.3f}, {time.monotonic() - began:.0f} s", flush=True)

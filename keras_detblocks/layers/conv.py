@@ -103,7 +103,7 @@ class Conv2D(Lean, keras.layers.Conv2D):
         return super().call(inputs) if norm is None else self.folded_call(inputs, norm)
 
     def folded_call(self, inputs, norm):
-        """The convolution of `inputs` and the frozen normalization `norm` after it."""
+        """The convolution of `inputs`, and after it `norm`, whose statistics are fixed."""
         scale, shift = scale_and_shift(norm)
         outputs = self.convolution_op(inputs, self.kernel * scale)
         return ops.add(outputs, shift + self.bias * scale if self.use_bias else shift)
